@@ -1,0 +1,27 @@
+// CURVE keys: 32 bytes, written as 40 characters of Z85 (ZeroMQ RFC 32); hex (64 characters) is
+// read too.
+#pragma once
+
+#include <stdint.h>
+
+#include "common/util.h"
+
+#define KEY_SIZE     32
+#define KEY_Z85_SIZE 41 // with its NUL
+
+struct key_pair {
+    uint8_t public_key[KEY_SIZE];
+    uint8_t secret_key[KEY_SIZE];
+};
+
+int key_pair_generate(struct key_pair *ret);
+// A key file is two lines, "public = Z85" and "secret = Z85", mode 0600 or stricter, owned by the
+// user or root, a regular file. Anything else is refused with a message that says how to mend it.
+int key_file_read(const char *path, struct key_pair *ret, struct errmsg *e);
+// Never overwrites: -EEXIST.
+int key_file_write(const char *path, const struct key_pair *pair, struct errmsg *e);
+// Forgets the secret for good.
+void key_pair_wipe(struct key_pair *pair);
+
+int key_parse(const char *text, uint8_t ret_key[KEY_SIZE]); // -EINVAL
+void key_format(const uint8_t key[KEY_SIZE], char ret_text[KEY_Z85_SIZE]);
