@@ -1,0 +1,130 @@
+-- Daily partitions of flow and flood: made and dropped only here, as hirundo_owner.
+--
+-- For the collector: call partition_ensure in a short transaction of its own, before the one that copies rows. It takes
+-- SHARE UPDATE EXCLUSIVE on flow and flood (a COPY runs on beside it) and keeps it until that transaction ends.
+-- Where the day exists it locks nothing. Partitions get the parent's BRIN index by being attached.
+create or replace function hirundo.partition_ensure(day date)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  parent text;
+  child text;
+  made boolean := false;
+begin
+  if day is null then
+    raise exception 'partition_ensure needs a day' using errcode = 'null_value_not_allowed';
+  end if;
+  if (select count(*) = 2 from pg_inherits i
+      where i.inhrelid in (to_regclass(format('hirundo.flow_%s', to_char(day, 'YYYYMMDD'))),
+                           to_regclass(format('hirundo.flood_%s', to_char(day, 'YYYYMMDD'))))) then
+    return false;
+  end if;
+  if (day + 1)::timestamp at time zone 'UTC' <= hirundo.retention_cutoff() then
+    raise exception 'day % is past retention_flow (%)', day, hirundo.setting('retention_flow')
+      using errcode = 'invalid_parameter_value',
+            hint = 'Its rows would be dropped at once. Set retention_flow longer, or off, to load old data.';
+  end if;
+  if day < (hirundo.setting('accept_from')::timestamp)::date
+     or day > ((now() + hirundo.setting('accept_ahead')::interval + interval '7 days') at time zone 'UTC')::date then
+    raise exception 'day % is outside the accepted times (accept_from %, accept_ahead %)', day,
+        hirundo.setting('accept_from'), hirundo.setting('accept_ahead')
+      using errcode = 'invalid_parameter_value';
+  end if;
+  -- one maker at a time; 0x68697264 is "hird"
+  perform pg_advisory_xact_lock(1751740004, (day - date '2000-01-01'));
+  foreach parent in array array['flow', 'flood'] loop
+    child := parent || '_' || to_char(day, 'YYYYMMDD');
+    if to_regclass('hirundo.' || child) is null then
+      execute format('create table hirundo.%I (like hirundo.%I including defaults including storage)', child, parent);
+      execute format('comment on table hirundo.%I is %L', child,
+                     format('%s of %s (UTC). Query hirundo.%s instead.', parent, day, parent));
+      execute format('alter table hirundo.%I attach partition hirundo.%I for values from (%L) to (%L)',
+                     parent, child, day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00');
+      made := true;
+    end if;
+  end loop;
+  return made;
+end
+$$;
+----
+comment on function hirundo.partition_ensure(date) is
+  'Makes the partitions of flow and flood for a UTC day; true if it made any, false if both were there. Runs beside COPY and beside itself. Refuses days outside the accepted times and past retention. Example: select hirundo.partition_ensure(''2023-02-08'').';
+----
+create or replace function hirundo.partition_days()
+returns table (day date)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+    select distinct to_date(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD')
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent in ('hirundo.flow'::regclass, 'hirundo.flood'::regclass)
+      and c.relname ~ '^(flow|flood)_\d{8}$'
+    order by 1;
+end
+$$;
+----
+comment on function hirundo.partition_days() is
+  'The UTC days that have partitions, in order. Example: select min(day), max(day), count(*) from hirundo.partition_days().';
+----
+create or replace function hirundo.partition_drop(day date)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  parent text;
+  child text;
+  dropped boolean := false;
+begin
+  if day is null then
+    raise exception 'partition_drop needs a day' using errcode = 'null_value_not_allowed';
+  end if;
+  if (day + 1)::timestamp at time zone 'UTC' > hirundo.retention_cutoff() then
+    raise exception 'day % is inside retention_flow (%): not dropped', day, hirundo.setting('retention_flow')
+      using errcode = 'insufficient_privilege',
+            hint = 'Only days that ended longer ago than retention_flow can be dropped; with off, none.';
+  end if;
+  foreach parent in array array['flow', 'flood'] loop
+    child := parent || '_' || to_char(day, 'YYYYMMDD');
+    if to_regclass('hirundo.' || child) is not null then
+      execute format('drop table hirundo.%I', child);
+      dropped := true;
+    end if;
+  end loop;
+  return dropped;
+end
+$$;
+----
+comment on function hirundo.partition_drop(date) is
+  'Drops the partitions of a UTC day that is past retention_flow; true if there were any. Inside retention it refuses. Example: select hirundo.partition_drop(''2021-01-01'').';
+----
+create or replace function hirundo.partition_expire()
+returns setof date
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  cutoff timestamptz := hirundo.retention_cutoff();
+  d date;
+begin
+  for d in select p.day from hirundo.partition_days() p
+           where (p.day + 1)::timestamp at time zone 'UTC' <= cutoff loop
+    begin
+      if hirundo.partition_drop(d) then
+        return next d;
+      end if;
+    exception when lock_not_available then
+      raise warning 'partitions of % are in use, left for the next run', d;
+    end;
+  end loop;
+end
+$$;
+----
+comment on function hirundo.partition_expire() is
+  'Drops all days past retention_flow and returns them; none where it is off. A day in use for more than 2 s is left for the next run. Example: select hirundo.partition_expire().';
