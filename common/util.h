@@ -22,8 +22,7 @@
     {                                                                                              \
         if (*p)                                                                                    \
             free_function(*p);                                                                     \
-    }                                                                                              \
-    struct cleanup_semicolon_##free_function
+    }
 
 static inline void freep(void *p)
 {
