@@ -1,0 +1,9 @@
+// The subcommands. argv[0] is the command's name; the value is the process's exit status.
+#pragma once
+
+enum {
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+};
+
+int command_flows(int argc, char *argv[]);

@@ -1,0 +1,44 @@
+// hirundo-sensor: finds the subcommand and hands over.
+#include <stdio.h>
+#include <string.h>
+
+#include "common/util.h"
+#include "sensor/commands.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char *argv[]);
+    const char *help;
+} commands[] = {
+    {"flows", command_flows, "print the flow summaries of capture files"},
+};
+
+static void usage(FILE *out)
+{
+    fputs("usage: hirundo-sensor COMMAND [ARGUMENT...]\n\n", out);
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fputs("\nhirundo-sensor COMMAND --help tells more. hirundo-sensor --version.\n", out);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc < 2) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("hirundo-sensor " HIRUNDO_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "hirundo-sensor: unknown command \"%s\"; see hirundo-sensor --help\n", argv[1]);
+    return EXIT_USAGE;
+}
