@@ -63,14 +63,14 @@ struct flow {
     // measures
     int64_t ts_ms;        // first packet
     uint32_t duration_ms; // last packet's time less the first's, >= 0
-    uint32_t packets;     // >= 1
+    uint32_t packets;     // 1 to INT32_MAX
     uint64_t bytes; // sum of IP total lengths (IPv6: 40 + payload length; length 0 on a jumbogram
                     // or BIG TCP frame: what the frame held)
     // raw columns of the first packet
     uint16_t src_port;
     uint16_t tcp_window;
     uint16_t ip_id;
-    uint32_t ip_len; // IP total length
+    uint32_t ip_len; // IP total length, at most INT32_MAX (a larger jumbogram counts as that)
     struct tcp_options options;
 };
 
