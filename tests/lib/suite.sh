@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# What suites share. Sourced by tests/suites/*.sh, which tests/run starts; the environment is clean,
+# the packages are installed. Results go to $RESULTS as *.xml (JUnit), *.tap or *.json.
+set -uo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+SUITE=$(basename "$0" .sh)
+RESULTS=$TOP/var/tests/$SUITE
+PYTHON=/usr/bin/python3
+export TOP RESULTS PYTHON
+cd "$TOP" || exit 1
+
+# build KIND: builds into build/KIND; sets HIRUNDO_BUILD, by which tests find the programs.
+build() {
+    local kind=$1 options=(--buildtype=debugoptimized)
+    if [[ $kind == asan ]]; then
+        options=(--buildtype=debug -Doptimization=1 "-Db_sanitize=address,undefined"
+            -Db_lundef=false)
+        export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
+        export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
+    fi
+    export HIRUNDO_BUILD=$TOP/build/$kind
+    if [[ ! -f $HIRUNDO_BUILD/build.ninja ]]; then
+        rm -rf "$HIRUNDO_BUILD"
+        meson setup "$HIRUNDO_BUILD" "$TOP" "${options[@]}" || exit 1
+    fi
+    ninja -C "$HIRUNDO_BUILD" || exit 1
+}
+
+# meson_tests [MESON ARGUMENT...]: meson's tests of $HIRUNDO_BUILD, counted case by case.
+meson_tests() {
+    rm -f "$HIRUNDO_BUILD"/meson-logs/tally.*
+    meson test -C "$HIRUNDO_BUILD" --no-rebuild --wrapper "$TOP/tests/lib/cmocka-xml" \
+        --logbase tally "$@"
+    local status=$?
+    cp "$HIRUNDO_BUILD"/meson-logs/tally*.json "$RESULTS/" || return 1
+    return "$status"
+}
+
+# pytests NAME PATH...: pytest over the paths.
+pytests() {
+    local name=$1
+    shift
+    "$PYTHON" -B -m pytest -p no:cacheprovider --durations=5 --junitxml="$RESULTS/$name.xml" "$@"
+}
+
+# check NAME COMMAND...: one test in TAP, of a command's success.
+check() {
+    local name=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        printf 'ok - %s\n' "$name" >>"$RESULTS/checks.tap"
+    else
+        printf '%s\n' "$output"
+        {
+            tail -n 30 <<<"$output" | sed 's/^/# /'
+            printf 'not ok - %s\n' "$name"
+        } >>"$RESULTS/checks.tap"
+    fi
+}
+
+skip() {
+    printf 'ok - %s # SKIP %s\n' "$1" "$2" >>"$RESULTS/checks.tap"
+}
+
+# sources GLOB...: the repository's files that match, as git knows them (or find, without git).
+sources() {
+    if git -c safe.directory='*' rev-parse --git-dir >/dev/null 2>&1; then
+        git -c safe.directory='*' ls-files -co --exclude-standard -- "$@" | while read -r file; do
+            [[ -f $file ]] && printf '%s\n' "$file"
+        done
+    else
+        find . \( -path './build*' -o -path ./var \) -prune -o -type f -print | sed 's|^\./||' |
+            while read -r file; do
+                for glob in "$@"; do
+                    # shellcheck disable=SC2053 # a pattern on purpose
+                    [[ $file == $glob ]] && printf '%s\n' "$file"
+                done
+            done
+    fi
+}

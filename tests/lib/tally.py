@@ -1,0 +1,119 @@
+"""tally.py SUITE RESULTS STATUS NAMED LEFT: what a suite passed, failed and skipped.
+
+Reads every result file in the directory RESULTS: *.xml (JUnit; pytest and cmocka write it), *.tap and
+*.json (meson's test log, one object a line). Prints failures and reasons for skipping; the last
+line is "PASSED FAILED SKIPPED". A suite that ended badly without a failed test, one that ran
+nothing and one that left processes behind get a failure of their own.
+"""
+import json
+import pathlib
+import re
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+
+
+def tail(text, lines=12):
+    return "\n".join("    " + line for line in (text or "").strip().splitlines()[-lines:])
+
+
+class Tally:
+    def __init__(self):
+        self.passed = 0
+        self.failures = []  # (name, text)
+        self.skips = Counter()  # reason -> how many
+
+    def junit(self, path):
+        """Returns how many cases the file holds and how many of them failed."""
+        try:
+            root = ET.parse(path).getroot()
+        except ET.ParseError as error:
+            self.failures.append((path.name, f"unreadable results: {error}"))
+            return 1, 1
+        cases = list(root.iter("testcase"))
+        before = len(self.failures)
+        for case in cases:
+            name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
+            bad = [c for c in case if c.tag in ("failure", "error")]
+            skip = case.find("skipped")
+            if bad:
+                text = [part for b in bad for part in (b.get("message"), b.text) if part]
+                self.failures.append((name, "\n".join(text)))
+            elif skip is not None:
+                self.skips[skip.get("message") or skip.text or "skipped by the test itself"] += 1
+            else:
+                self.passed += 1
+        return len(cases), len(self.failures) - before
+
+    def tap(self, path):
+        planned, seen, notes = None, 0, []
+        for line in path.read_text(errors="replace").splitlines():
+            plan = re.match(r"1\.\.(\d+)", line)
+            if plan:
+                planned = (planned or 0) + int(plan.group(1))
+            result = re.match(r"(not )?ok\b\s*\d*\s*-?\s*(.*)", line)
+            if not result:
+                notes.append(line.lstrip("# ") if line.startswith("#") else line)
+                continue
+            seen += 1
+            name, _, directive = result.group(2).partition(" # ")
+            if re.match(r"(?i)skip", directive):
+                self.skips[directive.partition(" ")[2] or "skipped"] += 1
+            elif result.group(1) and not re.match(r"(?i)todo", directive):
+                self.failures.append((name, "\n".join(notes)))
+            else:
+                self.passed += 1
+            notes = []
+        if planned is not None and planned != seen:
+            self.failures.append((path.name, f"planned {planned} tests, ran {seen}"))
+
+    def meson(self, path):
+        """Meson knows programs; where a program wrote its cases as XML, those count."""
+        for line in path.read_text(errors="replace").splitlines():
+            test = json.loads(line)
+            result, cases, bad = test["result"], 0, 0
+            for xml in path.parent.glob(f"cmocka/{pathlib.Path(test['command'][1]).name}*.xml"):
+                if xml.stat().st_size:
+                    n, b = self.junit(xml)
+                    cases, bad = cases + n, bad + b
+            output = (test.get("stdout") or "") + (test.get("stderr") or "")
+            if result in ("OK", "EXPECTEDFAIL"):
+                self.passed += 0 if cases else 1
+            elif result == "SKIP":
+                reason = [text for text in output.splitlines() if text.strip()]
+                self.skips[f"{test['name']}: {reason[-1] if reason else 'no reason given'}"] += 1
+            elif not bad:
+                self.failures.append((f"{test['name']} ({result})", tail(output, 30)))
+
+
+def main():
+    suite, results, status, named, left = sys.argv[1:]
+    results = pathlib.Path(results)
+    tally = Tally()
+    for path in sorted(results.glob("*.xml")):
+        tally.junit(path)
+    for path in sorted(results.glob("*.tap")):
+        tally.tap(path)
+    for path in sorted(results.glob("*.json")):
+        tally.meson(path)
+    log = results / "log"
+    if int(status) and not tally.failures:
+        tally.failures.append((f"{suite} ended with status {status}",
+                               tail(log.read_text(errors="replace"), 30)))
+    if not tally.passed and not tally.failures and (named == "named" or not tally.skips):
+        tally.failures.append((f"{suite} ran nothing", tail(log.read_text(errors="replace"))))
+    if left.strip():
+        tally.failures.append((f"{suite} left processes behind", left))
+
+    skipped = sum(tally.skips.values())
+    print(f"{tally.passed} passed, {len(tally.failures)} failed, {skipped} skipped")
+    for reason, times in tally.skips.items():
+        print(f"  skipped{f' {times} times' if times > 1 else ''}: {' '.join(reason.split())}")
+    for name, text in tally.failures:
+        print(f"  FAILED {name}\n{tail(text, 30)}")
+    if tally.failures:
+        print(f"  the whole log: {log}")
+    print(tally.passed, len(tally.failures), skipped)
+
+
+main()

@@ -1,0 +1,54 @@
+#!/bin/bash
+# Formatting, clang-tidy, shellcheck, pyflakes, and which part may include which
+# shellcheck source=tests/lib/suite.sh
+. "$(dirname "$0")/../lib/suite.sh"
+
+mapfile -t c_files < <(sources '*.c' '*.h')
+mapfile -t c_units < <(sources '*.c')
+mapfile -t python_files < <(sources '*.py')
+mapfile -t scripts < <(sources '*' | while read -r file; do
+    # By name, or by the first line.
+    if [[ $file == *.sh ]] || head -c 64 "$file" | LC_ALL=C grep -aqE '^#!.*[/ ](ba)?sh'; then
+        printf '%s\n' "$file"
+    fi
+done)
+
+# none_match PATTERN FILE...: no line of the files matches.
+none_match() {
+    local pattern=$1
+    shift
+    ! grep -nE -- "$pattern" "$@" /dev/null
+}
+
+tidy() {
+    # gcc's options that clang does not know are no finding. A finding in a header comes once for
+    # each file that includes it.
+    printf '%s\n' "${c_units[@]}" | xargs -P "$(nproc)" -n 1 \
+        clang-tidy-14 -p "$HIRUNDO_BUILD" --quiet --extra-arg=-Wno-unknown-warning-option \
+        2>"$RESULTS/tidy.err" >"$RESULTS/tidy.out" && return 0
+    grep -hE 'error:' "$RESULTS/tidy.out" "$RESULTS/tidy.err" | sed "s|$HIRUNDO_BUILD/||" | sort -u
+    return 1
+}
+
+mapfile -t sensor_files < <(sources 'sensor/*.[ch]')
+mapfile -t collector_files < <(sources 'collector/*.[ch]')
+mapfile -t common_files < <(sources 'common/*.[ch]')
+mapfile -t not_wire < <(sources '*.[ch]' | grep -v '^common/wire')
+mapfile -t ours < <(sources '*' | grep -vE '^tests/suites/style\.sh$|\.(pcap|pcapng|gz|png|bin)$')
+
+build test
+check 'clang-format' clang-format-14 --dry-run -Werror "${c_files[@]}"
+check 'clang-tidy' tidy
+check 'shellcheck' shellcheck -x "${scripts[@]}"
+check 'pyflakes' "$PYTHON" -m pyflakes "${python_files[@]}"
+check 'the sensor does not include the collector' \
+    none_match '#include "(\.\./)?collector/' "${sensor_files[@]}"
+check 'the collector does not include the sensor' \
+    none_match '#include "(\.\./)?sensor/' "${collector_files[@]}"
+check 'common includes neither' \
+    none_match '#include "(\.\./)?(sensor|collector)/' "${common_files[@]}"
+check 'only common/wire includes generated protobuf code' \
+    none_match '#include .*\.pb-c\.h' "${not_wire[@]}"
+check 'no .c file is included' none_match '#include ".*\.c"' "${c_files[@]}"
+check 'no left-over marks' \
+    none_match '\b(TODO|FIXME|XXX|HACK)\b|^(<<<<<<<|>>>>>>>) ' "${ours[@]}"
