@@ -4,7 +4,22 @@ grant usage on schema hirundo to hirundo_collector, hirundo_analyst;
 ----
 alter default privileges revoke execute on functions from public;
 ----
-revoke execute on all functions in schema hirundo from public;
+-- analysts may call every function of ours but those that change something (the constructors of range types belong to the
+-- database's superuser, and to the public, and stay so)
+do $$
+declare
+  f regprocedure;
+begin
+  for f in select p.oid from pg_catalog.pg_proc p
+           where p.pronamespace = 'hirundo'::regnamespace and pg_catalog.pg_has_role(p.proowner, 'usage')
+             and not exists (select from pg_catalog.pg_depend d where d.objid = p.oid and d.deptype = 'i') loop
+    execute format('revoke execute on function %s from public', f);
+    if (select p.provolatile <> 'v' from pg_catalog.pg_proc p where p.oid = f) then
+      execute format('grant execute on function %s to hirundo_analyst', f);
+    end if;
+  end loop;
+end
+$$;
 ----
 -- the collector: look up
 grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_key, hirundo.prefix_set, hirundo.network,
@@ -26,7 +41,11 @@ grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_address, hirundo
   hirundo.observation, hirundo.loss, hirundo.quarantine, hirundo.flow, hirundo.flood, hirundo.prefix_set,
   hirundo.network, hirundo.organisation, hirundo.organisation_prefix to hirundo_analyst;
 ----
-grant execute on all functions in schema hirundo to hirundo_analyst;
+grant select on hirundo.flow_classed, hirundo.traffic, hirundo.sensor_status to hirundo_analyst;
 ----
-revoke execute on function hirundo.partition_ensure(date), hirundo.partition_drop(date), hirundo.partition_expire()
-  from hirundo_analyst;
+-- what `hirundo-collector status` shows
+grant select on hirundo.sensor_status to hirundo_collector;
+----
+grant execute on function hirundo.period_bounds(tstzrange), hirundo.accounting(tstzrange), hirundo.local_range(date, date),
+  hirundo.quarter(text), hirundo.month(text), hirundo.week(text), hirundo.day(text), hirundo.period_edge(text), hirundo.period(text)
+  to hirundo_collector;

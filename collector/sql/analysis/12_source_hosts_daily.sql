@@ -1,0 +1,65 @@
+-- How many hosts of these sources were seen per day and port?
+-- Left out: backscatter (a victim's answers are not its scans), class local (from the sensor's own link), and flood rows
+-- (they have no sources). hosts 0: some sensor observed that day and saw none; null: nobody observed.
+create or replace function hirundo.source_hosts_daily(period tstzrange, sources cidr[] default null, ports text[] default null)
+returns table (day date, port text, hosts bigint, packets bigint, sensors bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
+  v_lo inet := lower(v_ranges);
+  v_hi inet := upper(v_ranges);
+  v_codes int[] := hirundo.port_codes(ports);
+  v_zone text := hirundo.time_zone();
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  return query
+    with hit as materialized (
+      select (f.ts at time zone v_zone)::date as d, f.port_code as code, f.src, f.sensor_id, sum(f.packets)::bigint as n
+      from hirundo.flow_classed f
+      where f.ts >= v_first and f.ts < v_past
+        and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
+        and (v_codes is null or f.port_code = any (v_codes))
+        and f.class <> 'backscatter' and f.class <> 'local'
+      group by 1, 2, 3, 4
+    ), by_source as (
+      select u.d, u.code, count(*) as hosts, sum(u.n)::bigint as packets
+      from (select h.d, h.code, h.src, sum(h.n) as n from hit h group by h.d, h.code, h.src) u
+      group by u.d, u.code
+    ), by_sensor as (
+      select h.d, h.code, count(*) as sensors from (select distinct h.d, h.code, h.sensor_id from hit h) h group by h.d, h.code
+    ), days as (
+      select l.day as d from hirundo.local_days(v_first, v_past) l
+      union
+      select h.d from hit h
+    ), codes as (
+      select unnest(v_codes) as code
+      union
+      select h.code from hit h
+    ), observed as (
+      select distinct (o.slot at time zone v_zone)::date as d
+      from hirundo.observation o
+      where o.slot > v_first - interval '15 minutes' and o.slot < v_past and o.covered_ms > 0
+    )
+    select d.d, hirundo.port_label(c.code),
+      coalesce(s.hosts, case when o.d is not null then 0 end),
+      coalesce(s.packets, case when o.d is not null then 0 end),
+      coalesce(n.sensors, 0)
+    from days d
+    cross join codes c
+    left join by_source s on s.d = d.d and s.code = c.code
+    left join by_sensor n on n.d = d.d and n.code = c.code
+    left join observed o on o.d = d.d
+    order by d.d, hirundo.port_label(c.code) collate "C";
+end
+$$;
+----
+comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[]) is
+  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them. hosts 0: observed, none seen; null: no sensor observed. Without backscatter, local traffic and flood rows. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';

@@ -1,0 +1,38 @@
+-- Which ports receive most, at each sensor?
+-- All packets but class local, flood rows included. A sensor that received nothing has no rows: see sensor_status.
+create or replace function hirundo.top_ports(period tstzrange, n integer default 10)
+returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_n int := coalesce(n, 10);
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  return query
+    with total as (
+      select t.sensor_id, t.port_code as code, sum(t.packets)::bigint as n
+      from hirundo.traffic t
+      where t.ts >= v_first and t.ts < v_past and t.class <> 'local'
+      group by t.sensor_id, t.port_code
+    ), ranked as (
+      select t.sensor_id, l.label, t.n,
+        row_number() over (partition by t.sensor_id order by t.n desc, l.label collate "C") as r
+      from total t
+      cross join lateral (select hirundo.port_label(t.code) as label) l
+    )
+    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n
+    from ranked r
+    join hirundo.sensor s on s.sensor_id = r.sensor_id
+    where r.r <= v_n
+    order by s.name collate "C", r.r;
+end
+$$;
+----
+comment on function hirundo.top_ports(tstzrange, integer) is
+  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets. All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';

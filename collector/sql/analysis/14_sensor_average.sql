@@ -1,0 +1,54 @@
+-- How many packets does a sensor receive a day, at home and overseas?
+-- Packets: all but class local, flood rows included. Divided by observed sensor-days, so that a gap never looks like calm.
+create or replace function hirundo.sensor_average(period tstzrange, bucket text default 'month')
+returns setof hirundo.sensor_average_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_bucket text := lower(btrim(coalesce(bucket, 'month')));
+  v_zone text := hirundo.time_zone();
+  v_home text := hirundo.home_country();
+begin
+  if v_bucket not in ('day', 'week', 'month', 'quarter') then
+    raise exception '% is not a bucket', quote_literal(bucket)
+      using errcode = 'invalid_parameter_value', hint = 'Take day, week, month or quarter.';
+  end if;
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  return query
+    with received as (
+      select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n
+      from (select date_trunc(v_bucket, t.ts at time zone v_zone)::date as b, t.sensor_id, sum(t.packets) as n
+            from hirundo.traffic t
+            where t.ts >= v_first and t.ts < v_past and t.class <> 'local'
+            group by 1, 2) u
+      join hirundo.sensor s on s.sensor_id = u.sensor_id
+      group by 1, 2
+    ), observed as (
+      select date_trunc(v_bucket, o.slot at time zone v_zone)::date as b,
+        case when s.country::text = v_home then 'home' else 'overseas' end as side,
+        sum(o.covered_ms) / 86400000.0 as days
+      from hirundo.observation o
+      join hirundo.sensor s on s.sensor_id = o.sensor_id
+      where o.slot >= v_first and o.slot < v_past
+      group by 1, 2
+    ), buckets as (
+      select distinct date_trunc(v_bucket, l.day::timestamp)::date as b from hirundo.local_days(v_first, v_past) l
+      union
+      select r.b from received r
+    )
+    select k.b, e.side, coalesce(r.n, 0), round(coalesce(o.days, 0), 6), round(coalesce(r.n, 0) / nullif(o.days, 0), 6)
+    from buckets k
+    cross join (values ('home'), ('overseas')) e(side)
+    left join received r on r.b = k.b and r.side = e.side
+    left join observed o on o.b = k.b and o.side = e.side
+    order by k.b, e.side;
+end
+$$;
+----
+comment on function hirundo.sensor_average(tstzrange, text) is
+  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed, not calendar), average (null where nobody observed). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
