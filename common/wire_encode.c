@@ -215,6 +215,13 @@ static uint32_t load_be32(const uint8_t *p)
 
 static void put_sources(struct wire_encoder *enc, const struct batch *b)
 {
+    for (int plane = 0; plane < 16; plane++) {
+        for (uint32_t i = 0; i < b->n_flows; i++) {
+            if (b->flows[i].src.version == 6)
+                put_u8(&enc->out, b->flows[i].src.b[plane]);
+        }
+    }
+    end_column(enc, COL_SRC6);
     size_t n = 0;
     uint32_t before = 0;
     for (uint32_t i = 0; i < b->n_flows; i++) {
@@ -226,13 +233,6 @@ static void put_sources(struct wire_encoder *enc, const struct batch *b)
     }
     put_planes(enc, n);
     end_column(enc, COL_SRC4);
-    for (int plane = 0; plane < 16; plane++) {
-        for (uint32_t i = 0; i < b->n_flows; i++) {
-            if (b->flows[i].src.version == 6)
-                put_u8(&enc->out, b->flows[i].src.b[plane]);
-        }
-    }
-    end_column(enc, COL_SRC6);
 }
 
 // --- dictionaries
@@ -467,20 +467,21 @@ static int put_columns(struct wire_encoder *enc, const struct batch *b)
         r = put_versions(enc, b);
     if (r < 0)
         return r;
-    put_sources(enc, b);
     put_destinations(enc, b);
     bool with_window = put_tuples(enc, b);
     put_ttls(enc, b);
-    PUT_FIELD(enc, b, HAS_PORT, port, COL_PORT);
-    PUT_FIELD(enc, b, HAS_SRC_PORT, src_port, COL_SRC_PORT);
-    PUT_FIELD(enc, b, HAS_IP_ID, ip_id, COL_IP_ID);
-    put_times(enc, b);
     r = put_measures(enc, b);
+    if (r == 0)
+        r = put_floods(enc, b);
     if (r < 0)
         return r;
+    PUT_FIELD(enc, b, HAS_PORT, port, COL_PORT);
+    put_sources(enc, b);
+    put_times(enc, b);
+    PUT_FIELD(enc, b, HAS_SRC_PORT, src_port, COL_SRC_PORT);
+    PUT_FIELD(enc, b, HAS_IP_ID, ip_id, COL_IP_ID);
     PUT_FIELD(enc, b, with_window ? 0 : HAS_TCP_WINDOW, tcp_window, COL_WINDOW);
-    r = put_floods(enc, b);
-    return r < 0 ? r : enc->out.bad ? -E2BIG : 0;
+    return enc->out.bad ? -E2BIG : 0;
 }
 
 // One zstd frame; long columns get blocks of their own.

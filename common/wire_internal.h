@@ -95,26 +95,29 @@ static inline uint64_t get_varint_max(struct in_bytes *in, uint64_t max)
 
 // The columns of a batch, in their order in Batch.column_lengths. Only ever added to. "per flow"
 // columns have one entry a flow (or one for each flow that has the field), in the batch's order.
+// What compresses comes first, what is nearly random last: a short batch is two zstd blocks, each
+// with the entropy tables that fit it.
 enum wire_column {
     COL_RECORDS,     // window records (varints), with the number of flows and floods of each
     COL_VERSIONS,    // runs of IPv4, IPv6, IPv4, ... sources: varint lengths, first may be 0
-    COL_SRC4,        // planes of u32: difference to the IPv4 source before, modulo 2^32
-    COL_SRC6,        // 16 planes of the IPv6 sources
     COL_DST_TABLE,   // distinct destinations: version and bytes
     COL_DST,         // planes: index into it
     COL_TUPLE_TABLE, // distinct (proto, flags, marks, has, window, options, IP length)
     COL_TUPLE,       // planes: index into it
     COL_TTL,         // one byte
-    COL_PORT,        // planes, flows with HAS_PORT
-    COL_SRC_PORT,    // planes, HAS_SRC_PORT
-    COL_IP_ID,       // planes, HAS_IP_ID
-    COL_TIME,        // planes: ms since the window's start
     COL_PACKETS,     // varint: packets - 1
     COL_BYTES,       // zigzag varint: bytes - packets * ip_len
     COL_DURATION,    // varint, flows of more than one packet
-    COL_WINDOW,      // planes, HAS_TCP_WINDOW, when windows are not in the tuple table
     COL_FLOODS,      // flood rows, varints
+    COL_PORT,        // planes, flows with HAS_PORT
+    COL_SRC6,        // 16 planes of the IPv6 sources
+    COL_SRC4,        // planes of u32: difference to the IPv4 source before, modulo 2^32
+    COL_TIME,        // planes: ms since the window's start
+    COL_SRC_PORT,    // planes, HAS_SRC_PORT
+    COL_IP_ID,       // planes, HAS_IP_ID
+    COL_WINDOW,      // planes, HAS_TCP_WINDOW, when windows are not in the tuple table
     COL_COUNT,
+    COL_FIRST_RANDOM = COL_SRC6,
 };
 
 // Uncompressed columns of one batch, at most: what a decoder reserves.
