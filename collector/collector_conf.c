@@ -1,0 +1,52 @@
+#include "collector/collector_conf.h"
+
+#include "common/log.h"
+
+#define FIELD(name) offsetof(struct collector_conf, name)
+#define MIB         (1LL << 20)
+
+static const struct conf_key keys[] = {
+    {"collector", "endpoint", CONF_LIST, FIELD(endpoints), "tcp://127.0.0.1:4455", false, 0, 0,
+     "where sensors connect: tcp://ADDRESS:PORT, several allowed; port 0 takes a free one"},
+    {"collector", "key", CONF_TEXT, FIELD(key_path), "/var/lib/hirundo/collector.key", false, 0, 0,
+     "the collector's key file; serve makes it at its first start"},
+    {"collector", "writers", CONF_INTEGER, FIELD(writers), "2", false, 1, COLLECTOR_WRITERS_MAX,
+     "database connections that write; a sensor always has the same one"},
+    {"collector", "memory", CONF_BYTES, FIELD(memory), "64M", false, 4 * MIB, 65536 * MIB,
+     "bytes of batches that may wait for the database, all sensors together"},
+    {"database", "connection", CONF_TEXT, FIELD(connection), NULL, false, 0, 0,
+     "libpq connection string, such as host=/run/postgresql dbname=hirundo; else the PG* "
+     "environment"},
+    {"log", "level", CONF_TEXT, FIELD(log_level), "notice", false, 0, 0,
+     "error, warning, notice, info or debug"},
+};
+
+int collector_conf_read(const char *path, struct collector_conf *ret, struct errmsg *e)
+{
+    struct collector_conf conf = {0};
+    int r = path ? conf_read(keys, ARRAY_SIZE(keys), path, &conf, e)
+                 : conf_defaults(keys, ARRAY_SIZE(keys), &conf, e);
+    if (r < 0)
+        return r;
+    enum log_level level;
+    if (log_level_parse(conf.log_level, &level) < 0) {
+        r = errmsg_set(e, -EINVAL,
+                       "%s: [log] level = %.40s: must be error, warning, notice, info or debug",
+                       path, conf.log_level);
+        collector_conf_free(&conf);
+        return r;
+    }
+    log_set_level(level);
+    *ret = conf;
+    return 0;
+}
+
+void collector_conf_free(struct collector_conf *conf)
+{
+    conf_free(keys, ARRAY_SIZE(keys), conf);
+}
+
+void collector_conf_dump(const struct collector_conf *conf, FILE *out)
+{
+    conf_dump(keys, ARRAY_SIZE(keys), conf, out);
+}

@@ -1,0 +1,20 @@
+// The collector's configuration: one typed table (common/conf.h) and the defaults without a file.
+#pragma once
+
+#include "common/conf.h"
+
+#define COLLECTOR_WRITERS_MAX 16
+
+struct collector_conf {
+    struct conf_list endpoints; // tcp://ADDRESS:PORT, port 0 or * for any free one
+    char *key_path;
+    int64_t writers;
+    int64_t memory;   // bytes of queued batches, all sensors together
+    char *connection; // libpq conninfo; NULL: PG* environment
+    char *log_level;
+};
+
+// path NULL: defaults, and the database from the PG* environment. Sets the log level too.
+int collector_conf_read(const char *path, struct collector_conf *ret, struct errmsg *e);
+void collector_conf_free(struct collector_conf *conf);
+void collector_conf_dump(const struct collector_conf *conf, FILE *out);

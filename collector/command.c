@@ -1,0 +1,91 @@
+#include "collector/command.h"
+
+#include <getopt.h>
+#include <string.h>
+
+int command_fail(const struct errmsg *e)
+{
+    fprintf(stderr, "hirundo-collector: %s\n", e->text);
+    return EXIT_FAILURE;
+}
+
+int command_dispatch(const struct subcommand *table, size_t n, const char *usage, int argc,
+                     char **argv)
+{
+    if (argc < 2) {
+        fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(argv[1], table[i].name) == 0)
+            return table[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "hirundo-collector: unknown command \"%s %s\"\n%s", argv[0], argv[1], usage);
+    return EXIT_USAGE;
+}
+
+static int usage_error(const struct command_line *line, int *ret_exit)
+{
+    fputs(line->usage, stderr);
+    *ret_exit = EXIT_USAGE;
+    return 1;
+}
+
+#define OPTIONS_MAX 8
+
+int command_parse(const struct command_line *line, int argc, char **argv, const char **ret_conf,
+                  char ***ret_words, int *ret_exit)
+{
+    struct option options[OPTIONS_MAX] = {
+        {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+    };
+    for (size_t i = 0; line->extra && line->extra[i].name && i + 3 < OPTIONS_MAX; i++)
+        options[i + 2] = line->extra[i];
+    const char *conf = NULL;
+    optind = 0;
+    int c;
+    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(line->usage, stdout);
+            *ret_exit = EXIT_SUCCESS;
+            return 1;
+        }
+        if (c == 'c')
+            conf = optarg;
+        else if (c == '?' || line->on_option(c, optarg, line->data) < 0)
+            return usage_error(line, ret_exit);
+    }
+    int words = argc - optind;
+    if (words < line->words_min || words > line->words_max) {
+        fprintf(stderr, "hirundo-collector %s: %s\n", argv[0],
+                words < line->words_min ? "something is missing" : "too many words");
+        return usage_error(line, ret_exit);
+    }
+    *ret_conf = conf;
+    *ret_words = argv + optind;
+    return 0;
+}
+
+int command_open(const char *conf_path, const char *role, struct collector_conf *ret_conf,
+                 struct db **ret_db)
+{
+    struct collector_conf conf;
+    struct errmsg e = {"out of memory"};
+    int r = collector_conf_read(conf_path, &conf, &e);
+    if (r < 0) {
+        command_fail(&e);
+        return r;
+    }
+    r = db_open(conf.connection, role, ret_db, &e);
+    if (r < 0) {
+        command_fail(&e);
+        collector_conf_free(&conf);
+        return r;
+    }
+    *ret_conf = conf;
+    return 0;
+}

@@ -1,0 +1,43 @@
+// The program's subcommands and what they share. Each takes its own words (argv[0] is its name) and
+// returns the exit code.
+#pragma once
+
+#include "collector/collector_conf.h"
+#include "collector/db.h"
+
+#define EXIT_USAGE 2
+
+int command_migrate(int argc, char **argv);
+int command_serve(int argc, char **argv);
+int command_status(int argc, char **argv);
+int command_keygen(int argc, char **argv);
+int command_sensor(int argc, char **argv);
+int command_import(int argc, char **argv);
+int command_quarantine(int argc, char **argv);
+
+// A group of subcommands: runs the one that argv[1] names.
+struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+};
+int command_dispatch(const struct subcommand *table, size_t n, const char *usage, int argc,
+                     char **argv);
+
+// The options every command takes: -c FILE, --help. Others in `extra` (getopt_long's, ended by
+// zeros), reported through on_option. Positional words are left at argv[*ret_first..].
+// 0; else the exit code to end with is *ret_exit and the result is 1.
+struct command_line {
+    const char *usage;
+    const struct option *extra;
+    int (*on_option)(int option, const char *value, void *data); // 0, or -EINVAL: usage
+    void *data;
+    int words_min, words_max;
+};
+int command_parse(const struct command_line *line, int argc, char **argv, const char **ret_conf,
+                  char ***ret_words, int *ret_exit);
+
+// The configuration and a connection as `role`, both or neither; errors are printed.
+int command_open(const char *conf_path, const char *role, struct collector_conf *ret_conf,
+                 struct db **ret_db);
+// "hirundo-collector: text" on stderr; returns EXIT_FAILURE.
+int command_fail(const struct errmsg *e);

@@ -1,0 +1,108 @@
+#include <sys/stat.h>
+
+#include "collector/command.h"
+#include "collector/migrate.h"
+#include "common/keys.h"
+
+static const char usage[] =
+    "usage: hirundo-collector status [-c FILE]\n"
+    "Says whether the database answers and is migrated, what each sensor delivered last, and what "
+    "lies in quarantine. Exit 1 if something needs a person.\n";
+
+static void print_server_key(const struct collector_conf *conf)
+{
+    struct stat st;
+    struct key_pair pair;
+    struct errmsg e;
+    char text[KEY_Z85_SIZE];
+    if (stat(conf->key_path, &st) < 0) {
+        printf("server key: none at %s yet; serve makes it\n", conf->key_path);
+    } else if (key_file_read(conf->key_path, &pair, &e) < 0) {
+        printf("server key: %s\n", e.text);
+    } else {
+        key_format(pair.public_key, text);
+        key_pair_wipe(&pair);
+        printf("server key: %s\n", text);
+    }
+}
+
+static int print_row(struct db *db, const char *label, const char *sql, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, sql, 0, NULL, &result, e);
+    if (r == 0)
+        printf("%s: %s\n", label, PQgetvalue(result, 0, 0));
+    return r;
+}
+
+static int print_sensors(struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(
+        db,
+        "select s.name as sensor, s.country, case when s.revoked_at is not null then 'revoked' "
+        "else "
+        "'' end as state, l.batches, l.last_batch_at::timestamptz(0) as last_batch, "
+        "l.last_window::timestamptz(0) as data_up_to, "
+        "date_trunc('second', l.last_batch_at - l.last_window) as lag from hirundo.sensor s "
+        "left join lateral (select sum(next_seq - 1) as batches, max(last_batch_at) as "
+        "last_batch_at, max(last_window) as last_window from hirundo.ledger l where l.sensor_id = "
+        "s.sensor_id) l on true order by s.name",
+        0, NULL, &result, e);
+    if (r != 0)
+        return r;
+    PQprintOpt options = {.header = 1, .align = 1, .fieldSep = (char *)"  "};
+    PQprint(stdout, result, &options);
+    return 0;
+}
+
+static int print_database(struct db *db, struct errmsg *e)
+{
+    char version[64];
+    int r = migrate_version(db, version, sizeof version, e);
+    if (r < 0)
+        return r;
+    printf("database: answers, PostgreSQL %d.%d, schema %s\n", db_server_version(db) / 10000,
+           db_server_version(db) % 10000, *version ? version : "not migrated");
+    r = migrate_check(db, e);
+    if (r < 0)
+        return r;
+    r = print_row(db, "durability",
+                  "select case when current_setting('fsync') = 'on' then 'fsync on' else 'FSYNC IS "
+                  "OFF: a crash of the database host loses acknowledged data' end",
+                  e);
+    if (r == 0)
+        r = print_row(db, "sensors",
+                      "select count(*) filter (where revoked_at is null) || "
+                      "' enrolled, ' || count(*) filter (where revoked_at is not "
+                      "null) || ' revoked' from hirundo.sensor",
+                      e);
+    if (r == 0)
+        r = print_row(db, "quarantine",
+                      "select count(*) || ' messages' || case when count(*) > 0 "
+                      "then ': see hirundo-collector quarantine list' else '' "
+                      "end from hirundo.quarantine where resolved_at is null",
+                      e);
+    if (r == 0)
+        r = print_sensors(db, e);
+    return r;
+}
+
+int command_status(int argc, char **argv)
+{
+    const struct command_line line = {.usage = usage};
+    const char *conf_path;
+    char **words;
+    int code;
+    if (command_parse(&line, argc, argv, &conf_path, &words, &code))
+        return code;
+    struct collector_conf conf;
+    _cleanup_(db_freep) struct db *db = NULL;
+    struct errmsg e = {"out of memory"};
+    if (command_open(conf_path, "hirundo_owner", &conf, &db) < 0)
+        return EXIT_FAILURE;
+    if (conf_path)
+        print_server_key(&conf);
+    collector_conf_free(&conf);
+    return print_database(db, &e) == 0 ? EXIT_SUCCESS : command_fail(&e);
+}

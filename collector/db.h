@@ -1,0 +1,55 @@
+// A connection to PostgreSQL whose every call ends by a deadline.
+//
+// libpq in non-blocking mode: a server that hangs (stopped, cut off, out of disk) costs a caller at
+// most the deadline, after which the connection is closed and every further call returns -EPIPE.
+// One connection belongs to one thread.
+//
+// Return values: 0; DB_REFUSED: the server answered with an error (db_sqlstate tells which), the
+// connection lives; -EPIPE, -ETIMEDOUT: the connection is gone; -ENOMEM.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "common/util.h"
+
+#define DB_REFUSED           1
+#define DB_PARAMETERS_MAX    16
+#define DB_TIMEOUT_MS        60000 // one statement, or one stretch of COPY
+#define DB_CONNECT_TIMEOUT_S 10
+
+struct db;
+
+// conninfo NULL or empty: the PG* environment. Takes on `role` where the login may (NULL: stays
+// what it is).
+int db_open(const char *conninfo, const char *role, struct db **ret, struct errmsg *e);
+void db_free(struct db *db);
+DEFINE_CLEANUP(struct db *, db_free)
+
+void db_set_timeout(struct db *db, int timeout_ms);
+// Of the last DB_REFUSED; "" if none.
+const char *db_sqlstate(const struct db *db);
+bool db_is_open(const struct db *db);
+int db_server_version(const struct db *db);
+
+static inline void db_result_free(PGresult *result)
+{
+    PQclear(result);
+}
+DEFINE_CLEANUP(PGresult *, db_result_free)
+
+// One statement, parameters as text (NULL: null). ret may be NULL; the caller PQclear()s *ret.
+int db_query(struct db *db, const char *sql, int n, const char *const *values, PGresult **ret,
+             struct errmsg *e);
+// The same with a length per value: values[i] is binary where lengths[i] >= 0, text where it is -1.
+int db_query_mixed(struct db *db, const char *sql, int n, const char *const *values,
+                   const int *lengths, PGresult **ret, struct errmsg *e);
+int db_exec(struct db *db, const char *sql, struct errmsg *e);
+
+// COPY ... FROM STDIN: begin with the statement, put any number of times, end. After a failed put
+// end must not be called; after DB_REFUSED from end the transaction is broken, as after a query.
+int db_copy_begin(struct db *db, const char *sql, struct errmsg *e);
+int db_copy_put(struct db *db, const char *data, size_t size, struct errmsg *e);
+int db_copy_end(struct db *db, struct errmsg *e);
+
+// Waits until a notification comes or timeout_ms pass: 1 if one came, 0 if not.
+int db_wait_notify(struct db *db, int timeout_ms, struct errmsg *e);

@@ -1,0 +1,44 @@
+#include <string.h>
+
+#include "collector/command.h"
+
+static const char usage[] =
+    "usage: hirundo-collector COMMAND [-c FILE] ...\n"
+    "\n"
+    "  migrate                        bring the database to this program's schema\n"
+    "  serve                          take batches from sensors into the database\n"
+    "  status                         database, sensors, backlog, quarantine\n"
+    "  keygen FILE                    make a key file before the first start of serve\n"
+    "  sensor add NAME --country CC [--label-en T] [--label-ja T] [--key PUBKEY]\n"
+    "  sensor list | show NAME | revoke NAME\n"
+    "  import prefixes FILE [--as-of DATE]     TSV: prefix, AS, country; - for standard input\n"
+    "  import organisations FILE               CSV: name,prefixes,contacts,tlp\n"
+    "  quarantine list | show ID\n"
+    "\n"
+    "Without -c the database is the one the PG* environment names.\n"
+    "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
+
+static const struct subcommand commands[] = {
+    {"migrate", command_migrate},
+    {"status", command_status},
+    {"keygen", command_keygen},
+    {"sensor", command_sensor},
+};
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        puts("hirundo-collector " HIRUNDO_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        fputs(usage, argc < 2 ? stderr : stdout);
+        return argc < 2 ? EXIT_USAGE : EXIT_SUCCESS;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "hirundo-collector: unknown command \"%s\"; see hirundo-collector --help\n",
+            argv[1]);
+    return EXIT_USAGE;
+}

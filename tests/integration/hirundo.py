@@ -1,0 +1,265 @@
+"""Real servers as objects: Postgres, Collector, Sensor. Each takes free ports and its own directory, and cleans up.
+
+    with Postgres() as pg:
+        pg.migrate(programs)
+        with Collector(pg) as collector:
+            ...
+
+Programs are looked for in $HIRUNDO_BUILD (a meson build directory), else in build/ at the top of the repository.
+"""
+import contextlib
+import glob
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import psycopg2
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+WAIT_S = float(os.environ.get("HIRUNDO_TEST_WAIT", "30"))
+
+
+def build_directory():
+    return pathlib.Path(os.environ.get("HIRUNDO_BUILD", TOP / "build")).resolve()
+
+
+def program(name):
+    """The path of hirundo-collector, hirundo-sensor or a test tool in the build directory."""
+    build = build_directory()
+    for folder in ("collector", "sensor", "tests/integration", "tests/load"):
+        path = build / folder / name
+        if path.exists():
+            return str(path)
+    raise FileNotFoundError(f"{name} is not in {build}; build first, or set HIRUNDO_BUILD")
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(condition, what, timeout=WAIT_S):
+    """Polls until condition() is true and returns its value; fails naming what was waited for."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout:.0f} s in vain for {what}")
+        time.sleep(0.02)
+
+
+class Postgres:
+    """A private cluster: unix socket and 127.0.0.1, made by initdb as an unprivileged user when we are root."""
+
+    def __init__(self, user="postgres", settings=()):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="hirundo-pg-", dir="/var/tmp"))
+        self.port = free_port()
+        self.settings = list(settings)
+        self.os_user = user if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        self.database = "hirundo"
+        self.password = "only-for-tests"
+        self.bin = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+
+    def _run(self, *command, **options):
+        account = pwd.getpwnam(self.os_user)
+        identity = {} if os.geteuid() != 0 else {
+            "user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        done = subprocess.run(command, cwd=self.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              check=False, **identity, **options)
+        if done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}: {done.stdout.decode(errors='replace')}")
+
+    def __enter__(self):
+        if os.geteuid() == 0:
+            shutil.chown(self.directory, self.os_user)
+        password_file = self.directory / "password"
+        password_file.write_text(self.password)
+        password_file.chmod(0o644)
+        self._run(f"{self.bin}/initdb", "-D", "data", "-U", "hirundo_admin", "-A", "scram-sha-256", "--pwfile",
+                  "password", "-E", "UTF8", "--no-sync", "--locale=C")
+        with open(self.directory / "data" / "postgresql.conf", "a", encoding="utf-8") as f:
+            f.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\n"
+                    f"unix_socket_directories = '{self.directory}'\nmax_wal_size = 4GB\n")
+            for line in self.settings:
+                f.write(line + "\n")
+        self.start()
+        with self.connect("postgres") as conn, conn.cursor() as cursor:
+            cursor.execute(f"create database {self.database}")
+        return self
+
+    def __exit__(self, *_):
+        self.stop("immediate")
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self):
+        self._run(f"{self.bin}/pg_ctl", "-D", "data", "-l", "log", "-w", "-t", "60", "start")
+
+    def stop(self, mode="fast"):
+        with contextlib.suppress(AssertionError):
+            self._run(f"{self.bin}/pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
+
+    def conninfo(self, database=None):
+        return (f"host=127.0.0.1 port={self.port} dbname={database or self.database} user=hirundo_admin "
+                f"password={self.password}")
+
+    def environment(self):
+        """os.environ with PG* naming this cluster."""
+        return dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(self.port), PGDATABASE=self.database,
+                    PGUSER="hirundo_admin", PGPASSWORD=self.password)
+
+    def connect(self, database=None):
+        conn = psycopg2.connect(self.conninfo(database))
+        conn.autocommit = True
+        return contextlib.closing(conn)
+
+    def query(self, sql, *values):
+        """All rows of one statement."""
+        with self.connect() as conn, conn.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, sql, *values):
+        return self.query(sql, *values)[0][0]
+
+    def command(self, *words, check=True, **options):
+        """Runs hirundo-collector WORDS on this database."""
+        done = subprocess.run([program("hirundo-collector"), *words], env=self.environment(), text=True,
+                              capture_output=True, check=False, timeout=300, **options)
+        if check and done.returncode != 0:
+            raise AssertionError(f"hirundo-collector {' '.join(words)}: exit {done.returncode}\n"
+                                 f"{done.stdout}{done.stderr}")
+        return done
+
+    def migrate(self):
+        return self.command("migrate").stdout
+
+
+class Server:
+    """A program that runs until stopped; its log lines can be waited for."""
+
+    def __init__(self, command, env=None, cwd=None):
+        self.command, self.env, self.cwd = command, env, cwd
+        self.process, self.lines, self._reader = None, [], None
+
+    def start(self):
+        self.lines = []
+        self.process = subprocess.Popen(self.command, env=self.env, cwd=self.cwd, text=True, errors="replace",
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr, self.lines), daemon=True)
+        self._reader.start()
+        return self
+
+    @staticmethod
+    def _read(stream, lines):
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    def log(self):
+        return "\n".join(self.lines)
+
+    def wait_log(self, pattern, timeout=WAIT_S):
+        """The match of the first log line that holds pattern."""
+        def found():
+            for line in list(self.lines):
+                match = re.search(pattern, line)
+                if match:
+                    return match
+            if self.process.poll() is not None:
+                self._reader.join(5)
+                if not any(re.search(pattern, line) for line in self.lines):
+                    raise AssertionError(f"ended with {self.process.returncode} before /{pattern}/:\n{self.log()}")
+            return None
+        return wait_for(found, f"/{pattern}/ in the log of {self.command[0]}:\n{self.log()}", timeout)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """SIGKILL: what a power cut does to a process."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout=WAIT_S):
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise AssertionError(f"did not end within {timeout:.0f} s of SIGTERM:\n{self.log()}") from error
+        self._reader.join(5)
+        return code
+
+
+class Collector(Server):
+    """hirundo-collector serve on a migrated Postgres. endpoint and server_key are known once it is entered."""
+
+    def __init__(self, postgres, lines=(), log_level="info"):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="hirundo-collector-"))
+        self.conf = self.directory / "collector.conf"
+        self.postgres, self.extra_lines, self.log_level = postgres, list(lines), log_level
+        self.endpoint, self.server_key = "tcp://127.0.0.1:0", None
+        super().__init__([program("hirundo-collector"), "serve", "-c", str(self.conf)])
+
+    def configure(self):
+        text = ["[collector]", f"endpoint = {self.endpoint}", f"key = {self.directory}/collector.key",
+                *self.extra_lines, "[database]", f"connection = {self.postgres.conninfo()}", "[log]",
+                f"level = {self.log_level}"]
+        self.conf.write_text("\n".join(text) + "\n")
+
+    def start(self):
+        """Also after a kill: the port stays the same."""
+        self.configure()
+        super().start()
+        ready = self.wait_log(r"ready: listening on (tcp://\S+?),? .*server key (\S{40})")
+        self.endpoint, self.server_key = ready.group(1), ready.group(2)
+        return self
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Sensor:
+    """An enrolled hirundo-sensor with a spool of its own."""
+
+    def __init__(self, collector, name, country="JP", enroll=True):
+        self.collector, self.name = collector, name
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix=f"hirundo-sensor-{name}-"))
+        self.conf = self.directory / "sensor.conf"
+        self.key_file = self.directory / "sensor.key"
+        done = subprocess.run([program("hirundo-sensor"), "keygen", str(self.key_file)], text=True,
+                              capture_output=True, check=True)
+        self.public_key = re.search(r"\S{40}", done.stdout).group(0)
+        if enroll:
+            collector.postgres.command("sensor", "add", name, "--country", country, "--key", self.public_key)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def stop_on_signal():
+    """Turns SIGTERM into an exception, so that context managers clean up."""
+    def handler(number, frame):
+        del number, frame
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, handler)
