@@ -244,7 +244,7 @@ static void store_be32(uint8_t *p, uint32_t v)
 
 static int get_sources(struct wire_decoder *dec, const struct batch *b, struct errmsg *e)
 {
-    uint32_t n4;
+    uint32_t n4 = 0;
     int r = get_versions(dec, b, &n4, e);
     if (r != 0)
         return r;

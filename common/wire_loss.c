@@ -228,7 +228,7 @@ int wire_records_decode(const uint8_t *p, size_t size, struct window_record **re
                         struct errmsg *e)
 {
     _cleanup_(freep) struct loss_item *items = NULL;
-    size_t n;
+    size_t n = 0;
     int r = wire_loss_decode(p, size, &items, &n, e);
     if (r != 0)
         return r;
