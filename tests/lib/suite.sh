@@ -16,6 +16,7 @@ build() {
     if [[ $kind == asan ]]; then
         options=(--buildtype=debug -Doptimization=1 "-Db_sanitize=address,undefined"
             -Db_lundef=false)
+        options+=(-Dwerror=false) # gcc's flow warnings see ghosts in sanitized code
         export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
         export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
     fi
@@ -27,13 +28,12 @@ build() {
     ninja -C "$HIRUNDO_BUILD" || exit 1
 }
 
-# meson_tests [MESON ARGUMENT...]: meson's tests of $HIRUNDO_BUILD, counted case by case.
+# meson_tests [MESON ARGUMENT...]: meson's tests of $HIRUNDO_BUILD, counted case by case where they print TAP.
 meson_tests() {
     rm -f "$HIRUNDO_BUILD"/meson-logs/tally.*
-    meson test -C "$HIRUNDO_BUILD" --no-rebuild --wrapper "$TOP/tests/lib/cmocka-xml" \
-        --logbase tally "$@"
+    meson test -C "$HIRUNDO_BUILD" --no-rebuild --logbase tally "$@"
     local status=$?
-    cp "$HIRUNDO_BUILD"/meson-logs/tally*.json "$RESULTS/" || return 1
+    cp "$HIRUNDO_BUILD"/meson-logs/tally.json "$RESULTS/" || return 1
     return "$status"
 }
 

@@ -1,7 +1,7 @@
 """tally.py SUITE RESULTS STATUS NAMED LEFT: what a suite passed, failed and skipped.
 
-Reads every result file in the directory RESULTS: *.xml (JUnit; pytest and cmocka write it), *.tap and
-*.json (meson's test log, one object a line). Prints failures and reasons for skipping; the last
+Reads every result file in the directory RESULTS: *.xml (JUnit, which pytest writes), *.tap and *.json
+(meson's test log, one object a line). Prints failures and reasons for skipping; the last
 line is "PASSED FAILED SKIPPED". A suite that ended badly without a failed test, one that ran
 nothing and one that left processes behind get a failure of their own.
 """
@@ -24,15 +24,12 @@ class Tally:
         self.skips = Counter()  # reason -> how many
 
     def junit(self, path):
-        """Returns how many cases the file holds and how many of them failed."""
         try:
             root = ET.parse(path).getroot()
         except ET.ParseError as error:
             self.failures.append((path.name, f"unreadable results: {error}"))
-            return 1, 1
-        cases = list(root.iter("testcase"))
-        before = len(self.failures)
-        for case in cases:
+            return
+        for case in root.iter("testcase"):
             name = ".".join(filter(None, (case.get("classname"), case.get("name"))))
             bad = [c for c in case if c.tag in ("failure", "error")]
             skip = case.find("skipped")
@@ -43,47 +40,50 @@ class Tally:
                 self.skips[skip.get("message") or skip.text or "skipped by the test itself"] += 1
             else:
                 self.passed += 1
-        return len(cases), len(self.failures) - before
 
-    def tap(self, path):
-        planned, seen, notes = None, 0, []
-        for line in path.read_text(errors="replace").splitlines():
+    def tap(self, name, text):
+        """Returns how many results the text holds; a plan that was not kept is a failure."""
+        planned, seen, notes = 0, 0, []
+        for line in text.splitlines():
             plan = re.match(r"1\.\.(\d+)", line)
-            if plan:
-                planned = (planned or 0) + int(plan.group(1))
             result = re.match(r"(not )?ok\b\s*\d*\s*-?\s*(.*)", line)
-            if not result:
-                notes.append(line.lstrip("# ") if line.startswith("#") else line)
-                continue
-            seen += 1
-            name, _, directive = result.group(2).partition(" # ")
-            if re.match(r"(?i)skip", directive):
-                self.skips[directive.partition(" ")[2] or "skipped"] += 1
-            elif result.group(1) and not re.match(r"(?i)todo", directive):
-                self.failures.append((name, "\n".join(notes)))
+            if plan:
+                planned += int(plan.group(1))
+            elif result:
+                self.tap_result(*result.groups(), notes)
+                seen, notes = seen + 1, []
             else:
-                self.passed += 1
-            notes = []
-        if planned is not None and planned != seen:
-            self.failures.append((path.name, f"planned {planned} tests, ran {seen}"))
+                notes.append(line.removeprefix("# "))
+        if planned and planned != seen:
+            self.failures.append((name, f"planned {planned} tests, ran {seen}\n" + "\n".join(notes)))
+        return seen
+
+    def tap_result(self, failed, text, notes):
+        name, _, directive = text.partition("# ")
+        if re.match(r"(?i)skip", directive):
+            self.skips[directive.partition(" ")[2] or name] += 1
+        elif failed and not re.match(r"(?i)todo", directive):
+            self.failures.append((name, "\n".join(notes)))
+        else:
+            self.passed += 1
 
     def meson(self, path):
-        """Meson knows programs; where a program wrote its cases as XML, those count."""
+        """Meson knows programs; where a program printed its cases as TAP, those count."""
         for line in path.read_text(errors="replace").splitlines():
             test = json.loads(line)
-            result, cases, bad = test["result"], 0, 0
-            for xml in path.parent.glob(f"cmocka/{pathlib.Path(test['command'][1]).name}*.xml"):
-                if xml.stat().st_size:
-                    n, b = self.junit(xml)
-                    cases, bad = cases + n, bad + b
-            output = (test.get("stdout") or "") + (test.get("stderr") or "")
-            if result in ("OK", "EXPECTEDFAIL"):
-                self.passed += 0 if cases else 1
-            elif result == "SKIP":
-                reason = [text for text in output.splitlines() if text.strip()]
+            out, err = test.get("stdout") or "", test.get("stderr") or ""
+            before = len(self.failures)
+            cases = self.tap(test["name"], out)
+            if test["result"] == "SKIP" and not cases:
+                reason = [text for text in (out + err).splitlines() if text.strip()]
                 self.skips[f"{test['name']}: {reason[-1] if reason else 'no reason given'}"] += 1
-            elif not bad:
-                self.failures.append((f"{test['name']} ({result})", tail(output, 30)))
+            elif test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP"):
+                if len(self.failures) == before:
+                    self.failures.append((f"{test['name']} ({test['result']})", out))
+                last = self.failures[-1]
+                self.failures[-1] = (last[0], f"{last[1]}\n{err}")
+            elif not cases:
+                self.passed += 1
 
 
 def main():
@@ -93,7 +93,7 @@ def main():
     for path in sorted(results.glob("*.xml")):
         tally.junit(path)
     for path in sorted(results.glob("*.tap")):
-        tally.tap(path)
+        tally.tap(path.name, path.read_text(errors="replace"))
     for path in sorted(results.glob("*.json")):
         tally.meson(path)
     log = results / "log"
