@@ -54,9 +54,9 @@ declare
 begin
   foreach p in array ports loop
     continue when p is null;
-    m := regexp_match(upper(btrim(p)), '^(?:(\d{1,5}|FRAGMENT)/(TCP|UDP)|(TCP|UDP)/(FRAGMENT|UNKNOWN)|(ICMP|ICMPV6|GRE)|IP/(\d{1,3}))$');
+    m := regexp_match(upper(btrim(p)), '^(?:(\d{1,5})/(TCP|UDP)|(TCP|UDP)/(FRAGMENT|UNKNOWN)|(ICMP|ICMPV6|GRE)|IP/(\d{1,3}))$');
     n := case when m is null then null
-              when m[1] ~ '^\d' and m[1]::int < 65536 then case m[2] when 'TCP' then 6 else 17 end * 131072 + m[1]::int
+              when m[1]::int < 65536 then case m[2] when 'TCP' then 6 else 17 end * 131072 + m[1]::int
               when m[3] is not null then case m[3] when 'TCP' then 6 else 17 end * 131072
                                          + case m[4] when 'FRAGMENT' then 65536 else 65537 end
               when m[5] is not null then case m[5] when 'ICMP' then 1 when 'ICMPV6' then 58 else 47 end * 131072
