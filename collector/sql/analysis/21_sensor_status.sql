@@ -5,7 +5,7 @@ select s.name as sensor,
   case v.state
     when 'revoked' then 'its enrolment was revoked at ' || to_char(s.revoked_at at time zone z.tz, 'YYYY-MM-DD HH24:MI') || ' ' || z.tz
     when 'never seen' then 'no batch ever came: is it running, does it hold an enrolled key, does it reach the collector?'
-    when 'late' then 'no batch for ' || to_char(v.age, 'FMHH24 "h" FMMI "min"')
+    when 'late' then 'no batch for ' || floor(extract(epoch from v.age) / 60) || ' min'
     when 'silent' then 'no batch since ' || to_char(l.last_batch_at at time zone z.tz, 'YYYY-MM-DD HH24:MI') || ' ' || z.tz
     else 'its batches arrive'
   end
