@@ -31,7 +31,7 @@ begin
     ), observed as (
       select date_trunc(v_bucket, o.slot at time zone v_zone)::date as b,
         case when s.country::text = v_home then 'home' else 'overseas' end as side,
-        sum(o.covered_ms) / 86400000.0 as days
+        sum(o.covered_ms) as ms
       from hirundo.observation o
       join hirundo.sensor s on s.sensor_id = o.sensor_id
       where o.slot >= v_first and o.slot < v_past
@@ -41,7 +41,8 @@ begin
       union
       select r.b from received r
     )
-    select k.b, e.side, coalesce(r.n, 0), round(coalesce(o.days, 0), 6), round(coalesce(r.n, 0) / nullif(o.days, 0), 6)
+    select k.b, e.side, coalesce(r.n, 0), round(coalesce(o.ms, 0) / 86400000.0, 6),
+      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6)
     from buckets k
     cross join (values ('home'), ('overseas')) e(side)
     left join received r on r.b = k.b and r.side = e.side
