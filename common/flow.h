@@ -42,7 +42,7 @@ enum flow_has {
 #define OPT_KINDS_MAX 15
 #define OPT_KIND_MORE 255
 struct tcp_options {
-    uint8_t n; // kinds used; 0: no options
+    uint8_t n; // kinds used; 0: no options; the rest of kinds[] is 0
     uint8_t kinds[OPT_KINDS_MAX];
     uint16_t mss;   // 0: no MSS option
     uint8_t wscale; // shift; WSCALE_NONE: no window scale option

@@ -17,6 +17,17 @@
 #define INDEX_SLOTS  (2 * BATCH_FLOWS_MAX)
 #define COLUMN_SLACK 4096u
 
+// The fields that repeat together.
+struct tuple {
+    uint32_t ip_len;
+    uint16_t window;
+    uint16_t mss;
+    uint8_t proto, flags, marks, has;
+    uint8_t wscale, n;
+    uint8_t kinds[OPT_KINDS_MAX];
+    uint8_t padding[3];
+};
+
 struct wire_encoder {
     ZSTD_CCtx *zstd;
     uint8_t *raw;  // WIRE_COLUMNS_MAX
@@ -24,11 +35,13 @@ struct wire_encoder {
     size_t comp_size;
     uint8_t *payload; // the packed message
     size_t payload_size;
-    uint32_t *values;   // BATCH_FLOWS_MAX, one column's
-    uint16_t *indices;  // BATCH_FLOWS_MAX, per flow
-    uint16_t *slots;    // INDEX_SLOTS: hash table over a dictionary's entries, index + 1
-    uint32_t *examples; // BATCH_FLOWS_MAX: dictionary entry -> a flow that has it
-    uint64_t seed;      // of the dictionaries' hash: their keys come from whoever sends packets
+    uint32_t *values;     // BATCH_FLOWS_MAX, one column's
+    uint16_t *indices;    // BATCH_FLOWS_MAX, per flow
+    uint16_t *slots;      // INDEX_SLOTS: hash table over a dictionary's entries, index + 1
+    uint32_t *examples;   // BATCH_FLOWS_MAX: destination -> a flow that has it
+    struct tuple *tuples; // BATCH_FLOWS_MAX
+    uint64_t seed;        // of the dictionaries' hash: their keys come from whoever sends packets
+    uint32_t n6;          // flows of IPv6
     struct out_bytes out;
     uint32_t lengths[COL_COUNT];
 };
@@ -45,6 +58,7 @@ void wire_encoder_free(struct wire_encoder *enc)
     free(enc->indices);
     free(enc->slots);
     free(enc->examples);
+    free(enc->tuples);
     free(enc);
 }
 
@@ -63,8 +77,9 @@ static int encoder_set_up(struct wire_encoder *enc)
     enc->indices = malloc(BATCH_FLOWS_MAX * sizeof *enc->indices);
     enc->slots = malloc(INDEX_SLOTS * sizeof *enc->slots);
     enc->examples = malloc(BATCH_FLOWS_MAX * sizeof *enc->examples);
+    enc->tuples = malloc(BATCH_FLOWS_MAX * sizeof *enc->tuples);
     if (!enc->zstd || !enc->raw || !enc->comp || !enc->payload || !enc->values || !enc->indices ||
-        !enc->slots || !enc->examples)
+        !enc->slots || !enc->examples || !enc->tuples)
         return -ENOMEM;
     if (ZSTD_isError(ZSTD_CCtx_setParameter(enc->zstd, ZSTD_c_compressionLevel, ZSTD_LEVEL)) ||
         ZSTD_isError(ZSTD_CCtx_setParameter(enc->zstd, ZSTD_c_windowLog, ZSTD_WINDOW)))
@@ -115,9 +130,11 @@ static void put_planes(struct wire_encoder *enc, size_t n)
         return;
     }
     for (unsigned plane = 0; plane < planes; plane++) {
-        uint8_t *p = o->p + o->used;
+        uint8_t *restrict p = o->p + o->used;
+        const uint32_t *restrict values = enc->values;
+        const unsigned shift = 8 * plane;
         for (size_t i = 0; i < n; i++)
-            p[i] = (uint8_t)(enc->values[i] >> (8 * plane));
+            p[i] = (uint8_t)(values[i] >> shift);
         o->used += n;
     }
 }
@@ -192,6 +209,7 @@ static int put_versions(struct wire_encoder *enc, const struct batch *b)
 {
     uint8_t version = 4;
     uint32_t run = 0;
+    enc->n6 = 0;
     for (uint32_t i = 0; i < b->n_flows; i++) {
         const struct flow *f = &b->flows[i];
         if ((f->src.version != 4 && f->src.version != 6) || f->dst.version != f->src.version)
@@ -202,6 +220,7 @@ static int put_versions(struct wire_encoder *enc, const struct batch *b)
             run = 0;
         }
         run++;
+        enc->n6 += version == 6;
     }
     put_varint(&enc->out, run);
     end_column(enc, COL_VERSIONS);
@@ -215,7 +234,7 @@ static uint32_t load_be32(const uint8_t *p)
 
 static void put_sources(struct wire_encoder *enc, const struct batch *b)
 {
-    for (int plane = 0; plane < 16; plane++) {
+    for (int plane = 0; enc->n6 && plane < 16; plane++) {
         for (uint32_t i = 0; i < b->n_flows; i++) {
             if (b->flows[i].src.version == 6)
                 put_u8(&enc->out, b->flows[i].src.b[plane]);
@@ -286,17 +305,6 @@ static void put_destinations(struct wire_encoder *enc, const struct batch *b)
     put_indices(enc, b, COL_DST);
 }
 
-// The fields that repeat together.
-struct tuple {
-    uint32_t ip_len;
-    uint16_t window;
-    uint16_t mss;
-    uint8_t proto, flags, marks, has;
-    uint8_t wscale, n;
-    uint8_t kinds[OPT_KINDS_MAX];
-    uint8_t padding[3];
-};
-
 static struct tuple tuple_of(const struct flow *f, bool with_window)
 {
     struct tuple t = {
@@ -311,7 +319,7 @@ static struct tuple tuple_of(const struct flow *f, bool with_window)
         t.mss = f->options.mss;
         t.wscale = f->options.wscale;
         t.n = f->options.n;
-        memcpy(t.kinds, f->options.kinds, MIN(f->options.n, OPT_KINDS_MAX));
+        memcpy(t.kinds, f->options.kinds, OPT_KINDS_MAX);
     }
     return t;
 }
@@ -323,15 +331,10 @@ static uint32_t index_tuples(struct wire_encoder *enc, const struct batch *b, bo
     for (uint32_t i = 0; i < b->n_flows; i++) {
         struct tuple t = tuple_of(&b->flows[i], with_window);
         uint32_t slot = (uint32_t)XXH3_64bits_withSeed(&t, sizeof t, enc->seed) % INDEX_SLOTS;
-        while (enc->slots[slot]) {
-            struct tuple other =
-                tuple_of(&b->flows[enc->examples[enc->slots[slot] - 1]], with_window);
-            if (memcmp(&t, &other, sizeof t) == 0)
-                break;
+        while (enc->slots[slot] && memcmp(&t, &enc->tuples[enc->slots[slot] - 1], sizeof t) != 0)
             slot = (slot + 1) % INDEX_SLOTS;
-        }
         if (!enc->slots[slot]) {
-            enc->examples[n] = i;
+            enc->tuples[n] = t;
             enc->slots[slot] = (uint16_t)++n;
         }
         enc->indices[i] = (uint16_t)(enc->slots[slot] - 1);
@@ -372,10 +375,8 @@ static bool put_tuples(struct wire_encoder *enc, const struct batch *b)
         n = index_tuples(enc, b, false);
     }
     put_u8(&enc->out, with_window);
-    for (uint32_t k = 0; k < n; k++) {
-        struct tuple t = tuple_of(&b->flows[enc->examples[k]], with_window);
-        put_tuple(&enc->out, &t, with_window);
-    }
+    for (uint32_t k = 0; k < n; k++)
+        put_tuple(&enc->out, &enc->tuples[k], with_window);
     end_column(enc, COL_TUPLE_TABLE);
     put_indices(enc, b, COL_TUPLE);
     return with_window;
@@ -398,16 +399,29 @@ static bool put_tuples(struct wire_encoder *enc, const struct batch *b)
 
 static void put_ttls(struct wire_encoder *enc, const struct batch *b)
 {
+    struct out_bytes *o = &enc->out;
+    if (o->size - o->used < b->n_flows) {
+        o->bad = true;
+        return;
+    }
     for (uint32_t i = 0; i < b->n_flows; i++)
-        put_u8(&enc->out, b->flows[i].ttl);
+        o->p[o->used++] = b->flows[i].ttl;
     end_column(enc, COL_TTL);
+}
+
+static int64_t window_start(int64_t ts_ms, uint32_t window_ms)
+{
+    int64_t offset = ts_ms % (int64_t)window_ms;
+    return ts_ms - (offset < 0 ? offset + window_ms : offset);
 }
 
 static void put_times(struct wire_encoder *enc, const struct batch *b)
 {
+    int64_t start = 0;
     for (uint32_t i = 0; i < b->n_flows; i++) {
-        int64_t offset = b->flows[i].ts_ms % (int64_t)b->window_ms;
-        enc->values[i] = (uint32_t)(offset < 0 ? offset + b->window_ms : offset);
+        if (b->flows[i].ts_ms - start >= b->window_ms || b->flows[i].ts_ms < start)
+            start = window_start(b->flows[i].ts_ms, b->window_ms);
+        enc->values[i] = (uint32_t)(b->flows[i].ts_ms - start);
     }
     put_planes(enc, b->n_flows);
     end_column(enc, COL_TIME);
