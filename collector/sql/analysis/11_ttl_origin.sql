@@ -22,26 +22,33 @@ begin
     -- the lower tail, by symmetry, is the short one
     return 1 - hirundo.sign_test_p(n - positive + 1, n);
   end if;
-  -- ln of C(n, positive) / 2^n
+  -- C(n, positive) / 2^n
   low := n - positive;
-  if low <= 1000 then
-    term := -n * ln(2::float8);
+  if n <= 1000 then
+    term := 1;
     for i in 1..low loop
-      term := term + ln((n - low + i)::float8 / i);
+      term := term * (n - low + i) / i; -- a whole number at each step
     end loop;
+    term := term * 2::float8 ^ -n;
   else
-    -- Stirling's series of ln k!, its error below 1e-20 where k > 1000
     term := -n * ln(2::float8);
-    foreach i in array array[n, positive, low] loop
-      x := (i + 0.5) * ln(i::float8) - i + 0.5 * ln(2 * pi()) + 1 / (12.0 * i) - 1 / (360.0 * i::float8 ^ 3);
-      term := term + case when i = n then x else -x end;
-    end loop;
-  end if;
-  if term < -650 then
-    return 0; -- below 1e-280
+    if low <= 1000 then
+      for i in 1..low loop
+        term := term + ln((n - low + i)::float8 / i);
+      end loop;
+    else
+      -- Stirling's series of ln k!, its error below 1e-17 where k > 1000
+      foreach i in array array[n, positive, low] loop
+        x := (i + 0.5) * ln(i::float8) - i + 0.5 * ln(2 * pi()) + 1 / (12.0 * i) - 1 / (360.0 * i::float8 ^ 3);
+        term := term + case when i = n then x else -x end;
+      end loop;
+    end if;
+    if term < -650 then
+      return 0; -- below 1e-280
+    end if;
+    term := exp(term);
   end if;
   -- positive > n / 2, so terms fall from here on
-  term := exp(term);
   i := positive;
   while i <= n and term > total * 1e-18 loop
     total := total + term;
