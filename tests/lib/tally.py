@@ -1,7 +1,7 @@
 """tally.py SUITE RESULTS STATUS NAMED LEFT: what a suite passed, failed and skipped.
 
-Reads every result file in the directory RESULTS: *.xml (JUnit, which pytest writes), *.tap and *.json
-(meson's test log, one object a line). Prints failures and reasons for skipping; the last
+Reads every result file in the directory RESULTS: *.xml (JUnit, which pytest writes), *.tap and
+everything under tap/, *.json (meson's test log, one object a line). Prints failures and reasons for skipping; the last
 line is "PASSED FAILED SKIPPED". A suite that ended badly without a failed test, one that ran
 nothing and one that left processes behind get a failure of their own.
 """
@@ -92,7 +92,7 @@ def main():
     tally = Tally()
     for path in sorted(results.glob("*.xml")):
         tally.junit(path)
-    for path in sorted(results.glob("*.tap")):
+    for path in sorted([*results.glob("*.tap"), *filter(pathlib.Path.is_file, results.glob("tap/**/*"))]):
         tally.tap(path.name, path.read_text(errors="replace"))
     for path in sorted(results.glob("*.json")):
         tally.meson(path)

@@ -1,0 +1,199 @@
+# shellcheck shell=bash disable=SC2154 # variables: see deploy/quickstart
+# The scenario, and sensors that replay capture files, several at a time, with one progress bar. Sourced.
+
+batches_acked=0 batches_total=0 frames_read=0 frames_total=0
+
+scenario_name() {
+    printf 'seed %s, %s packets a day' "$seed" "$packets_per_day"
+}
+
+scenario_done() {
+    [[ -s $home/state/scenario ]]
+}
+
+# A database holds one scenario.
+scenario_check() {
+    if scenario_done && [[ $(cat "$home/state/scenario") != "$(scenario_name)" ]]; then
+        die "the database holds the scenario of $(cat "$home/state/scenario"). deploy/quickstart clean removes it, then run this again; or set HIRUNDO_HOME to another directory"
+    fi
+}
+
+truth_prefixes() {
+    "$python" "$lib/truth.py" "$home/scenario/truth.json" prefixes
+}
+
+# sensor_add NAME COUNTRY [OPTION...]: key, enrolment and configuration of a sensor.
+sensor_add() {
+    local name=$1 country=$2 key log=$home/log/set-up.log
+    shift 2
+    key=$("$bin/hirundo-sensor" keygen "$home/keys/$name.key" 2>>"$log") ||
+        die_log "$log" "hirundo-sensor keygen failed"
+    hirundo_collector sensor add "$name" --country "$country" --key="$key" "$@"
+    cat >"$home/conf/$name.conf" <<END
+[sensor]
+key = $home/keys/$name.key
+spool = $home/spool/$name.db
+
+[collector]
+endpoint = $(collector_endpoint)
+server_key = $(collector_key)
+END
+}
+
+# The collector may have moved to another port since the sensor was added.
+sensor_endpoint_update() {
+    sed -i "s|^endpoint = .*|endpoint = $(collector_endpoint)|" "$home/conf/$1.conf"
+}
+
+progress_draw() {
+    local part percent width=40 bar
+    ((frames_total)) || return 0
+    # Reading is quick; what counts is what the database has.
+    percent=$((100 * frames_read / frames_total))
+    if ((batches_total)); then
+        percent=$((percent * batches_acked / batches_total))
+    fi
+    if [[ -t 1 ]]; then
+        part=$((width * percent / 100))
+        printf -v bar '%*s' "$part" ''
+        printf '\r  [%s%*s] %3d%%  %d of %d frames read, %d of %d batches in the database ' \
+            "${bar// /#}" $((width - part)) '' "$percent" "$frames_read" "$frames_total" \
+            "$batches_acked" "$batches_total"
+    elif ((percent / 10 > progress_shown)); then
+        progress_shown=$((percent / 10))
+        printf '  %3d%%  %d of %d frames read, %d of %d batches in the database\n' "$percent" \
+            "$frames_read" "$frames_total" "$batches_acked" "$batches_total"
+    fi
+}
+
+# replay_all: starts the replays of $replays (lines "SENSOR FILE..."), $jobs at a time; prints what they
+# print, each line with its sensor in front, and "SENSOR exit STATUS".
+replay_all() {
+    local -A names=()
+    local name pid status running=0 files
+    trap 'kill ${!names[@]} 2>/dev/null; wait; exit 143' HUP INT TERM
+    while read -r name files; do
+        if ((running == jobs)); then
+            wait -n -p pid
+            status=$?
+            printf '%s exit %d\n' "${names[$pid]}" "$status"
+            running=$((running - 1))
+        fi
+        # shellcheck disable=SC2086 # a list of files without white space
+        (cd "$home/scenario" && exec "$bin/hirundo-sensor" replay --progress \
+            -c "$home/conf/$name.conf" $files) </dev/null > >(sed -u "s/^/$name /") \
+            2>"$home/log/replay-$name.log" &
+        names[$!]=$name
+        running=$((running + 1))
+    done
+    while ((running)); do
+        wait -n -p pid
+        status=$?
+        printf '%s exit %d\n' "${names[$pid]}" "$status"
+        running=$((running - 1))
+    done
+}
+
+# replay FRAMES < LINES: replays and shows how far it is; 1 if a sensor failed, which it names.
+replay() {
+    local -A read=() acked=() total=()
+    local name word a b c drawn=0 now failed=0 jobs lines fd runner collector_gone=0
+    frames_total=$1 frames_read=0 batches_acked=0 batches_total=0 progress_shown=-1
+    jobs=$(nproc)
+    jobs=$((jobs < 2 ? 2 : jobs > 4 ? 4 : jobs))
+    exec {lines}<&0
+    exec {fd}< <(replay_all <&"$lines")
+    runner=$!
+    # shellcheck disable=SC2064 # now
+    trap "kill $runner 2>/dev/null; wait $runner; exit 143" HUP INT TERM
+    while true; do
+        name=
+        if read -r -t 2 -u "$fd" name word a b c; then
+            case $word in
+            progress)
+                frames_read=$((frames_read + a - ${read[$name]:-0}))
+                batches_acked=$((batches_acked + b - ${acked[$name]:-0}))
+                batches_total=$((batches_total + c - ${total[$name]:-0}))
+                read[$name]=$a acked[$name]=$b total[$name]=$c
+                ;;
+            exit)
+                if ((a)); then
+                    failed=1
+                    [[ ! -t 1 ]] || echo
+                    warn "sensor $name: $(tail -n 1 "$home/log/replay-$name.log")"
+                fi
+                ;;
+            esac
+        elif (($? <= 128)); then
+            break
+        fi
+        now=${EPOCHREALTIME/[.,]/}
+        if ((now - drawn > 200000)); then
+            drawn=$now
+            progress_draw
+            if collector_running; then
+                collector_gone=0
+            elif ((!collector_gone)); then
+                collector_gone=1
+                [[ ! -t 1 ]] || echo
+                warn "the collector is gone; the sensors keep their batches and wait. Start it again with: deploy/quickstart start (log: $home/log/collector.log)"
+            fi
+        fi
+    done
+    wait "$runner"
+    exec {fd}<&- {lines}<&-
+    trap - HUP INT TERM
+    progress_draw
+    [[ ! -t 1 ]] || echo
+    return "$failed"
+}
+
+scenario_run() {
+    local log=$home/log/set-up.log dir=$home/scenario frames code country label_en label_ja files
+    if scenario_done; then
+        say "The scenario ($(scenario_name)) is in the database already."
+        return
+    fi
+    say "Generating what 13 sensors would have captured in January to March 2023 ..."
+    "$bin/scenario-gen" --out "$dir" --seed "$seed" --packets-per-day "$packets_per_day" \
+        >>"$log" 2>&1 || die_log "$log" "scenario-gen failed"
+    hirundo_collector import prefixes "$dir/prefixes.tsv"
+    hirundo_collector import organisations "$dir/organisations.csv"
+    grep -v '^#' "$dir/sensors.tsv" >"$home/run/sensors.tsv"
+    while IFS=$'\t' read -r code country label_en label_ja files; do
+        sensor_add "$code" "$country" --label-en "$label_en" --label-ja "$label_ja"
+    done <"$home/run/sensors.tsv"
+    say "Replaying it: sensor -> spool -> CURVE -> collector -> PostgreSQL ..."
+    frames=$("$python" "$lib/truth.py" "$dir/truth.json" frames | awk '{ n += $2 } END { print n }')
+    replay "$frames" < <(cut -f 1,5 "$home/run/sensors.tsv" | tr '\t,' '  ') ||
+        die "the scenario did not get through; the sensors' logs are $home/log/replay-*.log. Run deploy/quickstart again: it begins anew"
+    scenario_name >"$home/state/scenario"
+}
+
+# replay_own FILE...: the newcomer's own captures through a sensor of their own.
+replay_own() {
+    local log=$home/log/set-up.log n name file frames=0 status=0
+    scenario_done || die "run deploy/quickstart first: it makes the database and the collector"
+    pg_up
+    collector_up
+    : >"$log"
+    for ((n = 1; ; n++)); do
+        name=own-$n
+        [[ -e $home/conf/$name.conf ]] || break
+    done
+    sensor_add "$name" "$own_country" --label-en "Own captures $n"
+    rm -rf -- "$home/run/own"
+    mkdir -p "$home/run/own"
+    n=0
+    for file in "$@"; do
+        # By a name without white space.
+        ln -s -- "$file" "$home/run/own/$((++n))"
+    done
+    frames=$("$bin/hirundo-sensor" flows --summary "$@" 2>/dev/null |
+        sed -nE 's/.*"frames": ?([0-9]+).*/\1/p')
+    say "Replaying through the new sensor $name ..."
+    replay "${frames:-0}" < <(printf '%s' "$name"; printf ' ../run/own/%s' "$(seq "$n")"; echo) ||
+        status=1
+    answers_own "$name"
+    return "$status"
+}

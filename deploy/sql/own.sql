@@ -1,0 +1,37 @@
+-- What arrived from one sensor, whenever its packets were captured. Variable: sensor.
+\pset border 1
+\pset null '-'
+select sensor_id, tstzrange(min(slot), max(slot) + interval '15 minutes') as period
+from hirundo.observation join hirundo.sensor using (sensor_id)
+where name = :'sensor'
+group by sensor_id
+\gset
+\if :{?period}
+\echo What sensor :sensor brought:
+select lower(:'period'::tstzrange) as from_, upper(:'period'::tstzrange) as to_, sum(frames) as frames,
+  sum(row_packets) as in_rows, sum(flood_packets) as in_flood_rows, sum(non_ip) as non_ip,
+  sum(malformed) as malformed, sum(quarantined) as quarantined, sum(difference) as difference
+from hirundo.accounting(:'period')
+where sensor = :'sensor';
+
+\echo Its ports with most packets:
+select rank, port, packets
+from hirundo.top_ports(:'period', 10)
+where sensor = :'sensor'
+order by rank;
+
+\echo Its sources with most packets:
+select src, count(distinct (proto, port)) as ports, sum(packets) as packets, min(ttl) as ttl_min,
+  max(ttl) as ttl_max
+from hirundo.flow
+where sensor_id = :sensor_id and ts >= lower(:'period'::tstzrange) and ts < upper(:'period'::tstzrange)
+group by src
+order by sum(packets) desc, src
+limit 10;
+\else
+\echo Nothing arrived from sensor :sensor in any window.
+\endif
+select quarantine_id, reason, frames
+from hirundo.quarantine join hirundo.sensor using (sensor_id)
+where name = :'sensor'
+order by quarantine_id;
