@@ -37,12 +37,15 @@ enum batcher_order {
     BATCHER_UNORDERED, // as they were met
 };
 
+struct source_set;
+
 struct batcher_config {
     uint32_t window_ms;    // a divisor of 900,000
     uint32_t table_size;   // flows
     uint32_t max_delay_ms; // monotonic time from a batch's first record to its seal, at most
     enum batcher_mode mode;
     enum batcher_order order;
+    struct source_set *sources; // gets every source address; borrowed; NULL: not wanted
 };
 
 // What happened that is worth a line in a log; cumulative.
@@ -72,10 +75,14 @@ DEFINE_CLEANUP(struct batcher *, batcher_free);
 // Replay ignores wall_ms.
 int batcher_begin(struct batcher *b, int64_t wall_ms, int64_t mono_ms);
 int batcher_frame(struct batcher *b, const struct decode_link *link, const struct frame *frame);
+// The same for a frame that was decoded already; packet is looked at when decoded is DECODE_IP.
+int batcher_packet(struct batcher *b, const struct frame *frame, enum decode_result decoded,
+                   const struct packet *packet);
 // Time passes: at least once a second in live mode; now and then (every few thousand frames) in
 // replay, for max_delay.
 int batcher_tick(struct batcher *b, int64_t wall_ms, int64_t mono_ms);
-// Drops since the last call (not cumulative); they count in the open window.
+// Drops since the last call (not cumulative); they count in the open window, so before
+// batcher_end.
 void batcher_drops(struct batcher *b, uint64_t kernel, uint64_t interface);
 // The capture ends: its open window closes. Nothing is observed until the next batcher_begin.
 int batcher_end(struct batcher *b, int64_t wall_ms, int64_t mono_ms);

@@ -1,0 +1,318 @@
+#include "sensor/flow_table.h"
+
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "sensor/decode.h"
+#include "sensor/flood.h"
+#include "sensor/flow_node.h"
+
+#define INDEX_MIN     4096u // slots; the index grows with the window
+#define LIMIT_HALVING 5     // from 1/2 of the table to 1/64
+
+// Flows are counted by (proto, port): four protocols with 65,536 ports, then one count for each
+// protocol number.
+#define PORT_COUNTS (4u * 65536u + 256u)
+
+struct flow_table {
+    uint32_t size;
+    uint32_t n;
+    uint32_t slots; // of the index, a power of two, at least twice n
+    uint32_t max_slots;
+    uint32_t limit; // flows of one (proto, port)
+    uint32_t rebuilds;
+    uint64_t packets; // in flows and flood rows
+    struct flow_node *nodes;
+    struct flow_first *firsts;
+    uint64_t *index; // hash << 32 | node + 1; 0 is free. While closing: room to sort in.
+    uint16_t *port_counts;
+    const uint64_t *sorted;
+    struct flood_table *flood;
+    struct source_set *sources; // borrowed
+    void *memory;
+    size_t memory_size;
+    uint8_t secret[XXH3_SECRET_DEFAULT_SIZE];
+};
+
+static uint32_t power_of_two(uint32_t n)
+{
+    uint32_t p = 1;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+static int reserve(struct flow_table *t)
+{
+    size_t nodes = t->size * sizeof t->nodes[0];
+    size_t firsts = t->size * sizeof t->firsts[0];
+    size_t index = t->max_slots * sizeof t->index[0];
+    t->memory_size = nodes + firsts + index + PORT_COUNTS * sizeof t->port_counts[0];
+    uint8_t *p =
+        mmap(NULL, t->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    t->memory = p;
+    t->nodes = (void *)p;
+    t->firsts = (void *)(p + nodes);
+    t->index = (void *)(p + nodes + firsts);
+    t->port_counts = (void *)(p + nodes + firsts + index);
+    return 0;
+}
+
+static void limit_reset(struct flow_table *t)
+{
+    t->limit = MIN(t->size / 2, (uint32_t)UINT16_MAX); // what a count can hold
+}
+
+int flow_table_new(uint32_t size, struct source_set *sources, struct flow_table **ret)
+{
+    _cleanup_(flow_table_freep) struct flow_table *t = calloc(1, sizeof *t);
+    if (!t)
+        return -ENOMEM;
+    t->size = size;
+    t->sources = sources;
+    t->max_slots = MAX(power_of_two(size) * 2, INDEX_MIN);
+    t->slots = INDEX_MIN;
+    limit_reset(t);
+    int r = reserve(t);
+    if (r == 0)
+        r = flood_table_new(&t->flood);
+    if (r < 0)
+        return r;
+    if (getrandom(t->secret, sizeof t->secret, 0) != (ssize_t)sizeof t->secret)
+        return -EIO;
+    *ret = t;
+    t = NULL;
+    return 0;
+}
+
+void flow_table_free(struct flow_table *t)
+{
+    if (!t)
+        return;
+    if (t->memory)
+        munmap(t->memory, t->memory_size);
+    flood_table_free(t->flood);
+    free(t);
+}
+
+static uint16_t *port_count(struct flow_table *t, const struct flow_key *key)
+{
+    uint32_t i = 4 * 65536u + key->proto;
+    if (key->has_port) {
+        unsigned which = key->proto == IPPROTO_TCP    ? 0
+                         : key->proto == IPPROTO_UDP  ? 1
+                         : key->proto == IPPROTO_ICMP ? 2
+                                                      : 3;
+        i = which * 65536u + key->port;
+    }
+    return &t->port_counts[i];
+}
+
+static void index_put(struct flow_table *t, uint32_t node)
+{
+    uint32_t mask = t->slots - 1, hash = t->nodes[node].hash, i = hash & mask;
+    while (t->index[i])
+        i = (i + 1) & mask;
+    t->index[i] = (uint64_t)hash << 32 | (node + 1);
+}
+
+static void index_rebuild(struct flow_table *t)
+{
+    memset(t->index, 0, t->slots * sizeof t->index[0]);
+    for (uint32_t node = 0; node < t->n; node++)
+        index_put(t, node);
+}
+
+static void flood_packets(struct flow_table *t, const struct flow_key *key, uint64_t packets,
+                          uint64_t bytes)
+{
+    uint64_t source =
+        XXH3_64bits_withSecret(key->src, sizeof key->src, t->secret, sizeof t->secret);
+    flood_table_add(t->flood, key, packets, bytes, source);
+}
+
+// Folds the flows of each (proto, port) beyond the limit, the latest ones, and closes the gaps.
+static void fold_excess(struct flow_table *t)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        *port_count(t, &t->nodes[i].key) = 0;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct flow_node *node = &t->nodes[i];
+        uint16_t *count = port_count(t, &node->key);
+        if (*count >= t->limit) {
+            flood_packets(t, &node->key, node->packets, node->bytes);
+            continue;
+        }
+        ++*count;
+        if (kept != i) {
+            t->nodes[kept] = t->nodes[i];
+            t->firsts[kept] = t->firsts[i];
+        }
+        kept++;
+    }
+    t->n = kept;
+}
+
+// The table is full: halves the limit until that frees something, down to 1/64 of the table.
+static void make_room(struct flow_table *t)
+{
+    uint32_t floor = MAX(t->size >> (LIMIT_HALVING + 1), 1u);
+    while (t->n == t->size && t->limit > floor) {
+        t->limit = MAX(t->limit / 2, floor);
+        fold_excess(t);
+        t->rebuilds++;
+    }
+    index_rebuild(t);
+}
+
+// Room for one more flow of this key?
+static bool admit(struct flow_table *t, const struct flow_key *key)
+{
+    if (t->n == t->size && t->limit > MAX(t->size >> (LIMIT_HALVING + 1), 1u))
+        make_room(t);
+    return t->n < t->size && *port_count(t, key) < t->limit;
+}
+
+static void flow_new(struct flow_table *t, const struct packet *p, uint32_t hash, uint32_t offset)
+{
+    if (t->sources)
+        source_set_add(t->sources, &p->key);
+    if (!admit(t, &p->key)) {
+        flood_packets(t, &p->key, 1, p->ip_len);
+        return;
+    }
+    uint32_t i = t->n++;
+    ++*port_count(t, &p->key);
+    t->nodes[i] = (struct flow_node){
+        .key = p->key,
+        .hash = hash,
+        .packets = 1,
+        .bytes = p->ip_len,
+        .first_ms = offset,
+        .last_ms = offset,
+    };
+    struct flow_first *first = &t->firsts[i];
+    first->ip_len = p->ip_len;
+    first->src_port = p->src_port;
+    first->tcp_window = p->tcp_window;
+    first->ip_id = p->ip_id;
+    first->has = p->has;
+    if (p->options_len)
+        tcp_options_parse(p->options, p->options_len, &first->options);
+    else
+        first->options = (struct tcp_options){.wscale = WSCALE_NONE};
+    if (t->n * 2 > t->slots && t->slots < t->max_slots) {
+        t->slots *= 2;
+        index_rebuild(t);
+    } else {
+        index_put(t, i);
+    }
+}
+
+static void flow_count(struct flow_table *t, struct flow_node *node, const struct packet *p,
+                       uint32_t offset)
+{
+    if (node->packets == UINT32_MAX) { // no room for one more in the row
+        flood_packets(t, &p->key, 1, p->ip_len);
+        return;
+    }
+    node->packets++;
+    node->bytes += p->ip_len;
+    node->first_ms = MIN(node->first_ms, offset);
+    node->last_ms = MAX(node->last_ms, offset);
+}
+
+void flow_table_add(struct flow_table *t, const struct packet *p, uint32_t offset_ms)
+{
+    uint32_t hash =
+        (uint32_t)XXH3_64bits_withSecret(&p->key, sizeof p->key, t->secret, sizeof t->secret);
+    uint32_t mask = t->slots - 1;
+    t->packets++;
+    for (uint32_t i = hash & mask; t->index[i]; i = (i + 1) & mask) {
+        if (t->index[i] >> 32 != hash)
+            continue;
+        struct flow_node *node = &t->nodes[(uint32_t)t->index[i] - 1];
+        if (memcmp(&node->key, &p->key, sizeof p->key) == 0) {
+            flow_count(t, node, p, offset_ms);
+            return;
+        }
+    }
+    flow_new(t, p, hash, offset_ms);
+}
+
+void flow_table_totals(const struct flow_table *t, struct flow_table_totals *ret)
+{
+    uint64_t flooded = flood_table_packets(t->flood);
+    *ret = (struct flow_table_totals){
+        .flows = t->n,
+        .row_packets = t->packets - flooded,
+        .flood_packets = flooded,
+        .rebuilds = t->rebuilds,
+    };
+}
+
+void flow_table_sort(struct flow_table *t, enum flow_order order)
+{
+    // the index has two slots for every flow, and is not needed any more
+    t->sorted = flow_sort(t->nodes, t->n, order, t->index, t->index + t->max_slots / 2);
+}
+
+void flow_table_flow(const struct flow_table *t, uint32_t i, int64_t start_ms, struct flow *ret)
+{
+    uint32_t number = (uint32_t)t->sorted[i];
+    const struct flow_node *node = &t->nodes[number];
+    const struct flow_first *first = &t->firsts[number];
+    const struct flow_key *key = &node->key;
+    *ret = (struct flow){
+        .src.version = key->version,
+        .dst.version = key->version,
+        .proto = key->proto,
+        .ttl = key->ttl,
+        .tcp_flags = key->tcp_flags,
+        .marks = key->marks,
+        .has = first->has,
+        .port = key->port,
+        .ts_ms = start_ms + node->first_ms,
+        .duration_ms = node->last_ms - node->first_ms,
+        .packets = node->packets,
+        .bytes = node->bytes,
+        .src_port = first->src_port,
+        .tcp_window = first->tcp_window,
+        .ip_id = first->ip_id,
+        .ip_len = first->ip_len,
+        .options = first->options,
+    };
+    memcpy(ret->src.b, key->src, sizeof key->src);
+    memcpy(ret->dst.b, key->dst, sizeof key->dst);
+}
+
+uint32_t flow_table_floods(const struct flow_table *t, int64_t start_ms, struct flood *ret)
+{
+    return flood_table_rows(t->flood, start_ms, ret);
+}
+
+void flow_table_clear(struct flow_table *t)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        *port_count(t, &t->nodes[i].key) = 0;
+    // the sort has left its traces in both halves of the index
+    uint32_t used = t->n, half = t->max_slots / 2;
+    memset(t->index, 0, MAX(t->slots, used) * sizeof t->index[0]);
+    if (t->sorted)
+        memset(t->index + half, 0, used * sizeof t->index[0]);
+    t->sorted = NULL;
+    t->slots = MAX(MIN(power_of_two(used * 2), t->max_slots), INDEX_MIN);
+    t->n = 0;
+    t->packets = 0;
+    t->rebuilds = 0;
+    limit_reset(t);
+    flood_table_clear(t->flood);
+}

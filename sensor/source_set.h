@@ -1,0 +1,23 @@
+// How many distinct source addresses there were: exact up to SOURCES_EXACT, an estimate beyond.
+//
+// Holds a 64-bit keyed hash of each address: two of 100,000 addresses share one with a probability
+// of 3e-10.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/util.h"
+#include "sensor/packet.h"
+
+#define SOURCES_EXACT 100000
+
+struct source_set;
+
+int source_set_new(struct source_set **ret);
+void source_set_free(struct source_set *s);
+DEFINE_CLEANUP(struct source_set *, source_set_free);
+
+// Looks at the key's version and source only.
+void source_set_add(struct source_set *s, const struct flow_key *key);
+uint64_t source_set_count(const struct source_set *s, bool *ret_estimated);
