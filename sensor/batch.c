@@ -62,11 +62,20 @@ static void counters_add(struct counters *c, const struct window_record *w)
     c->interface_dropped += w->interface_dropped;
 }
 
-// Seals first when there is no room for another record with that many flood rows.
-static int make_room(struct batcher *b, uint32_t floods)
+static int64_t record_end(const struct batcher *b, const struct window_record *w)
+{
+    return w->start_ms + (int64_t)w->windows * b->config.window_ms;
+}
+
+// Seals first when there is no room for another record with that many flood rows, or when time went
+// backwards: records ascend within a batch.
+static int make_room(struct batcher *b, int64_t start_ms, uint32_t floods)
 {
     const struct batch *batch = &b->builder.batch;
+    if (batch->n_windows == 0)
+        return 0;
     bool full = batch->n_windows == BATCH_WINDOWS_MAX ||
+                start_ms < record_end(b, &batch->windows[batch->n_windows - 1]) ||
                 batch->n_floods + floods > BATCH_FLOODS_MAX ||
                 b->builder.raw + WINDOW_RAW + floods * FLOOD_RAW > BATCH_RAW_MAX;
     return full ? batch_seal(b) : 0;
@@ -97,13 +106,13 @@ int batch_add_empty(struct batcher *b, struct span span, uint64_t covered_ms)
         .covered_ms = (uint32_t)covered_ms,
     };
     struct window_record *last = batch->n_windows ? &batch->windows[batch->n_windows - 1] : NULL;
-    if (last && is_empty(last) && last->start_ms + (int64_t)last->windows * window_ms == span.lo &&
+    if (last && is_empty(last) && record_end(b, last) == span.lo &&
         last->covered_ms <= UINT32_MAX - run.covered_ms) {
         last->windows += run.windows;
         last->covered_ms += run.covered_ms;
         return 0;
     }
-    int r = make_room(b, 0);
+    int r = make_room(b, run.start_ms, 0);
     if (r == 0)
         record_append(b, &run);
     return r;
@@ -137,7 +146,7 @@ int batch_add_window(struct batcher *b)
     struct flow_table_totals totals;
     flow_table_totals(b->table, &totals);
     flow_table_sort(b->table, b->order);
-    int r = make_room(b, totals.flood_packets ? FLOOD_ROWS_MAX : 0);
+    int r = make_room(b, b->window.start_ms, totals.flood_packets ? FLOOD_ROWS_MAX : 0);
     struct batch *batch = &b->builder.batch;
     struct window_record share = b->window;
     if (totals.flood_packets) {

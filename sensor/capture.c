@@ -65,7 +65,14 @@ static int read_error(struct capture *c, struct errmsg *e)
 {
     if (c->poll_fd >= 0)
         return capture_live_error(c, e);
-    return errmsg_set(e, -EIO, "%s: damaged: %s", c->name, pcap_geterr(c->pcap));
+    const char *text = pcap_geterr(c->pcap);
+    if (strstr(text, "different from the type of the first interface"))
+        return errmsg_set(
+            e, -EIO,
+            "%s: its interfaces have different link types, only the frames before the "
+            "second were read; write a file for each (tshark -r)",
+            c->name);
+    return errmsg_set(e, -EIO, "%s: damaged: %s", c->name, text);
 }
 
 int capture_read(struct capture *c, int max_frames, int timeout_ms, capture_frame_fn fn, void *ctx,

@@ -15,6 +15,9 @@ enum {
     ETH_LENGTH_MAX = 1500, // up to here it is the length of an 802.2 frame
 };
 
+// What a file may claim for a frame: a packet's length stays within an integer column.
+#define WIRELEN_MAX ((uint32_t)INT32_MAX)
+
 struct decode_link {
     int link_type;
     enum decode_result (*decode)(struct cursor c, struct packet *ret);
@@ -229,6 +232,11 @@ static enum decode_result decode_ppp(struct cursor c, struct packet *ret)
     return decode_ppp_protocol(c, ret);
 }
 
+static enum decode_result decode_ppp_with_direction(struct cursor c, struct packet *ret)
+{
+    return cursor_skip(&c, 1) ? decode_ppp(c, ret) : DECODE_MALFORMED;
+}
+
 // RFC 2427: address of 2 to 4 bytes, control 3, an optional pad, NLPID. Cisco: address, EtherType.
 static enum decode_result decode_frame_relay(struct cursor c, struct packet *ret)
 {
@@ -363,6 +371,7 @@ static const struct decode_link links[] = {
     {DLT_PPP, decode_ppp},
     {DLT_PPP_SERIAL, decode_ppp},
     {DLT_PPP_PPPD, decode_ppp},
+    {DLT_PPP_WITH_DIR, decode_ppp_with_direction},
     {DLT_PPP_ETHER, decode_pppoe},
     {DLT_C_HDLC, decode_chdlc},
     {DLT_FRELAY, decode_frame_relay},
@@ -388,10 +397,11 @@ const struct decode_link *decode_link_find(int link_type)
 enum decode_result decode_frame(const struct decode_link *link, const struct frame *frame,
                                 struct packet *ret)
 {
+    uint32_t wirelen = MIN(frame->wirelen, WIRELEN_MAX);
     struct cursor c = {
         .p = frame->data,
         .left = frame->caplen,
-        .cut = frame->wirelen > frame->caplen ? frame->wirelen - frame->caplen : 0,
+        .cut = wirelen > frame->caplen ? wirelen - frame->caplen : 0,
     };
     return link->decode(c, ret);
 }

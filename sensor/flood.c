@@ -16,7 +16,7 @@ struct row_key {
     uint8_t proto;
     uint8_t tcp_flags;
     uint8_t has_port;
-    uint8_t version; // 0: no dst
+    uint8_t version;
     uint8_t unused[2];
 };
 _Static_assert(sizeof(struct row_key) == 24, "no padding in a compared key");
@@ -129,7 +129,7 @@ static struct row *row_get(struct flood_table *t, const struct flow_key *key)
         t->n_dst++;
         return row_new(t, &k, slot);
     }
-    k = (struct row_key){.proto = rest_proto(key)};
+    k = (struct row_key){.proto = rest_proto(key), .version = key->version};
     row = row_find(t, &k, &slot);
     return row ? row : row_new(t, &k, slot);
 }

@@ -11,8 +11,8 @@
 #include "sensor/packet.h"
 
 #define FLOOD_ROWS_MAX   256
-#define FLOOD_OTHER_ROWS 5
-#define FLOOD_DST_ROWS   59
+#define FLOOD_OTHER_ROWS 10
+#define FLOOD_DST_ROWS   54
 #define FLOOD_PORT_ROWS  (FLOOD_ROWS_MAX - FLOOD_DST_ROWS - FLOOD_OTHER_ROWS)
 #define FLOOD_ESTIMATES  32 // rows with an estimate, 8 of them kept for folded rows
 #define FLOOD_PROTO_REST 255

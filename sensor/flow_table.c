@@ -19,6 +19,9 @@
 // protocol number.
 #define PORT_COUNTS (4u * 65536u + 256u)
 
+// Of one flow: what a column of type integer holds.
+#define PACKETS_MAX ((uint32_t)INT32_MAX)
+
 struct flow_table {
     uint32_t size;
     uint32_t n;
@@ -220,7 +223,7 @@ static void flow_new(struct flow_table *t, const struct packet *p, uint32_t hash
 static void flow_count(struct flow_table *t, struct flow_node *node, const struct packet *p,
                        uint32_t offset)
 {
-    if (node->packets == UINT32_MAX) { // no room for one more in the row
+    if (node->packets == PACKETS_MAX) { // no room for one more in the row
         flood_packets(t, &p->key, 1, p->ip_len);
         return;
     }
