@@ -89,7 +89,7 @@ int organisations_write(const char *path)
     if (file == NULL) {
         return -errno;
     }
-    (void)fputs("name,prefixes,contacts,tlp\r\n", file);
+    (void)fputs("name,prefixes,contacts,tlp\n", file);
     for (int i = 0; i < ORGANISATION_COUNT; i++) {
         const struct organisation *org = organisation_at(i);
 
@@ -97,7 +97,7 @@ int organisations_write(const char *path)
         for (int p = 0; p < ORG_PREFIX_MAX && org->prefixes[p] != NULL; p++) {
             (void)fprintf(file, "%s%s", p > 0 ? ";" : "", org->prefixes[p]);
         }
-        (void)fprintf(file, ",%s,%s\r\n", org->contact, org->tlp);
+        (void)fprintf(file, ",%s,%s\n", org->contact, org->tlp);
     }
     return finish(file);
 }

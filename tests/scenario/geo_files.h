@@ -7,7 +7,7 @@
 // occur. 0 or -errno, as below.
 int prefixes_write(const char *path);
 
-// RFC 4180 with the header name,prefixes,contacts,tlp; prefixes separated by ';'.
+// The header name,prefixes,contacts,tlp, fields quoted as in RFC 4180; prefixes separated by ';'.
 int organisations_write(const char *path);
 
 // Tab-separated after a '#' line: code, country, label_en, label_ja, files (separated by commas,
