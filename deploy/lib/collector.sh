@@ -87,18 +87,26 @@ port_taken() {
 
 collector_up() {
     local log=$home/log/collector.log i
-    collector_running && return
+    exec 8>>"$home/run/collector.lock"
+    flock 8
+    if collector_running; then
+        exec 8>&-
+        return
+    fi
     if [[ -s $home/state/port ]] && port_taken; then
         say "Port $(cat "$home/state/port") was taken by another program: the collector moves to a free one."
         free_port >"$home/state/port"
         [[ ! -e $home/env ]] || env_write
     fi
     collector_configure
-    setsid "$bin/hirundo-collector" serve -c "$home/conf/collector.conf" </dev/null >>"$log" 2>&1 9>&- &
+    setsid "$bin/hirundo-collector" serve -c "$home/conf/collector.conf" </dev/null >>"$log" 2>&1 8>&- 9>&- &
     printf '%s\n' $! >"$home/run/collector.pid"
     for ((i = 0; i < 300; i++)); do
         kill -0 $! 2>/dev/null || die_log "$log" "the collector does not start"
-        port_taken && return
+        if port_taken; then
+            exec 8>&-
+            return
+        fi
         sleep 0.1
     done
     die_log "$log" "the collector does not listen after 30 s"

@@ -98,8 +98,8 @@ To stop:                             deploy/quickstart stop      (remove all: de
 END
 }
 
+# No lock: the collector may be started again while a replay waits for it.
 start() {
-    home_lock
     [[ -x $bin/hirundo-collector ]] || die "nothing was set up yet in $home: run deploy/quickstart"
     pg_up
     collector_up

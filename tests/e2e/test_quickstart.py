@@ -1,0 +1,301 @@
+"""deploy/quickstart as a newcomer runs it, with two accidents, and every answer against the ground truth.
+
+The first run is interrupted half way; in the second the collector is killed (SIGKILL) half way and started
+again. What the database answers then must be what the generator planted. The tests stand in the
+order of a newcomer's day and build on each other.
+"""
+import csv
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+import psycopg2
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+GOLDEN = TOP.parent / "shared" / "golden"
+HOME = pathlib.Path(os.environ.get("RESULTS", TOP / "var" / "tests" / "quickstart")) / "home"
+PORTS = ["22/TCP", "5900/TCP"]
+ENVIRONMENT = {**os.environ, "HIRUNDO_HOME": str(HOME)}
+
+
+def quickstart(*arguments, check=0):
+    done = subprocess.run([TOP / "deploy" / "quickstart", *map(str, arguments)], env=ENVIRONMENT, check=False,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600)
+    assert check is None or done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+class Running:
+    """A quickstart under way."""
+
+    def __init__(self):
+        self.lines = []
+        self.process = subprocess.Popen([TOP / "deploy" / "quickstart"], env=ENVIRONMENT, text=True, bufsize=1,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def until(self, percent):
+        """Reads until the progress has reached so many percent."""
+        for line in self.process.stdout:
+            self.lines.append(line)
+            progress = re.match(r" *(\d+)%", line)
+            if progress and int(progress.group(1)) >= percent:
+                return int(progress.group(1))
+        raise AssertionError("ended before it was half way:\n" + "".join(self.lines))
+
+    def end(self):
+        self.lines.extend(self.process.stdout)
+        return self.process.wait(timeout=600), "".join(self.lines)
+
+
+def collector_pid():
+    return int((HOME / "run" / "collector.pid").read_text())
+
+
+def running(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def processes():
+    """Processes whose command line speaks of this quickstart's directory or its database's."""
+    names = {str(HOME), str((HOME / "pg").resolve())}
+    found = []
+    for directory in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if int(directory.name) != os.getpid() and any(name in words for name in names):
+            found.append(words)
+    return found
+
+
+def environment():
+    """What a shell has after `. env`."""
+    out = subprocess.run(["/bin/sh", "-c", '. "$1" && env -0', "sh", HOME / "env"], check=True,
+                         env={"PATH": os.environ["PATH"]}, capture_output=True).stdout
+    return dict(item.decode().split("=", 1) for item in out.split(b"\0") if item)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean():
+    quickstart("clean")
+    yield
+    quickstart("clean", check=None)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """Output of a run that was interrupted, begun anew, lost its collector and found it again."""
+    first = Running()
+    first.until(30)
+    first.process.send_signal(signal.SIGTERM)
+    status, out = first.end()
+    assert status != 0 and not (HOME / "state" / "scenario").exists(), out
+
+    second = Running()
+    reached = second.until(40)
+    assert reached < 100
+    os.kill(collector_pid(), signal.SIGKILL)
+    quickstart("start")
+    status, out = second.end()
+    assert status == 0, out
+    return out
+
+
+@pytest.fixture(scope="module")
+def truth(finished):
+    return json.loads((HOME / "scenario" / "truth.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def ask(finished):
+    env = environment()
+    connection = psycopg2.connect(host=env["PGHOST"], port=env["PGPORT"], dbname=env["PGDATABASE"], user=env["PGUSER"])
+    connection.autocommit = True
+
+    def query(sql, *values):
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
+    yield query
+    connection.close()
+
+
+def golden(name):
+    path = GOLDEN / name
+    if not path.exists():
+        pytest.skip(f"the published tables are not here (../shared/golden/{name})")
+    with open(path, encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def hosting(truth, function, columns):
+    return (f"select {columns} from hirundo.{function}(hirundo.quarter('2023Q1'), %s::cidr[], %s)",
+            truth["hosting"]["prefixes"], PORTS)
+
+
+def test_ends_with_tables_and_what_to_do_next(finished):
+    assert "consistent_with_home" in finished
+    assert "psql" in finished and "deploy/quickstart stop" in finished
+
+
+def test_ttl_spread_is_what_was_planted(ask, truth):
+    rows = ask(*hosting(truth, "ttl_spread", "region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources"))
+    expected = [(r["region"], r["ttl_min"], r["ttl_max"], r["ttl_median"], r["sources"], r["packets"],
+                 len(truth["hosting"]["sources"])) for r in truth["hosting"]["ttl_by_region"]]
+    assert rows[0][0] == "JP" and sorted(rows) == sorted(expected)
+
+
+def test_ttl_spread_is_the_published_table(ask, truth):
+    expected = [(r["region"], int(r["ttl_min"]), int(r["ttl_max"]), 310) for r in golden("ttl-by-region.tsv")]
+    assert sorted(ask(*hosting(truth, "ttl_spread", "region, ttl_min, ttl_max, all_sources"))) == sorted(expected)
+
+
+def test_ttl_origin(ask, truth):
+    rows = ask(*hosting(truth, "ttl_origin", "region, weak, verdict"))
+    assert {row[2] for row in rows} == {truth["hosting"]["ttl_origin"]["verdict"]} == {"consistent_with_home"}
+    assert sorted(row[0] for row in rows if row[1]) == truth["hosting"]["ttl_origin"]["weak"] == ["MY"]
+
+
+def test_source_hosts_daily(ask, truth):
+    rows = ask(*hosting(truth, "source_hosts_daily", "day::text, port, hosts, packets"))
+    expected = [(d["day"], d["port"], d["hosts"], d["packets"]) for d in truth["hosting"]["daily_source_hosts"]]
+    assert sorted(rows) == sorted(expected)
+    most = max((row for row in rows if row[1] == "22/TCP"), key=lambda row: row[2])
+    assert most[0] == "2023-02-08"
+
+
+def test_top_ports(ask, truth):
+    rows = ask("select sensor, rank, port, packets from hirundo.top_ports(hirundo.quarter('2023Q1'), 10)")
+    expected = [(s["code"], rank, top["port"], top["packets"])
+                for s in truth["sensors"] for rank, top in enumerate(s["top10"], 1)]
+    assert sorted(rows) == sorted(expected)
+
+
+def test_top_ports_are_the_published_ones(ask):
+    rows = ask("select label_en, array_agg(port order by rank) "
+               "from hirundo.top_ports(hirundo.quarter('2023Q1'), 10) group by label_en")
+    for line in golden("top10-by-sensor.tsv"):
+        assert dict(rows)[line["sensor"]] == [line[str(rank)] for rank in range(1, 11)]
+
+
+def test_sensor_average(ask, truth):
+    rows = ask("select bucket::date::text, side, packets, sensor_days::float, average::float "
+               "from hirundo.sensor_average(hirundo.quarter('2023Q1'), 'month')")
+    expected = [(a["bucket"], a["side"], a["packets"], float(a["sensor_days"]), pytest.approx(a["average"], abs=1e-5))
+                for a in truth["average"]]
+    assert sorted(rows) == sorted(expected, key=lambda row: row[:2])
+
+
+def test_every_frame_is_accounted_for(ask, truth):
+    rows = ask("select sensor, sum(frames), sum(non_ip), sum(malformed), sum(quarantined), sum(lost), sum(unknown_s), "
+               "count(*) filter (where difference <> 0) from hirundo.accounting(hirundo.quarter('2023Q1')) group by 1")
+    assert sorted(rows) == sorted((s["code"], s["frames"], s["non_ip"], 0, 0, 0, 0, 0) for s in truth["sensors"])
+
+
+def test_books_agree_with_rows(ask):
+    assert ask("select * from hirundo.accounting_check(hirundo.quarter('2023Q1')) "
+               "where row_packets <> flow_packets or flood_packets <> flood_row_packets") == []
+
+
+def test_nothing_is_in_twice(ask, truth):
+    assert ask("select (select sum(packets) from hirundo.flow) + (select coalesce(sum(packets), 0) from hirundo.flood)") \
+        == [(truth["totals"]["ipv4"] + truth["totals"]["ipv6"],)]
+
+
+def test_psql_answers_after_sourcing_env(finished):
+    done = subprocess.run(["/bin/sh", "-c", '. "$1" && psql -XAt -c "select count(*) from hirundo.sensor"',
+                           "sh", HOME / "env"], env={"PATH": os.environ["PATH"]}, check=True, capture_output=True, text=True)
+    assert done.stdout == "13\n"
+    env = environment()
+    assert re.match(r"tcp://127\.0\.0\.1:\d+$", env["HIRUNDO_ENDPOINT"])
+    assert len(env["HIRUNDO_SERVER_KEY"]) == 40
+    assert pathlib.Path(env["HIRUNDO_CONF"]).is_file()
+
+
+def test_database_is_private(ask):
+    assert ask("show listen_addresses") == [("",)]
+    rules = (HOME / "pg" / "data" / "pg_hba.conf").read_text().splitlines()
+    assert [rule.split() for rule in rules if rule and rule[0] != "#"] == [["local", "all", "all", "peer", "map=hirundo"]]
+    postmaster = int((HOME / "pg" / "data" / "postmaster.pid").read_text().splitlines()[0])
+    assert os.stat(f"/proc/{postmaster}").st_uid != 0
+
+
+def test_secrets_and_programs(finished):
+    for key in (HOME / "keys").iterdir():
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600, key
+    for name in ("hirundo-sensor", "hirundo-collector"):
+        program = HOME / "bin" / name
+        assert program.is_file() and not program.is_symlink()
+
+
+def test_again_it_only_shows_the_tables(ask, finished):
+    before = ask("select count(*), max(committed_at) from hirundo.batch")
+    again = quickstart().stdout
+    assert "in the database already" in again and "consistent_with_home" in again
+    assert ask("select count(*), max(committed_at) from hirundo.batch") == before
+
+
+def test_another_scenario_needs_a_clean_directory(finished):
+    assert "clean" in quickstart("--seed", 2, check=1).stderr
+
+
+def test_moves_when_its_port_is_taken(finished):
+    quickstart("stop")
+    port = int(environment()["HIRUNDO_ENDPOINT"].rpartition(":")[2])
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert "free one" in quickstart("start").stdout
+    assert environment()["HIRUNDO_ENDPOINT"] != f"tcp://127.0.0.1:{port}"
+
+
+def test_own_capture(ask, truth):
+    sensor = next(s for s in truth["sensors"] if len(s["files"]) == 2)
+    files = [HOME / "scenario" / f["name"] for f in sensor["files"]]
+    out = quickstart("replay", *files).stdout
+    assert "own-1" in out
+    rows = ask("select sum(frames), sum(abs(difference)) from hirundo.accounting(hirundo.quarter('2023Q1')) "
+               "where sensor = 'own-1'")
+    assert rows == [(sensor["frames"], 0)]
+
+
+def test_wrong_usage():
+    assert quickstart("--nonsense", check=2).stderr
+    assert quickstart("fly", check=2).stderr
+    assert quickstart("--seed", "many", check=2).stderr
+    assert quickstart("replay", check=2).stderr
+    missing = quickstart("replay", "/nonexistent.pcap", check=1).stderr
+    assert "/nonexistent.pcap" in missing and missing.count("\n") == 1
+
+
+def test_stop_and_start(finished):
+    pid = collector_pid()
+    assert running(pid)
+    quickstart("stop")
+    assert not running(pid) and processes() == []
+    assert "stopped" in quickstart("status", check=1).stdout
+    quickstart("start")
+    assert "scenario is in the database" in quickstart("status").stdout
+
+
+def test_clean_leaves_nothing(finished):
+    database = (HOME / "pg").resolve()
+    quickstart("clean")
+    deadline = time.monotonic() + 10
+    while processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes() == []
+    assert not HOME.exists() and not database.exists()
+    assert "no quickstart" in quickstart("clean").stdout
