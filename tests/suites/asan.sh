@@ -1,7 +1,8 @@
 #!/bin/bash
-# The tests of unit, golden and integration once more, built with ASan and UBSan
+# The tests of unit and golden once more, built with ASan and UBSan
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 
 build asan
 meson_tests --num-processes 2 --timeout-multiplier 5
+pytests golden tests/golden

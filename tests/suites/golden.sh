@@ -1,5 +1,5 @@
 #!/bin/bash
-# Captures, real ones where ../shared is there and generated ones, against known counts
+# Captures, real and made, against the counts of an independent dissector
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 
