@@ -6,4 +6,9 @@ enum {
     EXIT_USAGE = 2,
 };
 
+int command_run(int argc, char *argv[]);
+int command_replay(int argc, char *argv[]);
 int command_flows(int argc, char *argv[]);
+int command_keygen(int argc, char *argv[]);
+int command_status(int argc, char *argv[]);
+int command_check(int argc, char *argv[]);

@@ -10,7 +10,12 @@ static const struct {
     int (*run)(int argc, char *argv[]);
     const char *help;
 } commands[] = {
+    {"run", command_run, "live capture to the collector"},
+    {"replay", command_replay, "capture files to the collector, with the packets' time"},
     {"flows", command_flows, "print the flow summaries of capture files"},
+    {"keygen", command_keygen, "make the sensor's key pair"},
+    {"status", command_status, "what waits in the spool"},
+    {"check", command_check, "verify the configuration and this host"},
 };
 
 static void usage(FILE *out)

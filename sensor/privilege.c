@@ -1,0 +1,38 @@
+#include "sensor/privilege.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+static int become(const char *user, struct errmsg *e)
+{
+    errno = 0;
+    const struct passwd *pw = getpwnam(user);
+    if (!pw)
+        return errmsg_set(e, errno ? -errno : -ENOENT, "[sensor] user \"%s\" does not exist", user);
+    if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+        setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+        return errmsg_set(e, -errno, "cannot become user %s: %s", user, strerror(errno));
+    return 0;
+}
+
+int privilege_drop(const char *user, struct errmsg *e)
+{
+    if (geteuid() == 0 && user) {
+        int r = become(user, e);
+        if (r < 0)
+            return r;
+    }
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+        syscall(SYS_capset, &header, none) < 0)
+        return errmsg_set(e, -errno, "cannot give up capabilities: %s", strerror(errno));
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return errmsg_set(e, -errno, "cannot set no_new_privs: %s", strerror(errno));
+    return 0;
+}

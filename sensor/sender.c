@@ -1,0 +1,495 @@
+#include "sensor/sender.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct in_flight {
+    uint64_t first;
+    uint64_t last;
+    uint64_t bytes;
+};
+
+struct sender {
+    struct sender_config config;
+    uint64_t random;
+
+    enum sender_link link;
+    uint32_t endpoint;
+    uint32_t failures;
+    bool close_socket; // SENDER_DISCONNECT is due
+    int64_t retry_at;  // SENDER_DOWN
+    int64_t deadline;  // SENDER_CONNECTING
+    int64_t up_since;  // SENDER_UP
+    int64_t next_ping; // SENDER_UP
+    int64_t ping_at;   // the oldest ping without any answer since; -1: none
+    int64_t last_ping; // for the round trip
+    int64_t round_trip;
+
+    uint64_t acked;
+    uint64_t next;
+    uint64_t to_send;
+    uint64_t sent_max; // highest number sent on this connection since its last step back
+    uint64_t one_by_one_through;
+    bool answered; // an ack or nack came on this connection
+    uint64_t rewound_to;
+    int64_t rewound_until;
+
+    struct in_flight flying[SENDER_WINDOW];
+    uint32_t n_flying;
+    uint64_t flying_bytes;
+    int64_t ack_timer;
+    int64_t ack_timeout;
+
+    bool credit_known;
+    uint64_t credit;
+    int64_t pace_at; // bandwidth: nothing goes out before
+
+    struct in_flight found; // answer to SENDER_LOOK; last == 0: none
+    int64_t look_at;
+
+    bool note_acked;
+    bool note_rewind;
+    uint64_t fork_from; // 0: none
+    uint64_t sent;
+};
+
+void sender_config_defaults(struct sender_config *ret)
+{
+    ret->connect_timeout_ms = 10000;
+    ret->backoff_min_ms = 500;
+    ret->backoff_max_ms = 60000;
+    ret->ping_ms = 15000;
+    ret->ping_poor_ms = 5000;
+    ret->pong_timeout_ms = 30000;
+    ret->ack_timeout_ms = 30000;
+    ret->ack_timeout_max_ms = 300000;
+    ret->return_after_ms = 900000;
+    ret->look_again_ms = 5000;
+    ret->max_kbit = 0;
+}
+
+int sender_new(const struct sender_config *config, uint64_t acked, uint64_t next,
+               struct sender **ret)
+{
+    if (config->endpoints == 0 || next <= acked)
+        return -EINVAL;
+    struct sender *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->config = *config;
+    s->random = config->random_seed | 1;
+    s->round_trip = -1;
+    s->ping_at = -1;
+    s->acked = acked;
+    s->next = next;
+    s->to_send = acked + 1;
+    s->retry_at = INT64_MIN;
+    s->look_at = INT64_MIN;
+    s->pace_at = INT64_MIN;
+    *ret = s;
+    return 0;
+}
+
+void sender_free(struct sender *s)
+{
+    free(s);
+}
+
+// xorshift64*: jitter, nothing more.
+static uint64_t random_next(struct sender *s)
+{
+    s->random ^= s->random >> 12;
+    s->random ^= s->random << 25;
+    s->random ^= s->random >> 27;
+    return s->random * 2685821657736338717ULL;
+}
+
+// Between a half and the whole of ms.
+static int64_t jitter(struct sender *s, int64_t ms)
+{
+    int64_t half = ms / 2;
+    return ms - half + (int64_t)(random_next(s) % (uint64_t)(half + 1));
+}
+
+static void flying_clear(struct sender *s)
+{
+    s->n_flying = 0;
+    s->flying_bytes = 0;
+}
+
+static void flying_drop_through(struct sender *s, uint64_t through)
+{
+    uint32_t n = 0;
+    while (n < s->n_flying && s->flying[n].last <= through)
+        s->flying_bytes -= s->flying[n++].bytes;
+    s->n_flying -= n;
+    memmove(s->flying, s->flying + n, s->n_flying * sizeof *s->flying);
+}
+
+static void send_again_from(struct sender *s, uint64_t seq)
+{
+    flying_clear(s);
+    s->to_send = seq;
+    s->found.last = 0;
+}
+
+static void link_down(struct sender *s, int64_t retry_at)
+{
+    s->link = SENDER_DOWN;
+    s->retry_at = retry_at;
+    s->ping_at = -1;
+    send_again_from(s, s->acked + 1);
+}
+
+// The delay grows each time the whole list has been tried.
+static int64_t backoff(struct sender *s)
+{
+    uint32_t rounds = s->failures / s->config.endpoints;
+    int64_t ms = s->config.backoff_min_ms;
+    for (uint32_t i = 1; i < rounds && ms < s->config.backoff_max_ms; i++)
+        ms *= 2;
+    return jitter(s, MIN(ms, s->config.backoff_max_ms));
+}
+
+static void next_endpoint(struct sender *s)
+{
+    s->endpoint = (s->endpoint + 1) % s->config.endpoints;
+}
+
+void sender_disconnected(struct sender *s, int64_t now, enum sender_loss_of_link why)
+{
+    if (s->link == SENDER_DOWN)
+        return;
+    bool was_up = s->link == SENDER_UP;
+    s->close_socket = true;
+    s->failures++;
+    // A connection that broke is tried again where it was; one that could not be made, elsewhere.
+    if (!was_up || why == SENDER_LINK_REFUSED)
+        next_endpoint(s);
+    link_down(s, now + backoff(s));
+}
+
+void sender_connected(struct sender *s, int64_t now)
+{
+    if (s->link != SENDER_CONNECTING)
+        return;
+    s->link = SENDER_UP;
+    s->up_since = now;
+    s->next_ping = now;
+    s->ping_at = -1;
+    s->credit_known = false;
+    s->answered = false;
+    s->one_by_one_through = 0;
+    s->rewound_to = 0;
+    s->ack_timeout = s->config.ack_timeout_ms;
+    s->ack_timer = now;
+    s->sent_max = s->acked;
+    send_again_from(s, s->acked + 1);
+}
+
+void sender_spooled(struct sender *s, uint64_t next)
+{
+    s->next = MAX(s->next, next);
+}
+
+void sender_found(struct sender *s, uint64_t first, uint64_t last, uint64_t bytes)
+{
+    if (first > s->to_send || last < s->to_send)
+        return; // answers another question
+    s->found = (struct in_flight){.first = first, .last = last, .bytes = bytes};
+}
+
+void sender_look_failed(struct sender *s, int64_t now)
+{
+    s->look_at = now + s->config.look_again_ms;
+}
+
+void sender_unsent(struct sender *s, int64_t now, bool later)
+{
+    if (later)
+        sender_look_failed(s, now);
+    send_again_from(s, s->acked + 1);
+}
+
+void sender_restart(struct sender *s, int64_t now, uint64_t acked, uint64_t next)
+{
+    s->acked = acked;
+    s->next = next;
+    s->note_acked = s->note_rewind = false;
+    s->fork_from = 0;
+    if (s->link != SENDER_DOWN)
+        s->close_socket = true;
+    link_down(s, now);
+}
+
+static void heard(struct sender *s, uint64_t credit, int64_t now)
+{
+    if (s->credit_known && s->credit == 0 && credit > 0)
+        s->ack_timer = now; // the collector takes up work again
+    s->credit_known = true;
+    s->credit = credit;
+    s->ping_at = -1;
+    s->failures = 0;
+    // At credit 0 the next ping comes sooner than planned before.
+    if (credit == 0)
+        s->next_ping = MIN(s->next_ping, now + s->config.ping_poor_ms);
+}
+
+static void committed(struct sender *s, int64_t now, uint64_t through)
+{
+    if (through > s->sent_max) {
+        s->one_by_one_through = MAX(s->one_by_one_through, through);
+        through = s->sent_max;
+    }
+    if (through <= s->acked)
+        return;
+    s->acked = through;
+    s->note_acked = true;
+    s->ack_timer = now;
+    s->ack_timeout = s->config.ack_timeout_ms;
+    flying_drop_through(s, through);
+    if (s->to_send <= through) {
+        s->to_send = through + 1;
+        s->found.last = 0;
+    }
+}
+
+void sender_ack(struct sender *s, int64_t now, uint64_t committed_through, uint64_t credit)
+{
+    if (s->link != SENDER_UP)
+        return;
+    heard(s, credit, now);
+    s->answered = true;
+    committed(s, now, committed_through);
+}
+
+void sender_nack_gap(struct sender *s, int64_t now, uint64_t expected, uint64_t credit)
+{
+    if (s->link != SENDER_UP)
+        return;
+    heard(s, credit, now);
+    s->answered = true;
+    if (expected == 0 || expected > s->sent_max)
+        return; // not a gap in what was sent
+    if (expected - 1 > s->acked)
+        committed(s, now, expected - 1);
+    if (s->rewound_to == expected && now < s->rewound_until)
+        return;
+    if (expected - 1 < s->acked) {
+        s->acked = expected - 1;
+        s->note_rewind = true;
+        s->note_acked = false;
+    }
+    s->rewound_to = expected;
+    s->rewound_until = now + s->config.ack_timeout_ms;
+    s->sent_max = s->acked;
+    s->ack_timer = now;
+    send_again_from(s, s->acked + 1);
+}
+
+void sender_nack_fork(struct sender *s, int64_t now, uint64_t seq, uint64_t credit)
+{
+    if (s->link != SENDER_UP)
+        return;
+    heard(s, credit, now);
+    if (seq == 0 || seq > s->sent_max)
+        return;
+    s->fork_from = seq;
+    s->close_socket = true;
+    link_down(s, now);
+}
+
+void sender_pong(struct sender *s, int64_t now, uint64_t credit)
+{
+    if (s->link != SENDER_UP)
+        return;
+    heard(s, credit, now);
+    s->round_trip = now - s->last_ping;
+}
+
+static bool may_send(const struct sender *s)
+{
+    if (s->to_send >= s->next)
+        return false;
+    if (s->credit_known && s->credit == 0)
+        return false;
+    if (s->n_flying == 0)
+        return true;
+    if (!s->answered || !s->credit_known || s->to_send <= s->one_by_one_through)
+        return false;
+    return s->n_flying < SENDER_WINDOW;
+}
+
+static bool fits_credit(const struct sender *s)
+{
+    return s->n_flying == 0 || s->flying_bytes + s->found.bytes <= s->credit;
+}
+
+static void pace(struct sender *s, int64_t now, uint64_t bytes)
+{
+    if (s->config.max_kbit == 0)
+        return;
+    int64_t ms = (int64_t)(bytes * 8 / s->config.max_kbit);
+    s->pace_at = MAX(s->pace_at, now) + ms;
+}
+
+static void act_send(struct sender *s, int64_t now, struct sender_action *ret)
+{
+    if (s->n_flying == 0)
+        s->ack_timer = now;
+    s->flying[s->n_flying++] = s->found;
+    s->flying_bytes += s->found.bytes;
+    pace(s, now, s->found.bytes);
+    *ret = (struct sender_action){
+        .what = SENDER_SEND, .seq_first = s->found.first, .seq_last = s->found.last};
+    s->to_send = s->found.last + 1;
+    s->sent_max = MAX(s->sent_max, s->found.last);
+    s->found.last = 0;
+    s->sent++;
+}
+
+// Sends or looks; false: neither, and *until is lowered to when it may be otherwise.
+static bool act_data(struct sender *s, int64_t now, int64_t *until, struct sender_action *ret)
+{
+    if (!may_send(s))
+        return false;
+    int64_t at = MAX(s->pace_at, s->look_at);
+    if (now < at) {
+        *until = MIN(*until, at);
+        return false;
+    }
+    if (s->found.last == 0) {
+        *ret = (struct sender_action){.what = SENDER_LOOK, .seq_first = s->to_send};
+        return true;
+    }
+    if (!fits_credit(s))
+        return false;
+    act_send(s, now, ret);
+    return true;
+}
+
+static bool act_ping(struct sender *s, int64_t now, struct sender_action *ret)
+{
+    if (now < s->next_ping)
+        return false;
+    bool poor = s->credit_known && s->credit == 0;
+    s->next_ping = now + (poor ? s->config.ping_poor_ms : s->config.ping_ms);
+    s->last_ping = now;
+    if (s->ping_at < 0)
+        s->ping_at = now;
+    *ret = (struct sender_action){.what = SENDER_PING};
+    return true;
+}
+
+static bool awaits_ack(const struct sender *s)
+{
+    return s->n_flying > 0 && !(s->credit_known && s->credit == 0);
+}
+
+// Ends the connection where it must end; true: it did.
+static bool check_link(struct sender *s, int64_t now)
+{
+    if (s->ping_at >= 0 && now >= s->ping_at + s->config.pong_timeout_ms) {
+        s->failures++;
+        next_endpoint(s);
+        s->close_socket = true;
+        link_down(s, now + (s->config.endpoints > 1 ? 0 : backoff(s)));
+        return true;
+    }
+    if (s->endpoint != 0 && s->n_flying == 0 && now >= s->up_since + s->config.return_after_ms) {
+        s->endpoint = 0;
+        s->close_socket = true;
+        link_down(s, now);
+        return true;
+    }
+    return false;
+}
+
+static void check_ack_timeout(struct sender *s, int64_t now)
+{
+    if (!awaits_ack(s) || now < s->ack_timer + s->ack_timeout)
+        return;
+    s->ack_timer = now;
+    s->ack_timeout = MIN(s->ack_timeout * 2, s->config.ack_timeout_max_ms);
+    s->rewound_to = 0;
+    send_again_from(s, s->acked + 1);
+}
+
+static void next_up(struct sender *s, int64_t now, struct sender_action *ret)
+{
+    check_ack_timeout(s, now);
+    if (act_ping(s, now, ret))
+        return;
+    int64_t until = s->next_ping;
+    if (act_data(s, now, &until, ret))
+        return;
+    if (s->ping_at >= 0)
+        until = MIN(until, s->ping_at + s->config.pong_timeout_ms);
+    if (awaits_ack(s))
+        until = MIN(until, s->ack_timer + s->ack_timeout);
+    if (s->endpoint != 0 && s->n_flying == 0)
+        until = MIN(until, s->up_since + s->config.return_after_ms);
+    *ret = (struct sender_action){.what = SENDER_WAIT, .until_ms = until};
+}
+
+// What must be done whatever the state of the link.
+static bool act_pending(struct sender *s, int64_t now, struct sender_action *ret)
+{
+    if (s->close_socket) {
+        s->close_socket = false;
+        *ret = (struct sender_action){.what = SENDER_DISCONNECT};
+    } else if (s->fork_from != 0 && now < s->look_at) {
+        *ret = (struct sender_action){.what = SENDER_WAIT, .until_ms = s->look_at};
+    } else if (s->fork_from != 0) {
+        *ret = (struct sender_action){.what = SENDER_FORK, .seq_first = s->fork_from};
+    } else if (s->note_rewind) {
+        s->note_rewind = false;
+        *ret = (struct sender_action){.what = SENDER_REWIND, .seq_last = s->acked};
+    } else if (s->note_acked) {
+        s->note_acked = false;
+        *ret = (struct sender_action){.what = SENDER_ACKED, .seq_last = s->acked};
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void sender_next(struct sender *s, int64_t now, struct sender_action *ret)
+{
+    if (s->link == SENDER_CONNECTING && now >= s->deadline)
+        sender_disconnected(s, now, SENDER_LINK_LOST);
+    else if (s->link == SENDER_UP)
+        (void)check_link(s, now);
+    if (act_pending(s, now, ret))
+        return;
+    if (s->link == SENDER_UP) {
+        next_up(s, now, ret);
+    } else if (s->link == SENDER_CONNECTING) {
+        *ret = (struct sender_action){.what = SENDER_WAIT, .until_ms = s->deadline};
+    } else if (now < s->retry_at) {
+        *ret = (struct sender_action){.what = SENDER_WAIT, .until_ms = s->retry_at};
+    } else {
+        s->link = SENDER_CONNECTING;
+        s->deadline = now + s->config.connect_timeout_ms;
+        *ret = (struct sender_action){.what = SENDER_CONNECT, .endpoint = s->endpoint};
+    }
+}
+
+void sender_state(const struct sender *s, struct sender_state *ret)
+{
+    *ret = (struct sender_state){
+        .link = s->link,
+        .endpoint = s->endpoint,
+        .acked = s->acked,
+        .next = s->next,
+        .to_send = s->to_send,
+        .in_flight = s->n_flying,
+        .in_flight_bytes = s->flying_bytes,
+        .credit_known = s->credit_known,
+        .credit = s->credit,
+        .failures = s->failures,
+        .round_trip_ms = s->round_trip,
+        .sent = s->sent,
+    };
+}

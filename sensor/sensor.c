@@ -1,0 +1,117 @@
+#include "sensor/sensor.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+
+// Encoded batches between the threads. A full batch takes some 100 KiB; a minute's batch of a quiet
+// sensor some hundred bytes.
+#define QUEUE_BYTES        (4u * 1024u * 1024u)
+#define QUEUE_BYTES_REPLAY (1024u * 1024u)
+#define QUEUE_ITEMS        4096u
+#define STOP_GRACE_MS      3000
+
+static volatile sig_atomic_t stop_flag;
+
+static void on_signal(int number)
+{
+    (void)number;
+    stop_flag = 1;
+}
+
+const volatile sig_atomic_t *stop_on_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return &stop_flag;
+}
+
+static int start_uplink(const struct sensor_conf *conf, const struct key_pair *keys,
+                        const struct sensor_options *options, uint64_t run_id, struct sensor *s,
+                        struct errmsg *e)
+{
+    const struct sensor_values *v = &conf->values;
+    struct uplink_config config = {
+        .endpoints = (const char *const *)v->endpoint.items,
+        .n_endpoints = (uint32_t)v->endpoint.n,
+        .keys = keys,
+        .spool = {.path = v->spool_path,
+                  .cap_bytes = v->spool_cap,
+                  .keep_all = !options->live,
+                  .live = options->live},
+        .max_kbit = (uint32_t)v->max_kbit,
+        .run_id = run_id,
+        .until_delivered = !options->live,
+        .grace_ms = STOP_GRACE_MS,
+        .give_up_ms = options->give_up_ms,
+    };
+    memcpy(config.server_key, conf->server_key, sizeof config.server_key);
+    int r = uplink_new(&config, s->queue, &s->uplink, e);
+    if (r < 0)
+        return r;
+    r = uplink_start(s->uplink);
+    return r < 0 ? errmsg_set(e, r, "cannot start a thread: %s", strerror(-r)) : 0;
+}
+
+static int start_capture_side(const struct sensor_conf *conf, const struct sensor_options *options,
+                              uint64_t run_id, struct sensor *s)
+{
+    const struct sensor_values *v = &conf->values;
+    int r = queue_new(options->live ? QUEUE_BYTES : QUEUE_BYTES_REPLAY, QUEUE_ITEMS, &s->queue);
+    if (r < 0)
+        return r;
+    struct packer_config packer = {
+        .queue = s->queue, .run_id = run_id, .wait = !options->live, .stop = options->stop};
+    r = packer_new(&packer, &s->packer);
+    if (r < 0)
+        return r;
+    struct batcher_config batcher = {
+        .window_ms = (uint32_t)v->window_ms,
+        .table_size = (uint32_t)v->table,
+        .max_delay_ms = (uint32_t)v->max_delay_ms,
+        .mode = options->live ? BATCHER_LIVE : BATCHER_REPLAY,
+        .order = BATCHER_BY_SOURCE,
+    };
+    return batcher_new(&batcher, packer_sealed, s->packer, &s->batcher);
+}
+
+int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
+                 const struct sensor_options *options, struct sensor *ret, struct errmsg *e)
+{
+    if (sodium_init() < 0)
+        return errmsg_set(e, -EIO, "no random numbers from the system");
+    uint64_t run_id;
+    randombytes_buf(&run_id, sizeof run_id);
+    struct sensor s = {0};
+    int r = start_capture_side(conf, options, run_id, &s);
+    if (r < 0)
+        errmsg_set(e, r, "cannot start: %s", strerror(-r));
+    if (r == 0)
+        r = start_uplink(conf, keys, options, run_id, &s, e);
+    if (r < 0)
+        sensor_clear(&s);
+    else
+        *ret = s;
+    return r;
+}
+
+int sensor_seal(struct sensor *s)
+{
+    int r = batcher_flush(s->batcher);
+    if (r == 0)
+        r = packer_flush(s->packer, STOP_GRACE_MS);
+    queue_close(s->queue);
+    return r;
+}
+
+void sensor_clear(struct sensor *s)
+{
+    uplink_free(s->uplink);
+    batcher_free(s->batcher);
+    packer_free(s->packer);
+    queue_free(s->queue);
+    *s = (struct sensor){0};
+}

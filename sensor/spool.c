@@ -1,0 +1,544 @@
+#include "sensor/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "sensor/spool_internal.h"
+
+#define LOSS_SHARE 16 // declared losses take at most this part of the cap
+
+uint64_t spool_row(const struct spool *s, uint64_t seq)
+{
+    return seq + s->state.base;
+}
+
+static int state_commit(struct spool *s, const struct spool_state *state, int r)
+{
+    if (r == 0)
+        r = db_state_put(s, state);
+    r = db_end(s, r);
+    if (r == 0) {
+        s->state = *state;
+        s->state_dirty = false;
+    }
+    return r;
+}
+
+// --- making room ---
+
+static int free_pages(struct spool *s, int64_t *ret)
+{
+    int64_t pages;
+    int64_t unused;
+    int r = db_number(s, SQL_PAGES, &pages);
+    if (r == 0)
+        r = db_number(s, SQL_FREE_PAGES, &unused);
+    if (r == 0)
+        *ret = s->max_pages - (pages - unused);
+    return r;
+}
+
+int spool_lose(struct spool *s, uint64_t row, const char *reason)
+{
+    _cleanup_(statement_resetp) sqlite3_stmt *st = NULL;
+    struct entry e;
+    int r = db_entry_at(s, row, &e, &st);
+    if (r < 0)
+        return r;
+    _cleanup_(freep) uint8_t *records = NULL;
+    if (r == ENTRY_BROKEN) {
+        // Nothing in the row is to be believed: the interval up to the last window is unknown.
+        e = (struct entry){.row = row,
+                           .last_row = row,
+                           .kind = ENTRY_UNKNOWN,
+                           .last_ms = MAX(s->state.last_window_ms, 0)};
+    } else {
+        e.kind = ENTRY_LOST;
+        records = malloc(e.records_size + 1);
+        if (!records)
+            return -ENOMEM;
+        if (e.records_size > 0)
+            memcpy(records, e.records, e.records_size);
+        e.records = records;
+        statement_resetp(&st);
+    }
+    snprintf(e.reason, sizeof e.reason, "%s", reason);
+    e.size = 0;
+    e.payload = NULL;
+    memset(e.sha256, 0, sizeof e.sha256);
+    s->loss_bytes += e.records_size + 256;
+    return db_entry_put(s, &e);
+}
+
+// Rows first..last, all of them losses, become one range whose counts are unknown.
+static int range_merge(struct spool *s, uint64_t first, uint64_t last)
+{
+    struct entry e = {.row = first, .last_row = last, .kind = ENTRY_UNKNOWN};
+    snprintf(e.reason, sizeof e.reason,
+             "records of dropped batches exceeded their share of the spool");
+    sqlite3_stmt *st;
+    int r = db_statement(s, SQL_RANGE, &st);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, (int64_t)first);
+    sqlite3_bind_int64(st, 2, (int64_t)last);
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        e.first_ms = sqlite3_column_int64(st, 1);
+        e.last_ms = MAX(sqlite3_column_int64(st, 2), e.first_ms);
+        e.frames = (uint64_t)sqlite3_column_int64(st, 3);
+    } else {
+        r = db_error(s);
+    }
+    statement_resetp(&st);
+    if (r == 0)
+        r = db_statement(s, SQL_RANGE_DELETE, &st);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, (int64_t)first);
+    sqlite3_bind_int64(st, 2, (int64_t)last);
+    r = db_run(s, st);
+    return r < 0 ? r : db_entry_put(s, &e);
+}
+
+// The older half of the losses in rows first..last. 1: there are fewer than two.
+static int range_halve(struct spool *s, uint64_t first, uint64_t last)
+{
+    if (last <= first)
+        return 1;
+    sqlite3_stmt *st;
+    int r = db_statement(s, SQL_RANGE, &st);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, (int64_t)first);
+    sqlite3_bind_int64(st, 2, (int64_t)last);
+    int64_t n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+    statement_resetp(&st);
+    if (n < 2)
+        return 1;
+    r = db_statement(s, SQL_RANGE_MIDDLE, &st);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, (int64_t)first);
+    sqlite3_bind_int64(st, 2, (int64_t)last);
+    sqlite3_bind_int64(st, 3, n / 2);
+    uint64_t middle = sqlite3_step(st) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+    statement_resetp(&st);
+    return middle > first ? range_merge(s, first, middle) : 1;
+}
+
+// Keeps declared losses within their share: first the acknowledged ones give up their counts.
+static int bound_losses(struct spool *s)
+{
+    uint64_t bound = (uint64_t)s->config.cap_bytes / LOSS_SHARE;
+    while (s->loss_bytes > bound) {
+        int64_t oldest;
+        int r = db_number(s, SQL_OLDEST_BATCH, &oldest);
+        if (r < 0 && r != -ENOENT)
+            return r;
+        uint64_t end = r == 0 ? (uint64_t)oldest - 1 : spool_row(s, s->state.next_seq - 1);
+        uint64_t acked = MIN(end, spool_row(s, s->state.acked));
+        r = range_halve(s, spool_row(s, 1), acked);
+        if (r == 1)
+            r = range_halve(s, acked + 1, end);
+        int64_t bytes;
+        if (r == 0)
+            r = db_number(s, SQL_LOSS_BYTES, &bytes);
+        if (r != 0)
+            return MIN(r, 0);
+        s->loss_bytes = (uint64_t)bytes;
+    }
+    return 0;
+}
+
+static int make_room(struct spool *s, uint64_t bytes)
+{
+    int64_t need = (int64_t)(bytes / 4000) + 4;
+    for (;;) {
+        int64_t room;
+        int r = free_pages(s, &room);
+        if (r < 0 || room >= need)
+            return r;
+        int64_t oldest;
+        r = db_number(s, SQL_OLDEST_BATCH, &oldest);
+        if (r < 0)
+            return r == -ENOENT ? -ENOSPC : r;
+        bool acked = (uint64_t)oldest <= spool_row(s, s->state.acked);
+        if (!acked && s->config.keep_all)
+            return SPOOL_FULL;
+        r = spool_lose(s, (uint64_t)oldest,
+                       acked ? "delivered once and dropped from the spool since"
+                             : "the spool was full");
+        if (r == 0)
+            r = bound_losses(s);
+        if (r < 0)
+            return r;
+        if (!acked)
+            s->evicted++;
+    }
+}
+
+// --- append, acknowledge, rewind, fork ---
+
+static int append_one(struct spool *s, struct spool_state *state, const struct spool_item *item,
+                      int64_t now_ms)
+{
+    int r = make_room(s, item->size + item->records_size + 512);
+    if (r != 0)
+        return r;
+    const struct wire_header *h = &item->header;
+    struct entry e = {
+        .row = state->next_seq + state->base,
+        .last_row = state->next_seq + state->base,
+        .kind = item->payload   ? ENTRY_BATCH
+                : item->unknown ? ENTRY_UNKNOWN
+                                : ENTRY_LOST,
+        .run_id = h->run_id,
+        .counters = h->counters,
+        .first_ms = h->first_window_ms,
+        .last_ms = h->last_window_ms,
+        .frames = h->frames,
+        .codec = h->codec,
+        .spooled_ms = now_ms,
+        .records = item->records,
+        .records_size = item->records_size,
+        .payload = item->payload,
+        .size = item->size,
+    };
+    if (item->payload)
+        wire_sha256(item->payload, item->size, e.sha256);
+    if (item->reason)
+        snprintf(e.reason, sizeof e.reason, "%s", item->reason);
+    r = db_entry_put(s, &e);
+    if (r < 0)
+        return r;
+    if (!item->payload)
+        s->loss_bytes += item->records_size + 256;
+    state->next_seq++;
+    state->last_window_ms = MAX(state->last_window_ms, e.last_ms);
+    return 0;
+}
+
+int spool_append(struct spool *s, const struct spool_item *items, size_t n, int64_t now_ms)
+{
+    struct spool_state state = s->state;
+    uint64_t evicted = s->evicted;
+    uint64_t loss_bytes = s->loss_bytes;
+    int r = db_begin(s);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = append_one(s, &state, &items[i], now_ms);
+    r = state_commit(s, &state, r);
+    if (r != 0) {
+        s->evicted = evicted;
+        s->loss_bytes = loss_bytes;
+    }
+    return r;
+}
+
+int spool_acked(struct spool *s, uint64_t through, int64_t now_ms)
+{
+    s->state.acked = MIN(through, s->state.next_seq - 1);
+    s->state.last_ack_ms = now_ms;
+    s->state_dirty = true;
+    sqlite3_stmt *st;
+    int r = db_statement(s, SQL_DELIVERED, &st);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(st, 1, (int64_t)spool_row(s, s->state.acked));
+    int step = sqlite3_step(st);
+    if (step == SQLITE_ROW)
+        s->state.delivered_ms = sqlite3_column_int64(st, 0);
+    else if (step != SQLITE_DONE)
+        r = db_error(s);
+    statement_resetp(&st);
+    return r;
+}
+
+int spool_sync(struct spool *s)
+{
+    if (!s->state_dirty)
+        return 0;
+    struct spool_state state = s->state;
+    int r = db_begin(s);
+    return r < 0 ? r : state_commit(s, &state, 0);
+}
+
+int spool_rewind(struct spool *s, uint64_t through)
+{
+    struct spool_state state = s->state;
+    state.acked = MIN(through, state.next_seq - 1);
+    int r = db_begin(s);
+    return r < 0 ? r : state_commit(s, &state, 0);
+}
+
+int spool_fork(struct spool *s, uint64_t from)
+{
+    if (from == 0 || from > s->state.next_seq)
+        return -EINVAL;
+    struct spool_state state = s->state;
+    uint64_t row = spool_row(s, from);
+    spool_id_new(state.spool_id);
+    state.base = row - 1;
+    state.next_seq -= from - 1;
+    state.acked = 0;
+    int r = db_begin(s);
+    if (r < 0)
+        return r;
+    sqlite3_stmt *st;
+    r = db_statement(s, SQL_RANGE_DELETE, &st);
+    if (r == 0) {
+        sqlite3_bind_int64(st, 1, INT64_MIN);
+        sqlite3_bind_int64(st, 2, (int64_t)row - 1);
+        r = db_run(s, st);
+    }
+    if (r == 0)
+        r = db_statement(s, SQL_RANGE_CUT, &st);
+    if (r == 0) {
+        sqlite3_bind_int64(st, 1, (int64_t)row);
+        r = db_run(s, st);
+    }
+    return state_commit(s, &state, r);
+}
+
+// --- opening and closing ---
+
+static int append_unknown(struct spool *s, int64_t first_ms, int64_t now_ms, const char *reason)
+{
+    struct spool_item item = {
+        .header = {.first_window_ms = first_ms, .last_window_ms = MAX(now_ms, first_ms)},
+        .unknown = true,
+        .reason = reason,
+    };
+    return spool_append(s, &item, 1, now_ms);
+}
+
+static int mark_live(struct spool *s, int64_t since_ms)
+{
+    struct spool_state state = s->state;
+    state.live_since_ms = since_ms;
+    state.cap_bytes = s->config.cap_bytes;
+    int r = db_begin(s);
+    return r < 0 ? r : state_commit(s, &state, 0);
+}
+
+// Numbers 1..next-1 without a hole, as far as counting tells.
+static int check_contiguous(struct spool *s)
+{
+    sqlite3_stmt *st;
+    int r = db_statement(s, SQL_SPAN, &st);
+    if (r < 0)
+        return r;
+    int64_t first = 0;
+    int64_t last = 0;
+    int64_t span = 0;
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        first = sqlite3_column_int64(st, 0);
+        last = sqlite3_column_int64(st, 1);
+        span = sqlite3_column_int64(st, 2);
+    } else {
+        r = db_error(s);
+    }
+    statement_resetp(&st);
+    if (r < 0 || s->state.next_seq == 1)
+        return r;
+    bool whole = first == (int64_t)spool_row(s, 1) &&
+                 last == (int64_t)spool_row(s, s->state.next_seq - 1) && span == last - first + 1;
+    return whole ? 0 : -EUCLEAN;
+}
+
+static int load(struct spool *s, bool fresh)
+{
+    s->state = (struct spool_state){0};
+    s->loss_bytes = 0;
+    int r = db_open(s, fresh);
+    int64_t bytes = 0;
+    if (r == 0)
+        r = db_state_get(s, &s->state);
+    if (r == 0)
+        r = check_contiguous(s);
+    if (r == 0)
+        r = db_number(s, SQL_LOSS_BYTES, &bytes);
+    s->loss_bytes = (uint64_t)bytes;
+    return r;
+}
+
+// The spool's directory is made when only that is missing.
+static void make_directory(const char *path)
+{
+    _cleanup_(freep) char *copy = strdup(path);
+    if (copy)
+        (void)mkdir(dirname(copy), 0700); // what cannot be made shows at the next open
+}
+
+// *ret_fresh: the file is new.
+static int file_create(const char *path, bool *ret_fresh, struct errmsg *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST) {
+        int r = -errno;
+        return errmsg_set(e, r, "spool %s: %s", path, strerror(-r));
+    }
+    *ret_fresh = fd >= 0;
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}
+
+static int lock(struct spool *s, struct errmsg *e)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s.lock", s->path);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->lock_fd < 0) {
+        int r = -errno;
+        return errmsg_set(e, r, "spool lock %s: %s", path, strerror(-r));
+    }
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return errmsg_set(e, -EBUSY,
+                          "spool %s is in use by another hirundo-sensor; stop it, or give this one "
+                          "a spool of its own",
+                          s->path);
+    return 0;
+}
+
+static int set_aside(struct spool *s, struct errmsg *e)
+{
+    static const char *const tails[] = {"", "-wal"};
+    char from[4096];
+    char to[4096];
+    for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
+        snprintf(from, sizeof from, "%s%s", s->path, tails[i]);
+        snprintf(to, sizeof to, "%s.damaged%s", s->path, tails[i]);
+        if (rename(from, to) < 0 && errno != ENOENT) {
+            int r = -errno;
+            return errmsg_set(e, r, "damaged spool %s cannot be set aside: %s", s->path,
+                              strerror(-r));
+        }
+    }
+    snprintf(from, sizeof from, "%s-shm", s->path);
+    (void)unlink(from);
+    return 0;
+}
+
+int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
+{
+    db_close(s);
+    int r = set_aside(s, e);
+    bool fresh = false;
+    if (r == 0)
+        r = file_create(s->path, &fresh, e);
+    if (r < 0)
+        return r;
+    r = fresh ? load(s, true) : -EBUSY;
+    if (r == 0)
+        r = append_unknown(s, 0, now_ms, "the spool file was damaged");
+    if (r == 0 && s->config.live)
+        r = mark_live(s, now_ms);
+    if (r < 0)
+        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
+    errmsg_set(e, 0,
+               "spool %s was damaged: set aside as %s.damaged, a new one begun; what was not "
+               "delivered is declared as unknown",
+               s->path, s->path);
+    return 0;
+}
+
+static int begin_live(struct spool *s, int64_t now_ms)
+{
+    int64_t since = s->state.live_since_ms;
+    int r = 0;
+    if (since != 0)
+        r = append_unknown(s, MAX(since, s->state.last_window_ms), now_ms,
+                           "the sensor ended without a clean stop");
+    return r == 0 ? mark_live(s, now_ms) : r;
+}
+
+static int open_file(struct spool *s, int64_t now_ms, struct errmsg *e)
+{
+    bool fresh;
+    int r = file_create(s->path, &fresh, e);
+    if (r < 0)
+        return r;
+    int outcome = 0;
+    r = load(s, fresh);
+    if (r == -EUCLEAN) {
+        r = spool_renew(s, now_ms, e);
+        if (r < 0)
+            return r;
+        outcome = SPOOL_RENEWED;
+    } else if (r == 0) {
+        r = s->config.live ? begin_live(s, now_ms) : mark_live(s, s->state.live_since_ms);
+    }
+    if (r < 0) {
+        if (fresh)
+            (void)unlink(s->path); // half made: not a spool yet
+        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
+    }
+    return outcome;
+}
+
+int spool_open(const struct spool_config *config, int64_t now_ms, struct spool **ret,
+               struct errmsg *e)
+{
+    if (config->cap_bytes < SPOOL_CAP_MIN)
+        return errmsg_set(e, -EINVAL, "a spool needs at least %lld bytes", SPOOL_CAP_MIN);
+    _cleanup_(spool_freep) struct spool *s = calloc(1, sizeof *s);
+    if (!s)
+        return errmsg_set(e, -ENOMEM, "out of memory");
+    s->config = *config;
+    s->lock_fd = -1;
+    s->path = strdup(config->path);
+    if (!s->path)
+        return errmsg_set(e, -ENOMEM, "out of memory");
+    s->config.path = s->path;
+    make_directory(s->path);
+    int r = lock(s, e);
+    if (r == 0)
+        r = open_file(s, now_ms, e);
+    if (r < 0)
+        return r;
+    *ret = s;
+    s = NULL;
+    return r;
+}
+
+int spool_close_clean(struct spool *s)
+{
+    return s->config.live ? mark_live(s, 0) : spool_sync(s);
+}
+
+void spool_free(struct spool *s)
+{
+    if (!s)
+        return;
+    db_close(s);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    free(s->path);
+    free(s);
+}
+
+const uint8_t *spool_id(const struct spool *s)
+{
+    return s->state.spool_id;
+}
+
+uint64_t spool_acked_through(const struct spool *s)
+{
+    return s->state.acked;
+}
+
+uint64_t spool_next_seq(const struct spool *s)
+{
+    return s->state.next_seq;
+}
+
+uint64_t spool_evicted(const struct spool *s)
+{
+    return s->evicted;
+}

@@ -1,0 +1,122 @@
+// The spool: the sensor's queue of sealed batches on disk, one SQLite file.
+//
+// Numbers (seq) begin at 1 and every number up to the last one is in the spool, as a batch, or as a
+// loss that stands for one number or a range of them. The spool_id, 16 random bytes, is made with
+// the spool; it and the numbers are what the collector's ledger knows. Acknowledged batches stay
+// until the cap needs their room; evicting one keeps its number and window records, so that it can
+// be declared if a restored database asks for it. When those records pass a sixteenth of the cap
+// the oldest become one range whose counts are unknown.
+//
+// Each change is one transaction (WAL, synchronous FULL). Opened by one process at a time (a lock
+// file beside it); spool_status_read works beside that. One thread.
+//
+// Return values beside 0: -ENOSPC, -EROFS, -EIO: the disk; nothing was changed, try again later.
+// -EUCLEAN: the file is damaged: spool_renew. -EBUSY: another process has it. -ENOMEM.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/util.h"
+#include "common/wire.h"
+
+#define SPOOL_CAP_MIN     (1024LL * 1024)
+#define SPOOL_CAP_DEFAULT (256LL * 1024 * 1024)
+#define SPOOL_CAP_MAX     (1024LL * 1024 * 1024 * 1024)
+
+#define SPOOL_FULL    1 // spool_append with keep_all: acknowledge something first
+#define SPOOL_RENEWED 2 // spool_open: the file was damaged and set aside, *e says where
+
+struct spool_config {
+    const char *path;
+    int64_t cap_bytes; // of the file; the write-ahead log beside it takes up to 8 MiB more
+    bool keep_all;     // refuse instead of evicting what is not acknowledged (replay)
+    bool live;         // what is captured before an unclean end is declared as unknown at the next
+                       // spool_open with live
+};
+
+struct spool;
+
+// now_ms: wall clock. After an unclean end of a live run a loss `unknown` from the last window
+// spooled to now_ms is appended.
+int spool_open(const struct spool_config *config, int64_t now_ms, struct spool **ret,
+               struct errmsg *e);
+// A clean end: after this nothing was lost in memory.
+int spool_close_clean(struct spool *s);
+void spool_free(struct spool *s);
+DEFINE_CLEANUP(struct spool *, spool_free);
+
+// What goes in: a batch, or a declared loss (payload NULL). Borrowed for the call.
+struct spool_item {
+    struct wire_header header; // of a batch: all but spool_id, seq, sha256, sent_ms; of a loss:
+                               // run_id, counters, first_window_ms, last_window_ms, frames
+    const uint8_t *payload;
+    size_t size;
+    const uint8_t *records; // by wire_records_encode
+    size_t records_size;
+    bool unknown;       // loss: no records, the interval is declared
+    const char *reason; // loss
+};
+
+// All of them, or none. Makes room first: acknowledged batches go, then (not with keep_all) the
+// oldest ones, which become declared losses.
+int spool_append(struct spool *s, const struct spool_item *items, size_t n, int64_t now_ms);
+
+// What the message for a number covers. Consecutive losses go in one message.
+struct spool_entry {
+    uint64_t first;
+    uint64_t last;
+    bool loss;
+    uint64_t bytes; // of the payload; a loss: about
+};
+// -ENOENT: no such number.
+int spool_look(struct spool *s, uint64_t seq, struct spool_entry *ret);
+// The message for a range that spool_look gave. *ret_payload is malloc'ed. A batch that does not
+// match its digest any more becomes a loss, and -EUCLEAN is returned only when that fails: look
+// again. -EAGAIN: the range has changed since: look again.
+int spool_read(struct spool *s, uint64_t first, uint64_t last, struct wire_header *ret_header,
+               uint8_t **ret_payload, size_t *ret_size);
+
+// Everything up to this number is committed. Known at once, on disk with the next change or
+// spool_sync: losing it costs a duplicate, which does no harm.
+int spool_acked(struct spool *s, uint64_t through, int64_t now_ms);
+int spool_sync(struct spool *s);
+// Only what is up to this number is committed.
+int spool_rewind(struct spool *s, uint64_t through);
+// A new spool_id; what stood at `from` becomes number 1, what was before it is forgotten.
+int spool_fork(struct spool *s, uint64_t from);
+// Sets the damaged file aside (*e says where) and begins anew, with a loss `unknown` as number 1.
+int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e);
+
+const uint8_t *spool_id(const struct spool *s);
+uint64_t spool_acked_through(const struct spool *s);
+uint64_t spool_next_seq(const struct spool *s);
+uint64_t spool_evicted(const struct spool *s); // batches lost to the cap since opening
+
+// Notes for `status`, kept without a sync of their own; failure is no harm.
+void spool_note(struct spool *s, const char *peer, const char *last_error, int64_t now_ms);
+
+struct spool_status {
+    uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
+    uint64_t next_seq;
+    uint64_t acked_through;
+    uint64_t waiting;       // numbers not acknowledged
+    uint64_t waiting_bytes; // their payloads
+    int64_t oldest_ms;      // when the oldest of them was spooled; 0: none
+    uint64_t kept;          // acknowledged batches still there
+    uint64_t lost;          // unacknowledged losses
+    uint64_t used_bytes;    // pages in use
+    int64_t cap_bytes;
+    int64_t last_window_ms; // end of the last window spooled; 0: none
+    int64_t delivered_ms;   // end of the last window acknowledged; 0: none
+    int64_t last_ack_ms;    // 0: none
+    int64_t error_ms;
+    bool live;      // in use by `run` now, or that ended without a clean end
+    char peer[128]; // "" : none
+    char last_error[256];
+};
+// Of the spool that is open here.
+int spool_status(struct spool *s, struct spool_status *ret);
+// Of a file, read only, whether in use or not. -ENOENT: there is none yet.
+int spool_status_read(const char *path, struct spool_status *ret, struct errmsg *e);

@@ -1,0 +1,116 @@
+// What spool.c (operations), spool_db.c (SQLite) and spool_read.c share. Not for others.
+#pragma once
+
+#include <sqlite3.h>
+
+#include "sensor/spool.h"
+
+#define SPOOL_VERSION   1
+#define SEAL_SIZE       16
+#define SPOOL_PAGE_SIZE 4096
+#define REASON_MAX      WIRE_TEXT_MAX
+
+#define ENTRY_BROKEN 1 // db_entry_at: its seal does not fit; only row and last_row are filled
+
+enum entry_kind { ENTRY_BATCH = 1, ENTRY_LOST = 2, ENTRY_UNKNOWN = 3 };
+
+// One row of table entry; pointers are SQLite's, valid until the statement moves on, or the
+// caller's.
+struct entry {
+    uint64_t row;
+    uint64_t last_row; // a batch: row
+    enum entry_kind kind;
+    uint64_t run_id;
+    struct counters counters;
+    int64_t first_ms;
+    int64_t last_ms;
+    uint64_t frames;
+    uint32_t codec;
+    int64_t spooled_ms;
+    uint8_t sha256[WIRE_SHA256_SIZE]; // of the payload; zero in a loss
+    char reason[REASON_MAX + 1];
+    const uint8_t *records;
+    size_t records_size;
+    const uint8_t *payload;
+    size_t size;
+};
+
+enum spool_sql {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_PAGES,
+    SQL_FREE_PAGES,
+    SQL_STATE_GET,
+    SQL_STATE_PUT,
+    SQL_NOTE_PUT,
+    SQL_NOTE_GET,
+    SQL_ENTRY_PUT,
+    SQL_ENTRY_AT,
+    SQL_ENTRY_PAYLOAD,
+    SQL_OLDEST_BATCH,
+    SQL_LOSS_BYTES,
+    SQL_SPAN,
+    SQL_RANGE,
+    SQL_RANGE_MIDDLE,
+    SQL_RANGE_DELETE,
+    SQL_RANGE_CUT,
+    SQL_WAITING,
+    SQL_KEPT,
+    SQL_LOST,
+    SQL_DELIVERED,
+    SQL_MAX,
+};
+
+// The guarded part of table spool.
+struct spool_state {
+    uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
+    uint64_t base; // seq + base = row: a fork moves numbers, not rows
+    uint64_t next_seq;
+    uint64_t acked;
+    int64_t last_window_ms;
+    int64_t delivered_ms;
+    int64_t live_since_ms; // 0: ended cleanly
+    int64_t last_ack_ms;
+    int64_t cap_bytes;
+};
+
+struct spool {
+    struct spool_config config;
+    char *path;
+    int lock_fd;
+    sqlite3 *db;
+    sqlite3_stmt *sql[SQL_MAX];
+    int64_t max_pages;
+    struct spool_state state;
+    bool state_dirty; // state.acked and what goes with it are ahead of the file
+    uint64_t evicted;
+    uint64_t loss_bytes; // about: rows and records of losses, against their bound
+};
+
+// spool_db.c
+int db_error(const struct spool *s);
+void spool_id_new(uint8_t ret[WIRE_SPOOL_ID_SIZE]);
+int db_open(struct spool *s, bool fresh);
+void db_close(struct spool *s);
+// A statement ready to bind; NULL: *ret_r is set.
+int db_statement(struct spool *s, enum spool_sql which, sqlite3_stmt **ret);
+// Runs a bound statement to its end and resets it.
+int db_run(struct spool *s, sqlite3_stmt *st);
+int db_simple(struct spool *s, enum spool_sql which);
+int db_number(struct spool *s, enum spool_sql which, int64_t *ret);
+int db_begin(struct spool *s);
+// Commits when r is 0, else rolls back and returns r.
+int db_end(struct spool *s, int r);
+int db_state_get(struct spool *s, struct spool_state *ret);
+int db_state_put(struct spool *s, const struct spool_state *state);
+int db_entry_put(struct spool *s, const struct entry *e);
+// The row that covers this number of a row. *ret_statement must be reset by the caller when it is
+// done with the pointers. -ENOENT: none.
+int db_entry_at(struct spool *s, uint64_t row, struct entry *ret, sqlite3_stmt **ret_statement);
+void statement_resetp(sqlite3_stmt **st);
+
+// spool.c
+uint64_t spool_row(const struct spool *s, uint64_t seq);
+// Makes a batch a declared loss, in the caller's transaction.
+int spool_lose(struct spool *s, uint64_t row, const char *reason);

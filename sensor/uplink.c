@@ -1,0 +1,330 @@
+#include "sensor/uplink.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "common/log.h"
+#include "sensor/uplink_internal.h"
+
+#define APPEND_ITEMS    16
+#define APPEND_BYTES    (1024u * 1024u)
+#define APPEND_AGAIN_MS 2000
+#define SYNC_AFTER_MS   250
+#define HEARTBEAT_MS    60000
+#define WAIT_MAX_MS     1000
+#define STOP_GRACE_MS   2000 // for a spool that cannot be written at the end
+
+void uplink_trouble(struct uplink *u, const char *text)
+{
+    int64_t now = mono_ms();
+    bool again = strcmp(u->last_error, text) == 0;
+    if (again && now < u->trouble_at + TROUBLE_AGAIN_MS)
+        return;
+    u->trouble_at = now;
+    snprintf(u->last_error, sizeof u->last_error, "%s", text);
+    log_warning("%s", text);
+    spool_note(u->spool, u->peer, u->last_error, wall_ms());
+}
+
+static void publish(struct uplink *u)
+{
+    uint64_t waiting = spool_next_seq(u->spool) - 1 - spool_acked_through(u->spool);
+    atomic_store(&u->waiting, waiting);
+    uint64_t all = u->waiting_at_start + atomic_load(&u->spooled);
+    atomic_store(&u->delivered, all > waiting ? all - waiting : 0);
+}
+
+// --- the spool side ---
+
+// What a failed call on the spool means. 0: go on.
+int uplink_spool_failed(struct uplink *u, int r, const char *doing)
+{
+    struct errmsg e;
+    if (r == -EUCLEAN) {
+        r = spool_renew(u->spool, wall_ms(), &e);
+        uplink_trouble(u, e.text);
+        if (r == 0)
+            sender_restart(u->sender, mono_ms(), spool_acked_through(u->spool),
+                           spool_next_seq(u->spool));
+        return r;
+    }
+    errmsg_set(&e, 0, "spool %s: %s: %s; capture goes on, trying again", u->config.spool.path,
+               doing, strerror(-r));
+    uplink_trouble(u, e.text);
+    u->spool_failing = true;
+    return r;
+}
+
+static void spool_works(struct uplink *u)
+{
+    if (!u->spool_failing)
+        return;
+    u->spool_failing = false;
+    u->last_error[0] = '\0';
+    log_notice("spool %s can be written again", u->config.spool.path);
+}
+
+// Takes from the queue what the spool takes.
+static void spool_queue(struct uplink *u, int64_t now)
+{
+    struct spool_item items[APPEND_ITEMS];
+    while (now >= u->append_at) {
+        size_t n = queue_front(u->queue, items, APPEND_ITEMS, APPEND_BYTES);
+        if (n == 0)
+            return;
+        int r = spool_append(u->spool, items, n, wall_ms());
+        if (r == SPOOL_FULL && n > 1)
+            r = spool_append(u->spool, items, n = 1, wall_ms());
+        if (r == SPOOL_FULL) { // replay: until something is acknowledged
+            u->append_at = now + SYNC_AFTER_MS;
+            return;
+        }
+        if (r < 0) {
+            (void)uplink_spool_failed(u, r, "append");
+            u->append_at = now + APPEND_AGAIN_MS;
+            return;
+        }
+        spool_works(u);
+        u->last = items[n - 1].header;
+        queue_drop(u->queue, n);
+        atomic_fetch_add(&u->spooled, n);
+        sender_spooled(u->sender, spool_next_seq(u->spool));
+        uint64_t evicted = spool_evicted(u->spool);
+        if (evicted != u->evicted_told) {
+            log_warning("spool %s is full: %llu undelivered batches dropped and declared as lost",
+                        u->config.spool.path, (unsigned long long)evicted);
+            u->evicted_told = evicted;
+        }
+    }
+}
+
+static void sync_spool(struct uplink *u, int64_t now, bool must)
+{
+    if (!must && now < u->sync_at)
+        return;
+    u->sync_at = now + SYNC_AFTER_MS;
+    int r = spool_sync(u->spool);
+    if (r < 0) {
+        (void)uplink_spool_failed(u, r, "noting acks");
+        u->sync_at = now + APPEND_AGAIN_MS;
+    }
+}
+
+// --- the end ---
+
+static bool all_delivered(struct uplink *u)
+{
+    return spool_acked_through(u->spool) + 1 == spool_next_seq(u->spool);
+}
+
+static bool gave_up(struct uplink *u, int64_t now)
+{
+    uint64_t acked = spool_acked_through(u->spool);
+    if (acked != u->progress_acked || all_delivered(u)) {
+        u->progress_acked = acked;
+        u->progress_at = now;
+    }
+    if (!u->config.until_delivered || u->config.give_up_ms == 0)
+        return false;
+    return now >= u->progress_at + u->config.give_up_ms;
+}
+
+// *ret_outcome: what uplink_join returns.
+static bool finished(struct uplink *u, int64_t now, int *ret_outcome)
+{
+    struct queue_state q;
+    queue_state(u->queue, &q);
+    if (gave_up(u, now)) {
+        *ret_outcome = UPLINK_GAVE_UP;
+        return true;
+    }
+    if (!q.closed)
+        return false;
+    if (u->closed_at < 0)
+        u->closed_at = now;
+    if (q.items == 0 && all_delivered(u)) {
+        *ret_outcome = 0;
+        return true;
+    }
+    bool stop = atomic_load(&u->stop);
+    if (u->config.until_delivered && !stop)
+        return false;
+    int64_t grace = stop ? 0 : u->config.grace_ms;
+    if (q.items > 0)
+        grace = MAX(grace, STOP_GRACE_MS);
+    *ret_outcome = UPLINK_UNDELIVERED;
+    return now >= u->closed_at + grace;
+}
+
+static void finish(struct uplink *u)
+{
+    struct queue_state q;
+    queue_state(u->queue, &q);
+    queue_stop(u->queue);
+    link_close(u->link);
+    if (q.items > 0)
+        log_error("%zu batches could not be written to the spool and are lost", q.items);
+    // Not closed cleanly, so that the next start declares the gap.
+    int r =
+        q.items > 0 && u->config.spool.live ? spool_sync(u->spool) : spool_close_clean(u->spool);
+    if (r < 0)
+        (void)uplink_spool_failed(u, r, "closing");
+    publish(u);
+    atomic_store(&u->connected, false);
+    atomic_store(&u->ended, true);
+    uint64_t one = 1;
+    ssize_t written = write(u->ended_fd, &one, sizeof one);
+    (void)written; // cannot be full
+}
+
+static void heartbeat_when_due(struct uplink *u, int64_t now)
+{
+    if (now < u->heartbeat_at || !atomic_load(&u->connected))
+        return;
+    u->heartbeat_at = now + HEARTBEAT_MS;
+    uplink_send_heartbeat(u);
+}
+
+static void *uplink_main(void *arg)
+{
+    struct uplink *u = arg;
+    for (int64_t now = mono_ms(); !finished(u, now, &u->outcome); now = mono_ms()) {
+        spool_queue(u, now);
+        int64_t until = uplink_act(u, now);
+        heartbeat_when_due(u, now);
+        sync_spool(u, now, false);
+        publish(u);
+        int64_t wait = MAX(0, MIN(until - now, WAIT_MAX_MS));
+        if (now < u->append_at)
+            wait = MIN(wait, u->append_at - now);
+        if (all_delivered(u) && u->closed_at >= 0)
+            wait = 0;
+        (void)link_wait(u->link, queue_fd(u->queue), (int)wait);
+        queue_fd_clear(u->queue);
+        uplink_hear(u);
+    }
+    finish(u);
+    return NULL;
+}
+
+// --- outside of the thread ---
+
+static int open_spool(struct uplink *u, struct errmsg *e)
+{
+    int r = spool_open(&u->config.spool, wall_ms(), &u->spool, e);
+    if (r == SPOOL_RENEWED)
+        log_warning("%s", e->text);
+    return MIN(r, 0);
+}
+
+static int new_sender(struct uplink *u)
+{
+    struct sender_config config;
+    sender_config_defaults(&config);
+    config.endpoints = u->config.n_endpoints;
+    config.max_kbit = u->config.max_kbit;
+    randombytes_buf(&config.random_seed, sizeof config.random_seed);
+    u->waiting_at_start = spool_next_seq(u->spool) - 1 - spool_acked_through(u->spool);
+    return sender_new(&config, spool_acked_through(u->spool), spool_next_seq(u->spool), &u->sender);
+}
+
+int uplink_new(const struct uplink_config *config, struct queue *queue, struct uplink **ret,
+               struct errmsg *e)
+{
+    _cleanup_(uplink_freep) struct uplink *u = calloc(1, sizeof *u);
+    if (!u)
+        return errmsg_set(e, -ENOMEM, "out of memory");
+    u->config = *config;
+    u->config.keys = NULL;
+    u->queue = queue;
+    u->closed_at = -1;
+    u->ended_fd = eventfd(0, EFD_CLOEXEC);
+    if (u->ended_fd < 0)
+        return errmsg_set(e, -errno, "uplink: %s", strerror(errno));
+    u->last.run_id = config->run_id;
+    key_format(config->keys->public_key, u->public_key);
+    u->started_ms = u->progress_at = mono_ms();
+    int r = open_spool(u, e);
+    if (r < 0)
+        return r;
+    r = link_new(config->keys, &u->link);
+    if (r == 0)
+        r = new_sender(u);
+    if (r < 0)
+        return errmsg_set(e, r, "uplink: %s", strerror(-r));
+    publish(u);
+    *ret = u;
+    u = NULL;
+    return 0;
+}
+
+void uplink_free(struct uplink *u)
+{
+    if (!u)
+        return;
+    if (u->running) {
+        uplink_stop(u);
+        (void)uplink_join(u, NULL);
+    }
+    sender_free(u->sender);
+    link_free(u->link);
+    spool_free(u->spool);
+    if (u->ended_fd >= 0)
+        close(u->ended_fd);
+    free(u);
+}
+
+int uplink_start(struct uplink *u)
+{
+    // Signals are for the capture side.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int r = pthread_create(&u->thread, NULL, uplink_main, u);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    u->running = r == 0;
+    return -r;
+}
+
+void uplink_stop(struct uplink *u)
+{
+    atomic_store(&u->stop, true);
+    queue_close(u->queue);
+}
+
+bool uplink_wait(struct uplink *u, int timeout_ms)
+{
+    struct pollfd fd = {.fd = u->ended_fd, .events = POLLIN};
+    return atomic_load(&u->ended) || poll(&fd, 1, timeout_ms) > 0;
+}
+
+int uplink_join(struct uplink *u, struct errmsg *e)
+{
+    if (!u->running)
+        return 0;
+    pthread_join(u->thread, NULL);
+    u->running = false;
+    if (u->outcome == UPLINK_GAVE_UP)
+        errmsg_set(e, 0, "no acknowledgement for %lld s: given up%s%s",
+                   (long long)(u->config.give_up_ms / 1000), u->last_error[0] ? "; " : "",
+                   u->last_error);
+    return u->outcome;
+}
+
+void uplink_view(struct uplink *u, struct uplink_view *ret)
+{
+    *ret = (struct uplink_view){
+        .spooled = atomic_load(&u->spooled),
+        .delivered = atomic_load(&u->delivered),
+        .waiting = atomic_load(&u->waiting),
+        .connected = atomic_load(&u->connected),
+        .ended = atomic_load(&u->ended),
+    };
+}

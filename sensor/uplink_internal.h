@@ -1,0 +1,66 @@
+// What uplink.c (thread, spool side) and uplink_link.c (the collector's side) share. Not for
+// others.
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "sensor/clock.h"
+#include "sensor/link.h"
+#include "sensor/sender.h"
+#include "sensor/uplink.h"
+
+#define TROUBLE_AGAIN_MS 600000 // the same complaint is logged again after this
+
+struct uplink {
+    struct uplink_config config;
+    struct queue *queue;
+    struct spool *spool;
+    struct link *link;
+    struct sender *sender;
+    pthread_t thread;
+    bool running;
+    int ended_fd; // eventfd: readable when the thread is at its end
+    int outcome;
+    char public_key[KEY_Z85_SIZE];
+
+    // for other threads
+    atomic_bool stop;
+    atomic_bool connected;
+    atomic_bool ended;
+    atomic_ullong spooled;
+    atomic_ullong delivered;
+    atomic_ullong waiting;
+    uint64_t waiting_at_start;
+
+    // monotonic ms
+    int64_t started_ms;
+    int64_t append_at;
+    int64_t sync_at;
+    int64_t heartbeat_at;
+    int64_t closed_at; // -1: the queue is open
+    int64_t trouble_at;
+    uint64_t progress_acked;
+    int64_t progress_at;
+
+    bool spool_failing;
+    uint64_t evicted_told;
+    struct wire_header last; // of the last batch: run id and counters for other messages
+    uint32_t endpoint;
+    bool was_ready;
+    bool has_clock_offset;
+    int64_t clock_offset_ms; // collector's clock less ours
+    char peer[128];
+    char last_error[256];
+};
+
+// Logs (once, then every ten minutes) and keeps for `status`.
+void uplink_trouble(struct uplink *u, const char *text);
+int uplink_spool_failed(struct uplink *u, int r, const char *doing);
+
+// uplink_link.c
+// Does what the sender asks for; value: when to come back (monotonic ms).
+int64_t uplink_act(struct uplink *u, int64_t now);
+// Takes in what the socket and its monitor have.
+void uplink_hear(struct uplink *u);
+void uplink_send_heartbeat(struct uplink *u);

@@ -1,0 +1,322 @@
+// The uplink's side towards the collector: the sender's actions, the replies, the connection.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "common/log.h"
+#include "sensor/uplink_internal.h"
+
+static const char *endpoint_name(const struct uplink *u)
+{
+    return u->config.endpoints[u->endpoint];
+}
+
+// --- messages ---
+
+static int send_message(struct uplink *u, struct wire_header *h, uint8_t *payload, size_t size)
+{
+    uint8_t header[WIRE_HEADER_MAX];
+    size_t header_size;
+    h->sent_ms = wall_ms();
+    int r = wire_header_encode(h, header, &header_size);
+    if (r < 0) {
+        free(payload);
+        return r;
+    }
+    return link_send(u->link, header, header_size, payload, size);
+}
+
+static struct wire_header plain_header(const struct uplink *u, enum wire_kind kind)
+{
+    struct wire_header h = {.kind = kind, .run_id = u->last.run_id, .counters = u->last.counters};
+    memcpy(h.spool_id, spool_id(u->spool), sizeof h.spool_id);
+    return h;
+}
+
+static uint64_t rss_kib(void)
+{
+    _cleanup_(fclosep) FILE *f = fopen("/proc/self/statm", "re");
+    unsigned long pages = 0;
+    if (!f || fscanf(f, "%*u %lu", &pages) != 1) // NOLINT(cert-err34-c): the kernel's own figures
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static uint64_t cpu_ms(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
+           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+}
+
+void uplink_send_heartbeat(struct uplink *u)
+{
+    struct spool_status status;
+    if (spool_status(u->spool, &status) < 0)
+        return;
+    struct sender_state sender;
+    sender_state(u->sender, &sender);
+    int64_t age = status.oldest_ms != 0 ? MAX(0, wall_ms() - status.oldest_ms) : 0;
+    struct wire_heartbeat beat = {
+        .version = HIRUNDO_VERSION,
+        .uptime_s = (uint64_t)(mono_ms() - u->started_ms) / 1000,
+        .rss_kib = rss_kib(),
+        .cpu_ms = cpu_ms(),
+        .spool_batches = status.waiting + status.lost,
+        .spool_bytes = status.waiting_bytes,
+        .spool_cap_bytes = (uint64_t)status.cap_bytes,
+        .spool_age_s = (uint64_t)age / 1000,
+        .clock_offset_ms = u->clock_offset_ms,
+        .round_trip_ms = (uint64_t)MAX(0, sender.round_trip_ms),
+    };
+    _cleanup_(freep) uint8_t *payload = malloc(WIRE_HEADER_MAX);
+    size_t size;
+    if (!payload || wire_heartbeat_encode(&beat, payload, &size) < 0)
+        return;
+    struct wire_header h = plain_header(u, WIRE_HEARTBEAT);
+    h.has_sha256 = true;
+    wire_sha256(payload, size, h.sha256);
+    (void)send_message(u, &h, payload, size); // the next one comes in a minute
+    payload = NULL;
+}
+
+// --- what the sender asks for ---
+
+static void close_link(struct uplink *u)
+{
+    link_close(u->link);
+    atomic_store(&u->connected, false);
+}
+
+static void do_connect(struct uplink *u, uint32_t endpoint)
+{
+    u->endpoint = endpoint;
+    u->was_ready = false;
+    struct errmsg e;
+    log_debug("connecting to collector %s", endpoint_name(u));
+    if (link_open(u->link, endpoint_name(u), u->config.server_key, &e) < 0) {
+        uplink_trouble(u, e.text);
+        sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
+    }
+}
+
+static void do_look(struct uplink *u, uint64_t seq)
+{
+    struct spool_entry found;
+    int r = spool_look(u->spool, seq, &found);
+    if (r == 0)
+        sender_found(u->sender, found.first, found.last, found.bytes);
+    else if (uplink_spool_failed(u, r == -ENOENT ? -EUCLEAN : r, "read") != 0)
+        sender_look_failed(u->sender, mono_ms());
+}
+
+static void do_send(struct uplink *u, uint64_t first, uint64_t last)
+{
+    struct wire_header h;
+    uint8_t *payload;
+    size_t size;
+    int r = spool_read(u->spool, first, last, &h, &payload, &size);
+    if (r == -EAGAIN) {
+        sender_unsent(u->sender, mono_ms(), false);
+        return;
+    }
+    if (r < 0) {
+        if (uplink_spool_failed(u, r, "read") != 0)
+            sender_unsent(u->sender, mono_ms(), true);
+        return;
+    }
+    log_debug("sending %llu..%llu, %zu bytes", (unsigned long long)first, (unsigned long long)last,
+              size);
+    if (send_message(u, &h, payload, size) < 0)
+        sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
+}
+
+static void do_ping(struct uplink *u)
+{
+    struct wire_header h = plain_header(u, WIRE_PING);
+    if (send_message(u, &h, NULL, 0) < 0)
+        sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
+}
+
+static void do_fork(struct uplink *u, uint64_t from)
+{
+    int r = spool_fork(u->spool, from);
+    if (r < 0) {
+        if (uplink_spool_failed(u, r, "fork") != 0)
+            sender_look_failed(u->sender, mono_ms());
+        return;
+    }
+    log_warning("the collector has other data under number %llu of this spool (an old copy of it "
+                "was restored, or two sensors use one key): everything from there on goes into a "
+                "new spool",
+                (unsigned long long)from);
+    sender_restart(u->sender, mono_ms(), 0, spool_next_seq(u->spool));
+}
+
+static void note_position(struct uplink *u, const struct sender_action *a)
+{
+    int r = a->what == SENDER_ACKED ? spool_acked(u->spool, a->seq_last, wall_ms())
+                                    : spool_rewind(u->spool, a->seq_last);
+    u->append_at = MIN(u->append_at, mono_ms()); // there may be room now
+    if (a->what == SENDER_REWIND)
+        log_notice("the collector asks for everything from number %llu on (its database was "
+                   "restored, or is a new one)",
+                   (unsigned long long)a->seq_last + 1);
+    if (r < 0)
+        (void)uplink_spool_failed(u, r, "noting acks");
+}
+
+int64_t uplink_act(struct uplink *u, int64_t now)
+{
+    struct sender_action a;
+    for (sender_next(u->sender, now, &a); a.what != SENDER_WAIT; sender_next(u->sender, now, &a)) {
+        switch (a.what) {
+        case SENDER_CONNECT:
+            do_connect(u, a.endpoint);
+            break;
+        case SENDER_DISCONNECT:
+            if (u->was_ready && atomic_load(&u->connected)) {
+                struct errmsg e;
+                errmsg_set(&e, 0, "connection to collector %s given up", endpoint_name(u));
+                log_info("%s", e.text);
+            }
+            close_link(u);
+            break;
+        case SENDER_LOOK:
+            do_look(u, a.seq_first);
+            break;
+        case SENDER_SEND:
+            do_send(u, a.seq_first, a.seq_last);
+            break;
+        case SENDER_PING:
+            do_ping(u);
+            break;
+        case SENDER_ACKED:
+        case SENDER_REWIND:
+            note_position(u, &a);
+            break;
+        case SENDER_FORK:
+            do_fork(u, a.seq_first);
+            break;
+        case SENDER_WAIT:
+            break;
+        }
+        now = mono_ms();
+    }
+    return a.until_ms;
+}
+
+// --- what comes back ---
+
+static void on_ready(struct uplink *u)
+{
+    u->was_ready = true;
+    u->heartbeat_at = mono_ms() + 1000;
+    snprintf(u->peer, sizeof u->peer, "%s", endpoint_name(u));
+    u->last_error[0] = '\0';
+    spool_note(u->spool, u->peer, u->last_error, wall_ms());
+    log_notice("connected to collector %s, %llu batches waiting", endpoint_name(u),
+               (unsigned long long)atomic_load(&u->waiting));
+    atomic_store(&u->connected, true);
+    sender_connected(u->sender, mono_ms());
+}
+
+static void on_lost(struct uplink *u, bool handshake)
+{
+    struct errmsg e;
+    if (handshake)
+        errmsg_set(&e, 0,
+                   "collector %s refuses the handshake: it does not know this sensor's key (ask "
+                   "its owner to run: hirundo-collector sensor add NAME --country CC --key '%s'), "
+                   "or [collector] server_key is not its key; trying on",
+                   endpoint_name(u), u->public_key);
+    else if (u->was_ready)
+        errmsg_set(&e, 0, "connection to collector %s broke; the spool keeps everything, trying on",
+                   endpoint_name(u));
+    else
+        errmsg_set(&e, 0,
+                   "collector %s cannot be reached (refused, or no answer); the spool keeps "
+                   "everything, trying on",
+                   endpoint_name(u));
+    close_link(u);
+    uplink_trouble(u, e.text);
+    sender_disconnected(u->sender, mono_ms(), handshake ? SENDER_LINK_REFUSED : SENDER_LINK_LOST);
+}
+
+static void on_event(struct uplink *u, enum link_event event)
+{
+    if (event == LINK_READY)
+        on_ready(u);
+    else if (event == LINK_LOST || event == LINK_NO_HANDSHAKE)
+        on_lost(u, event == LINK_NO_HANDSHAKE);
+}
+
+static void on_pong(struct uplink *u, const struct wire_reply *reply)
+{
+    sender_pong(u->sender, mono_ms(), reply->credit);
+    struct sender_state state;
+    sender_state(u->sender, &state);
+    u->clock_offset_ms = reply->clock_ms - (wall_ms() - state.round_trip_ms / 2);
+    u->has_clock_offset = true;
+    log_debug("pong: credit %llu, round trip %lld ms, clock offset %lld ms",
+              (unsigned long long)reply->credit, (long long)state.round_trip_ms,
+              (long long)u->clock_offset_ms);
+    if (!reply->db_ok)
+        log_info("collector %s has no database at the moment%s%s", endpoint_name(u),
+                 reply->detail[0] ? ": " : "", reply->detail);
+}
+
+static void on_nack(struct uplink *u, const struct wire_header *h, const struct wire_reply *reply)
+{
+    log_info("collector %s: nack %s at %llu%s%s", endpoint_name(u),
+             reply->reason == WIRE_NACK_FORK ? "fork" : "gap",
+             (unsigned long long)reply->expected_seq, reply->detail[0] ? ": " : "", reply->detail);
+    if (reply->reason == WIRE_NACK_FORK)
+        sender_nack_fork(u->sender, mono_ms(), h->seq != 0 ? h->seq : reply->expected_seq,
+                         reply->credit);
+    else if (reply->reason == WIRE_NACK_GAP)
+        sender_nack_gap(u->sender, mono_ms(), reply->expected_seq, reply->credit);
+}
+
+// A reply that names another spool answers what this one was before a fork.
+static bool names_other_spool(const struct uplink *u, const struct wire_header *h)
+{
+    static const uint8_t none[WIRE_SPOOL_ID_SIZE];
+    return memcmp(h->spool_id, none, sizeof none) != 0 &&
+           memcmp(h->spool_id, spool_id(u->spool), sizeof none) != 0;
+}
+
+static void on_reply(struct uplink *u, const struct wire_header *h, const struct wire_reply *reply)
+{
+    if (h->kind == WIRE_PONG) {
+        on_pong(u, reply);
+    } else if (names_other_spool(u, h)) {
+        log_debug("a reply about another spool is ignored");
+    } else if (h->kind == WIRE_ACK) {
+        sender_ack(u->sender, mono_ms(), reply->committed_through, reply->credit);
+    } else if (h->kind == WIRE_NACK) {
+        on_nack(u, h, reply);
+    }
+}
+
+void uplink_hear(struct uplink *u)
+{
+    enum link_event event;
+    while (link_next_event(u->link, &event) == 0)
+        on_event(u, event);
+    struct wire_header h;
+    struct wire_reply reply;
+    struct errmsg e;
+    for (;;) {
+        int r = link_receive(u->link, &h, &reply, &e);
+        if (r == 0)
+            on_reply(u, &h, &reply);
+        else if (r == LINK_FOREIGN)
+            log_warning("collector %s sent something that is no reply: %s", endpoint_name(u),
+                        e.text);
+        else
+            return;
+    }
+}
