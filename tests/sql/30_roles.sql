@@ -51,8 +51,7 @@ select throws_ok(q, '42501', null, 'analyst may not: ' || q) from unnest(array[
 set session authorization hirundo_test_collector;
 select lives_ok(q, 'collector: ' || q) from unnest(array[
   'select public_key, sensor_id, revoked_at from hirundo.sensor_key', 'select * from hirundo.sensor', $$select hirundo.setting('accept_from')$$,
-  $$insert into hirundo.ledger (sensor_id, spool_id, next_seq, first_at, last_batch_at, run_id) values (1, gen_random_uuid(), 2, now(), now(), 1)
-    on conflict (sensor_id, spool_id) do update set next_seq = excluded.next_seq where ledger.next_seq = 1$$,
+  $$insert into hirundo.ledger (sensor_id, spool_id, next_seq, first_at, last_batch_at, run_id) values (1, gen_random_uuid(), 2, now(), now(), 1) on conflict (sensor_id, spool_id) do update set next_seq = excluded.next_seq where ledger.next_seq = 1$$,
   $$insert into hirundo.batch values (1, gen_random_uuid(), 1, decode(repeat('00', 32), 'hex'), now(), null, null, 0, 0, 0, 0, 'committed')$$,
   $$update hirundo.batch set outcome = 'committed'$$,
   $$insert into hirundo.observation (sensor_id, slot) values (1, '2023-02-08T00:00Z') on conflict (sensor_id, slot) do update set frames = observation.frames + excluded.frames$$,

@@ -3,6 +3,23 @@
 -- For the collector: call partition_ensure in a short transaction of its own, before the one that copies rows. It takes
 -- SHARE UPDATE EXCLUSIVE on flow and flood (a COPY runs on beside it) and keeps it until that transaction ends.
 -- Where the day exists it locks nothing. Partitions get the parent's BRIN index by being attached.
+create or replace function hirundo.partition_exists(parent text, day date)
+returns boolean
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- by a query, which sees what others committed; a look-up by name (regclass) may remember that it was not there
+  return exists (
+    select from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = ('hirundo.' || parent)::regclass and c.relname = parent || '_' || to_char(day, 'YYYYMMDD'));
+end
+$$;
+----
+comment on function hirundo.partition_exists(text, date) is
+  'Whether flow or flood has a partition for a UTC day. Example: select hirundo.partition_exists(''flow'', ''2023-02-08'').';
+----
 create or replace function hirundo.partition_ensure(day date)
 returns boolean
 language plpgsql security definer
@@ -16,9 +33,7 @@ begin
   if day is null then
     raise exception 'partition_ensure needs a day' using errcode = 'null_value_not_allowed';
   end if;
-  if (select count(*) = 2 from pg_inherits i
-      where i.inhrelid in (to_regclass(format('hirundo.flow_%s', to_char(day, 'YYYYMMDD'))),
-                           to_regclass(format('hirundo.flood_%s', to_char(day, 'YYYYMMDD'))))) then
+  if hirundo.partition_exists('flow', day) and hirundo.partition_exists('flood', day) then
     return false;
   end if;
   if (day + 1)::timestamp at time zone 'UTC' <= hirundo.retention_cutoff() then
@@ -32,11 +47,11 @@ begin
         hirundo.setting('accept_from'), hirundo.setting('accept_ahead')
       using errcode = 'invalid_parameter_value';
   end if;
-  -- one maker at a time; 0x68697264 is "hird"
-  perform pg_advisory_xact_lock(1751740004, (day - date '2000-01-01'));
+  -- one maker at a time: the lock that attaching takes, taken before looking again
+  lock table only hirundo.flow, only hirundo.flood in share update exclusive mode;
   foreach parent in array array['flow', 'flood'] loop
     child := parent || '_' || to_char(day, 'YYYYMMDD');
-    if to_regclass('hirundo.' || child) is null then
+    if not hirundo.partition_exists(parent, day) then
       execute format('create table hirundo.%I (like hirundo.%I including defaults including storage)', child, parent);
       execute format('comment on table hirundo.%I is %L', child,
                      format('%s of %s (UTC). Query hirundo.%s instead.', parent, day, parent));
@@ -92,7 +107,7 @@ begin
   end if;
   foreach parent in array array['flow', 'flood'] loop
     child := parent || '_' || to_char(day, 'YYYYMMDD');
-    if to_regclass('hirundo.' || child) is not null then
+    if hirundo.partition_exists(parent, day) then
       execute format('drop table hirundo.%I', child);
       dropped := true;
     end if;
@@ -120,11 +135,13 @@ begin
         return next d;
       end if;
     exception when lock_not_available then
-      raise warning 'partitions of % are in use, left for the next run', d;
+      -- whoever holds one holds the parent, and whoever waits for the parent makes every COPY wait: once is enough
+      raise warning 'flow is in use: days from % on are left for the next run', d;
+      return;
     end;
   end loop;
 end
 $$;
 ----
 comment on function hirundo.partition_expire() is
-  'Drops all days past retention_flow and returns them; none where it is off. A day in use for more than 2 s is left for the next run. Example: select hirundo.partition_expire().';
+  'Drops all days past retention_flow and returns them; none where it is off. Where flow stays in use for 2 s it leaves the rest to the next run. Example: select hirundo.partition_expire().';

@@ -33,7 +33,7 @@ grant select, insert, update on hirundo.ledger, hirundo.batch, hirundo.observati
 grant insert on hirundo.flow, hirundo.flood to hirundo_collector;
 ----
 grant execute on function hirundo.setting(text), hirundo.time_zone(), hirundo.home_country(), hirundo.retention_cutoff(),
-  hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire()
+  hirundo.partition_exists(text, date), hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire()
   to hirundo_collector;
 ----
 -- analysts read; public keys are no business of theirs
