@@ -98,7 +98,8 @@ def main():
         tally.meson(path)
     log = results / "log"
     if int(status) and not tally.failures:
-        tally.failures.append((f"{suite} ended with status {status}",
+        meaning = " (took too long)" if status == "124" else ""
+        tally.failures.append((f"{suite} ended with status {status}{meaning}",
                                tail(log.read_text(errors="replace"), 30)))
     if not tally.passed and not tally.failures and (named == "named" or not tally.skips):
         tally.failures.append((f"{suite} ran nothing", tail(log.read_text(errors="replace"))))
