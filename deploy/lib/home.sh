@@ -31,7 +31,19 @@ home_make() {
 home_lock() {
     [[ -e $mark ]] || die "there is no quickstart in $home yet: run deploy/quickstart first"
     exec 9>>"$home/run/lock"
-    flock -n 9 || die "a quickstart is at work in $home already; wait for it, or end it with Ctrl-C"
+    flock -n 9 || die "a quickstart is at work in $home already; wait for it, or end it with: deploy/quickstart stop"
+    printf '%s\n' $$ >"$home/run/quickstart.pid"
+}
+
+# Ends a quickstart that is at work, and takes its place.
+home_take() {
+    local pid
+    exec 9>>"$home/run/lock"
+    flock -n 9 && return
+    pid=$(cat -- "$home/run/quickstart.pid")
+    say "Ending the quickstart that is at work (process $pid) ..."
+    kill -TERM "$pid"
+    flock -w 30 9 || die "process $pid does not end"
 }
 
 home_describe() {
@@ -106,12 +118,12 @@ start() {
     say "Database and collector run."
 }
 
-# No lock: a stop must get through.
 stop() {
     if [[ ! -e $mark ]]; then
         say "There is no quickstart in $home."
         return 0
     fi
+    home_take
     collector_stop
     pg_down
     say "Database and collector are stopped; the data stay in $home. Again: deploy/quickstart start"
@@ -144,6 +156,7 @@ clean() {
         return 0
     fi
     [[ -O $mark ]] || die "$home belongs to $(stat -c %U "$mark"): run as that user"
+    home_take
     collector_stop
     pg_down
     pg_remove

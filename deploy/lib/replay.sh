@@ -26,23 +26,20 @@ truth_prefixes() {
 sensor_add() {
     local name=$1 country=$2 key log=$home/log/set-up.log
     shift 2
-    key=$("$bin/hirundo-sensor" keygen "$home/keys/$name.key" 2>>"$log") ||
+    key=$("$bin/hirundo-sensor" keygen --out "$home/keys/$name.key" 2>>"$log") ||
         die_log "$log" "hirundo-sensor keygen failed"
     hirundo_collector sensor add "$name" --country "$country" --key="$key" "$@"
     cat >"$home/conf/$name.conf" <<END
 [sensor]
 key = $home/keys/$name.key
-spool = $home/spool/$name.db
 
 [collector]
 endpoint = $(collector_endpoint)
 server_key = $(collector_key)
-END
-}
 
-# The collector may have moved to another port since the sensor was added.
-sensor_endpoint_update() {
-    sed -i "s|^endpoint = .*|endpoint = $(collector_endpoint)|" "$home/conf/$1.conf"
+[spool]
+path = $home/spool/$name.db
+END
 }
 
 progress_draw() {
@@ -66,8 +63,8 @@ progress_draw() {
     fi
 }
 
-# replay_all: starts the replays of $replays (lines "SENSOR FILE..."), $jobs at a time; prints what they
-# print, each line with its sensor in front, and "SENSOR exit STATUS".
+# replay_all < LINES: starts a replay for each line "SENSOR FILE...", $jobs at a time. Prints their progress
+# lines with the sensor in front, and "SENSOR exit STATUS"; what else they say goes to their logs.
 replay_all() {
     local -A names=()
     local name pid status running=0 files
@@ -81,8 +78,8 @@ replay_all() {
         fi
         # shellcheck disable=SC2086 # a list of files without white space
         (cd "$home/scenario" && exec "$bin/hirundo-sensor" replay --progress \
-            -c "$home/conf/$name.conf" $files) </dev/null > >(sed -u "s/^/$name /") \
-            2>"$home/log/replay-$name.log" &
+            -c "$home/conf/$name.conf" $files) </dev/null 2> >(sed -un \
+            -e "s/^progress /$name progress /p" -e t -e "w $home/log/replay-$name.log") &
         names[$!]=$name
         running=$((running + 1))
     done
@@ -97,7 +94,7 @@ replay_all() {
 # replay FRAMES < LINES: replays and shows how far it is; 1 if a sensor failed, which it names.
 replay() {
     local -A read=() acked=() total=()
-    local name word a b c drawn=0 now failed=0 jobs lines fd runner collector_gone=0
+    local name word a b c drawn=0 now failed=() jobs lines fd runner collector_gone=0
     frames_total=$1 frames_read=0 batches_acked=0 batches_total=0 progress_shown=-1
     jobs=$(nproc)
     jobs=$((jobs < 2 ? 2 : jobs > 4 ? 4 : jobs))
@@ -117,11 +114,7 @@ replay() {
                 read[$name]=$a acked[$name]=$b total[$name]=$c
                 ;;
             exit)
-                if ((a)); then
-                    failed=1
-                    [[ ! -t 1 ]] || echo
-                    warn "sensor $name: $(tail -n 1 "$home/log/replay-$name.log")"
-                fi
+                ((a == 0)) || failed+=("$name")
                 ;;
             esac
         elif (($? <= 128)); then
@@ -145,7 +138,10 @@ replay() {
     trap - HUP INT TERM
     progress_draw
     [[ ! -t 1 ]] || echo
-    return "$failed"
+    for name in "${failed[@]}"; do
+        warn "sensor $name: $(tail -n 1 "$home/log/replay-$name.log")"
+    done
+    ((${#failed[@]} == 0))
 }
 
 scenario_run() {
