@@ -28,10 +28,34 @@ home_make() {
     chmod 700 "$home/keys"
 }
 
+# The process that quickstart.pid names, if that is a quickstart still.
+quickstart_pid() {
+    local pid
+    pid=$(cat -- "$home/run/quickstart.pid" 2>/dev/null) || return
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -q '/quickstart$' || return
+    printf '%s' "$pid"
+}
+
+# Ends sensors of ours whose quickstart was killed: they hold the lock too.
+sensors_end() {
+    local dir
+    for dir in /proc/[0-9]*; do
+        if tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | head -n 1 | grep -qxF "$bin/hirundo-sensor"; then
+            kill -TERM "${dir#/proc/}" 2>/dev/null
+        fi
+    done
+}
+
 home_lock() {
     [[ -e $mark ]] || die "there is no quickstart in $home yet: run deploy/quickstart first"
     exec 9>>"$home/run/lock"
-    flock -n 9 || die "a quickstart is at work in $home already; wait for it, or end it with: deploy/quickstart stop"
+    if ! flock -n 9; then
+        if quickstart_pid >/dev/null; then
+            die "a quickstart is at work in $home already; wait for it, or end it with: deploy/quickstart stop"
+        fi
+        sensors_end
+        flock -w 30 9 || die "another process holds $home/run/lock"
+    fi
     printf '%s\n' $$ >"$home/run/quickstart.pid"
 }
 
@@ -40,10 +64,13 @@ home_take() {
     local pid
     exec 9>>"$home/run/lock"
     flock -n 9 && return
-    pid=$(cat -- "$home/run/quickstart.pid")
-    say "Ending the quickstart that is at work (process $pid) ..."
-    kill -TERM "$pid"
-    flock -w 30 9 || die "process $pid does not end"
+    if pid=$(quickstart_pid); then
+        say "Ending the quickstart that is at work (process $pid) ..."
+        kill -TERM "$pid"
+    else
+        sensors_end
+    fi
+    flock -w 30 9 || die "another process holds $home/run/lock"
 }
 
 home_describe() {
