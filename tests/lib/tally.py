@@ -17,6 +17,12 @@ def tail(text, lines=12):
     return "\n".join("    " + line for line in (text or "").strip().splitlines()[-lines:])
 
 
+def reason_of(skip):
+    """pytest's reason; for a module skipped as a whole it stands in the text only."""
+    whole = re.search(r"'Skipped: (.*)'\)", skip.text or "")
+    return whole.group(1) if whole else skip.get("message") or skip.text or "no reason given"
+
+
 class Tally:
     def __init__(self):
         self.passed = 0
@@ -37,7 +43,7 @@ class Tally:
                 text = [part for b in bad for part in (b.get("message"), b.text) if part]
                 self.failures.append((name, "\n".join(text)))
             elif skip is not None:
-                self.skips[skip.get("message") or skip.text or "skipped by the test itself"] += 1
+                self.skips[reason_of(skip)] += 1
             else:
                 self.passed += 1
 
