@@ -145,7 +145,9 @@ int batch_add_window(struct batcher *b)
 {
     struct flow_table_totals totals;
     flow_table_totals(b->table, &totals);
-    flow_table_sort(b->table, b->order);
+    bool rows = b->config.order != BATCHER_COUNT_ONLY;
+    if (rows)
+        flow_table_sort(b->table, b->order);
     int r = make_room(b, b->window.start_ms, totals.flood_packets ? FLOOD_ROWS_MAX : 0);
     struct batch *batch = &b->builder.batch;
     struct window_record share = b->window;
@@ -158,7 +160,12 @@ int batch_add_window(struct batcher *b)
     share.flood_packets = totals.flood_packets;
     share.frames = share.non_ip + share.malformed + share.flood_packets;
     for (uint32_t done = 0; r == 0;) {
-        done += take_flows(b, done, totals.flows, &share.row_packets);
+        if (rows) {
+            done += take_flows(b, done, totals.flows, &share.row_packets);
+        } else {
+            done = totals.flows;
+            share.row_packets = totals.row_packets;
+        }
         share.frames += share.row_packets;
         record_append(b, &share);
         if (done == totals.flows)
@@ -166,6 +173,7 @@ int batch_add_window(struct batcher *b)
         share = (struct window_record){.start_ms = share.start_ms, .windows = 1};
         r = batch_seal(b);
     }
+    b->report.flows += totals.flows;
     b->report.table_rebuilds += totals.rebuilds;
     flow_table_clear(b->table);
     return r;

@@ -32,9 +32,9 @@ enum batcher_mode {
 
 // Order of the flows inside a window.
 enum batcher_order {
-    BATCHER_BY_SOURCE, // IPv4 first, then by address; a source's flows in order of arrival
-    BATCHER_BY_TIME,   // by first packet, then key
-    BATCHER_UNORDERED, // as they were met
+    BATCHER_BY_SOURCE,  // IPv4 first, then by address; a source's flows in order of arrival
+    BATCHER_BY_TIME,    // by first packet, then key
+    BATCHER_COUNT_ONLY, // no flows at all in the batches; batcher_report counts them
 };
 
 struct source_set;
@@ -50,6 +50,7 @@ struct batcher_config {
 
 // What happened that is worth a line in a log; cumulative.
 struct batcher_report {
+    uint64_t flows;            // in closed windows, flood rows not included
     uint64_t times_clamped;    // frames whose time could not be represented
     uint64_t clock_leaps;      // steps of more than CLOCK_LEAP_MS, either way
     uint64_t windows_reopened; // steps back of more than LATE_MS

@@ -1,5 +1,6 @@
 // Capture files: pcap in both byte orders, with micro- or nanoseconds, and pcapng.
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 #include "sensor/capture_internal.h"
@@ -54,6 +55,7 @@ int capture_open_file(const char *path, struct capture **ret, struct errmsg *e)
         return errmsg_set(e, r, "%s: %s", path, strerror(-r));
     }
     setvbuf(f, NULL, _IOFBF, READ_BUFFER);
+    __fsetlocking(f, FSETLOCKING_BYCALLER); // one thread: no lock for each of two reads a frame
     char pcap_error[PCAP_ERRBUF_SIZE] = "";
     c->pcap = pcap_fopen_offline(f, pcap_error);
     if (!c->pcap)

@@ -5,10 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Two words, so that it is passed in registers.
 struct cursor {
     const uint8_t *p;
-    size_t left; // captured bytes from p on
-    size_t cut;  // bytes that were on the wire behind them
+    uint32_t left; // captured bytes from p on
+    uint32_t cut;  // bytes that were on the wire behind them
 };
 
 // False, and nothing moved, when fewer than n bytes are left.
@@ -17,7 +18,7 @@ static inline bool cursor_skip(struct cursor *c, size_t n)
     if (c->left < n)
         return false;
     c->p += n;
-    c->left -= n;
+    c->left -= (uint32_t)n;
     return true;
 }
 
@@ -25,7 +26,7 @@ static inline bool cursor_skip(struct cursor *c, size_t n)
 static inline void cursor_limit(struct cursor *c, size_t n)
 {
     if (c->left > n) {
-        c->left = n;
+        c->left = (uint32_t)n;
         c->cut = 0;
     }
 }

@@ -120,7 +120,7 @@ enum decode_result decode_ipv4(struct cursor c, struct packet *ret)
     ret->ip_id = be16(p + 4);
     ret->has = HAS_IP_ID;
     uint16_t total = be16(p + 2);
-    ret->ip_len = total ? total : (uint32_t)(c.left + c.cut);
+    ret->ip_len = total ? total : c.left + c.cut;
     cursor_limit(&c, ret->ip_len);
     if (!cursor_skip(&c, header))
         c.left = 0; // the total length is less than the header
@@ -189,7 +189,7 @@ enum decode_result decode_ipv6(struct cursor c, struct packet *ret)
     if (payload || p[6] == IPPROTO_NONE)
         ret->ip_len = IPV6_HEADER + payload;
     else
-        ret->ip_len = (uint32_t)(c.left + c.cut);
+        ret->ip_len = c.left + c.cut;
     cursor_limit(&c, ret->ip_len);
     cursor_skip(&c, IPV6_HEADER);
     decode_extensions(c, p[6], ret);

@@ -19,6 +19,17 @@
 // protocol number.
 #define PORT_COUNTS (4u * 65536u + 256u)
 
+// Packets wait here until their slot of the index has come from memory: under a flood of random
+// keys each one is a cache miss. A power of two.
+#define PENDING 8u
+
+struct pending {
+    struct packet packet;
+    uint32_t hash;
+    uint32_t offset_ms;
+    uint8_t options[40]; // packet.options is the frame's, which is gone by then
+};
+
 // Of one flow: what a column of type integer holds.
 #define PACKETS_MAX ((uint32_t)INT32_MAX)
 
@@ -32,9 +43,13 @@ struct flow_table {
     uint64_t packets; // in flows and flood rows
     struct flow_node *nodes;
     struct flow_first *firsts;
-    uint64_t *index; // hash << 32 | node + 1; 0 is free. While closing: room to sort in.
-    uint16_t *port_counts;
+    uint64_t *index;       // hash << 32 | node + 1; 0 is free. While closing: room to sort in.
+    uint16_t *port_counts; // of this window, once counting
+    bool counting; // as long as there are fewer flows than the limit, no port can be over it
     const uint64_t *sorted;
+    struct pending pending[PENDING]; // added % PENDING is the oldest, once that many came
+    uint32_t added;
+    uint32_t counted;
     struct flood_table *flood;
     struct source_set *sources; // borrowed
     void *memory;
@@ -71,6 +86,11 @@ static int reserve(struct flow_table *t)
 static void limit_reset(struct flow_table *t)
 {
     t->limit = MIN(t->size / 2, (uint32_t)UINT16_MAX); // what a count can hold
+}
+
+static uint32_t limit_floor(const struct flow_table *t)
+{
+    return MAX(t->size >> (LIMIT_HALVING + 1), 1u);
 }
 
 int flow_table_new(uint32_t size, struct source_set *sources, struct flow_table **ret)
@@ -136,16 +156,32 @@ static void index_rebuild(struct flow_table *t)
 static void flood_packets(struct flow_table *t, const struct flow_key *key, uint64_t packets,
                           uint64_t bytes)
 {
+    if (t->sources)
+        source_set_add(t->sources, source_set_hash(t->sources, key));
     uint64_t source =
         XXH3_64bits_withSecret(key->src, sizeof key->src, t->secret, sizeof t->secret);
     flood_table_add(t->flood, key, packets, bytes, source);
 }
 
+static void clear_counts(struct flow_table *t)
+{
+    for (uint32_t i = 0; t->counting && i < t->n; i++)
+        *port_count(t, &t->nodes[i].key) = 0;
+    t->counting = false;
+}
+
+static void start_counting(struct flow_table *t)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        ++*port_count(t, &t->nodes[i].key);
+    t->counting = true;
+}
+
 // Folds the flows of each (proto, port) beyond the limit, the latest ones, and closes the gaps.
 static void fold_excess(struct flow_table *t)
 {
-    for (uint32_t i = 0; i < t->n; i++)
-        *port_count(t, &t->nodes[i].key) = 0;
+    clear_counts(t);
+    t->counting = true;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < t->n; i++) {
         const struct flow_node *node = &t->nodes[i];
@@ -167,9 +203,8 @@ static void fold_excess(struct flow_table *t)
 // The table is full: halves the limit until that frees something, down to 1/64 of the table.
 static void make_room(struct flow_table *t)
 {
-    uint32_t floor = MAX(t->size >> (LIMIT_HALVING + 1), 1u);
-    while (t->n == t->size && t->limit > floor) {
-        t->limit = MAX(t->limit / 2, floor);
+    while (t->n == t->size && t->limit > limit_floor(t)) {
+        t->limit = MAX(t->limit / 2, limit_floor(t));
         fold_excess(t);
         t->rebuilds++;
     }
@@ -179,28 +214,33 @@ static void make_room(struct flow_table *t)
 // Room for one more flow of this key?
 static bool admit(struct flow_table *t, const struct flow_key *key)
 {
-    if (t->n == t->size && t->limit > MAX(t->size >> (LIMIT_HALVING + 1), 1u))
+    if (!t->counting) {
+        if (t->n < t->limit)
+            return true;
+        start_counting(t);
+    }
+    if (t->n == t->size && t->limit > limit_floor(t))
         make_room(t);
     return t->n < t->size && *port_count(t, key) < t->limit;
 }
 
-static void flow_new(struct flow_table *t, const struct packet *p, uint32_t hash, uint32_t offset)
+static void flow_new(struct flow_table *t, const struct pending *pending)
 {
-    if (t->sources)
-        source_set_add(t->sources, &p->key);
+    const struct packet *p = &pending->packet;
     if (!admit(t, &p->key)) {
         flood_packets(t, &p->key, 1, p->ip_len);
         return;
     }
     uint32_t i = t->n++;
-    ++*port_count(t, &p->key);
+    if (t->counting)
+        ++*port_count(t, &p->key);
     t->nodes[i] = (struct flow_node){
         .key = p->key,
-        .hash = hash,
+        .hash = pending->hash,
         .packets = 1,
         .bytes = p->ip_len,
-        .first_ms = offset,
-        .last_ms = offset,
+        .first_ms = pending->offset_ms,
+        .last_ms = pending->offset_ms,
     };
     struct flow_first *first = &t->firsts[i];
     first->ip_len = p->ip_len;
@@ -233,22 +273,46 @@ static void flow_count(struct flow_table *t, struct flow_node *node, const struc
     node->last_ms = MAX(node->last_ms, offset);
 }
 
-void flow_table_add(struct flow_table *t, const struct packet *p, uint32_t offset_ms)
+static void count_pending(struct flow_table *t, const struct pending *pending)
 {
-    uint32_t hash =
-        (uint32_t)XXH3_64bits_withSecret(&p->key, sizeof p->key, t->secret, sizeof t->secret);
-    uint32_t mask = t->slots - 1;
-    t->packets++;
+    const struct packet *p = &pending->packet;
+    uint32_t hash = pending->hash, mask = t->slots - 1;
     for (uint32_t i = hash & mask; t->index[i]; i = (i + 1) & mask) {
         if (t->index[i] >> 32 != hash)
             continue;
         struct flow_node *node = &t->nodes[(uint32_t)t->index[i] - 1];
         if (memcmp(&node->key, &p->key, sizeof p->key) == 0) {
-            flow_count(t, node, p, offset_ms);
+            flow_count(t, node, p, pending->offset_ms);
             return;
         }
     }
-    flow_new(t, p, hash, offset_ms);
+    flow_new(t, pending);
+}
+
+void flow_table_add(struct flow_table *t, const struct packet *p, uint32_t offset_ms)
+{
+    struct pending *pending = &t->pending[t->added % PENDING];
+    if (t->added - t->counted == PENDING) {
+        count_pending(t, pending);
+        t->counted++;
+    }
+    t->added++;
+    t->packets++;
+    pending->packet = *p;
+    pending->offset_ms = offset_ms;
+    if (p->options_len) {
+        memcpy(pending->options, p->options, p->options_len);
+        pending->packet.options = pending->options;
+    }
+    pending->hash =
+        (uint32_t)XXH3_64bits_withSecret(&p->key, sizeof p->key, t->secret, sizeof t->secret);
+    __builtin_prefetch(&t->index[pending->hash & (t->slots - 1)]);
+}
+
+void flow_table_settle(struct flow_table *t)
+{
+    for (; t->counted != t->added; t->counted++)
+        count_pending(t, &t->pending[t->counted % PENDING]);
 }
 
 void flow_table_totals(const struct flow_table *t, struct flow_table_totals *ret)
@@ -302,10 +366,25 @@ uint32_t flow_table_floods(const struct flow_table *t, int64_t start_ms, struct 
     return flood_table_rows(t->flood, start_ms, ret);
 }
 
+// The sources of all flows; those of flood rows were added packet by packet.
+static void add_sources(struct flow_table *t)
+{
+    uint64_t hashes[16];
+    for (uint32_t done = 0; done < t->n;) {
+        uint32_t n = MIN(t->n - done, (uint32_t)ARRAY_SIZE(hashes));
+        for (uint32_t i = 0; i < n; i++)
+            hashes[i] = source_set_hash(t->sources, &t->nodes[done + i].key);
+        for (uint32_t i = 0; i < n; i++)
+            source_set_add(t->sources, hashes[i]);
+        done += n;
+    }
+}
+
 void flow_table_clear(struct flow_table *t)
 {
-    for (uint32_t i = 0; i < t->n; i++)
-        *port_count(t, &t->nodes[i].key) = 0;
+    if (t->sources)
+        add_sources(t);
+    clear_counts(t);
     // the sort has left its traces in both halves of the index
     uint32_t used = t->n, half = t->max_slots / 2;
     memset(t->index, 0, MAX(t->slots, used) * sizeof t->index[0]);

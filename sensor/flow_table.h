@@ -19,8 +19,10 @@ int flow_table_new(uint32_t size, struct source_set *sources, struct flow_table 
 void flow_table_free(struct flow_table *t);
 DEFINE_CLEANUP(struct flow_table *, flow_table_free);
 
-// offset_ms: since the window's start.
+// offset_ms: since the window's start. The last few packets are counted only by flow_table_settle,
+// which comes before anything is read from the table.
 void flow_table_add(struct flow_table *t, const struct packet *packet, uint32_t offset_ms);
+void flow_table_settle(struct flow_table *t);
 
 struct flow_table_totals {
     uint32_t flows;

@@ -32,7 +32,6 @@ struct flows {
     struct batcher *batcher;
     struct source_set *sources;
     struct counts counts;
-    uint64_t n_flows;
 };
 
 static void flows_clear(struct flows *f)
@@ -45,7 +44,6 @@ static int on_batch(void *ctx, const struct batch *batch, const struct counters 
 {
     struct flows *f = ctx;
     (void)counters;
-    f->n_flows += batch->n_flows;
     if (f->summary)
         return 0;
     // A window's flood rows carry its start as their time and come in the first batch that holds
@@ -104,6 +102,7 @@ static void print_summary(const struct flows *f)
 {
     const struct counts *c = &f->counts;
     const struct counters *n = batcher_counters(f->batcher);
+    const struct batcher_report *report = batcher_report(f->batcher);
     uint64_t ip = c->version[0] + c->version[1];
     uint64_t tcp = c->proto[0][IPPROTO_TCP] + c->proto[1][IPPROTO_TCP];
     uint64_t udp = c->proto[0][IPPROTO_UDP] + c->proto[1][IPPROTO_UDP];
@@ -133,7 +132,7 @@ static void print_summary(const struct flows *f)
         {"other", ip - tcp - udp - icmp - icmpv6},
         {"packets_in_flows", n->row_packets},
         {"flood_packets", n->flood_packets},
-        {"flows", f->n_flows},
+        {"flows", report->flows},
         {"distinct_sources", sources},
     };
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
@@ -141,7 +140,6 @@ static void print_summary(const struct flows *f)
     printf(", \"distinct_sources_estimated\": %s, \"ttl_min\": %s, \"ttl_max\": %s, \"bytes\": "
            "%" PRIu64,
            estimated ? "true" : "false", ttl_min, ttl_max, c->bytes);
-    const struct batcher_report *report = batcher_report(f->batcher);
     printf(", \"times_clamped\": %" PRIu64 ", \"clock_leaps\": %" PRIu64
            ", \"windows_reopened\": %" PRIu64 ", \"flood_windows\": %" PRIu64 "}\n",
            report->times_clamped, report->clock_leaps, report->windows_reopened,
@@ -194,7 +192,7 @@ static int run(struct flows *f, char *paths[], int n)
         .table_size = TABLE_SIZE_DEFAULT,
         .max_delay_ms = MAX_DELAY_MS_DEFAULT,
         .mode = BATCHER_REPLAY,
-        .order = f->summary ? BATCHER_UNORDERED : BATCHER_BY_TIME,
+        .order = f->summary ? BATCHER_COUNT_ONLY : BATCHER_BY_TIME,
         .sources = f->sources,
     };
     if (r == 0)

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 // Times outside this range cannot be written as RFC 3339 (years 0001 to 9999); the capture backends
-// clamp to it and say so in frame.time_clamped (docs/decisions/0003-time.md).
+// clamp to it and say so in frame.time_clamped (docs/decisions/0011-time.md).
 #define FRAME_TS_MIN (-62135596800000)
 #define FRAME_TS_MAX 253402300799999
 

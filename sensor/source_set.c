@@ -49,10 +49,16 @@ static void overflow(struct source_set *s)
     madvise(s->slots, sizeof s->slots, MADV_DONTNEED);
 }
 
-void source_set_add(struct source_set *s, const struct flow_key *key)
+uint64_t source_set_hash(const struct source_set *s, const struct flow_key *key)
 {
     uint64_t hash = XXH3_64bits_withSeed(key->src, sizeof key->src, s->seed ^ key->version);
     hash |= hash == 0;
+    __builtin_prefetch(&s->slots[(uint32_t)hash % SLOTS]);
+    return hash;
+}
+
+void source_set_add(struct source_set *s, uint64_t hash)
+{
     if (s->overflowed) {
         hll_add(&s->estimate, hash);
         return;

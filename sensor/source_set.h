@@ -18,6 +18,8 @@ int source_set_new(struct source_set **ret);
 void source_set_free(struct source_set *s);
 DEFINE_CLEANUP(struct source_set *, source_set_free);
 
-// Looks at the key's version and source only.
-void source_set_add(struct source_set *s, const struct flow_key *key);
+// Adding takes two steps, so that the memory of many addresses can be fetched at once: the hash of
+// an address (of the key, version and source only), which also announces it, then the addition.
+uint64_t source_set_hash(const struct source_set *s, const struct flow_key *key);
+void source_set_add(struct source_set *s, uint64_t hash);
 uint64_t source_set_count(const struct source_set *s, bool *ret_estimated);

@@ -24,7 +24,7 @@ int batcher_new(const struct batcher_config *config, batcher_sealed_fn sealed, v
     static const enum flow_order orders[] = {
         [BATCHER_BY_SOURCE] = FLOW_ORDER_SOURCE,
         [BATCHER_BY_TIME] = FLOW_ORDER_TIME,
-        [BATCHER_UNORDERED] = FLOW_ORDER_NONE,
+        [BATCHER_COUNT_ONLY] = FLOW_ORDER_NONE,
     };
     if (!config_ok(config))
         return -EINVAL;
@@ -89,6 +89,7 @@ static int window_close(struct batcher *b)
             b->live.lo = MIN(span.hi, MAX(b->live.lo, b->live.hi));
     }
     struct flow_table_totals totals;
+    flow_table_settle(b->table);
     flow_table_totals(b->table, &totals);
     const struct window_record *w = &b->window;
     bool frames = w->non_ip || w->malformed || totals.row_packets || totals.flood_packets;

@@ -12,7 +12,7 @@ if not SHARED.is_dir():
 TRUTHS = sorted(path.name[:-len(".json")] for path in (SHARED / "truth").glob("*.json"))
 ROBUST = sorted(path.name for path in (SHARED / "robust").iterdir())
 
-# Where we and the dissector differ, and why: docs/decisions/0002-capture-differences.md has a paragraph for each file.
+# Where we and the dissector differ, and why: docs/decisions/0010-capture-differences.md has a paragraph for each file.
 DIFFERENCES = {
     "pcpp-pcapng-example.pcapng": dict(frames=59, ipv4=59, ipv6=0, tcp=59, distinct_sources=1, ttl_min=64),
     "suriver-bug-6875-01.pcap": dict(frames=1, ipv4=1, tcp=1, distinct_sources=1, ttl_min=128, ttl_max=128),
