@@ -158,7 +158,7 @@ static int make_room(struct spool *s, uint64_t bytes)
 {
     int64_t need = (int64_t)(bytes / 4000) + 4;
     for (;;) {
-        int64_t room;
+        int64_t room = 0;
         int r = free_pages(s, &room);
         if (r < 0 || room >= need)
             return r;
@@ -460,7 +460,7 @@ static int begin_live(struct spool *s, int64_t now_ms)
 
 static int open_file(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
-    bool fresh;
+    bool fresh = false;
     int r = file_create(s->path, &fresh, e);
     if (r < 0)
         return r;
