@@ -269,7 +269,6 @@ int db_query_mixed(struct db *db, const char *sql, int n, const char *const *val
         formats[i] = lengths && lengths[i] >= 0;
         sizes[i] = formats[i] ? lengths[i] : 0;
     }
-    db->sqlstate[0] = '\0';
     if (PQsendQueryParams(db->conn, sql, n, NULL, values, sizes, formats, 0) != 1)
         return lose(db, -EPIPE, e);
     return finish(db, ret, e);
@@ -318,7 +317,6 @@ int db_copy_end(struct db *db, struct errmsg *e)
         return errmsg_set(e, -EPIPE, "database: not connected");
     int64_t deadline = monotonic_ms() + db->timeout_ms;
     int r;
-    db->sqlstate[0] = '\0';
     while ((r = PQputCopyEnd(db->conn, NULL)) == 0) {
         r = flush_out(db, deadline, e);
         if (r < 0)

@@ -19,10 +19,8 @@ static const char usage[] =
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
 
 static const struct subcommand commands[] = {
-    {"migrate", command_migrate},
-    {"status", command_status},
-    {"keygen", command_keygen},
-    {"sensor", command_sensor},
+    {"migrate", command_migrate}, {"serve", command_serve},   {"status", command_status},
+    {"keygen", command_keygen},   {"sensor", command_sensor},
 };
 
 int main(int argc, char **argv)

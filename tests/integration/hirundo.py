@@ -263,3 +263,36 @@ def stop_on_signal():
         del number, frame
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, handler)
+
+
+class Keys:
+    """Key pairs made by hirundo-load, enrolled as sensors PREFIX-1, PREFIX-2, ..."""
+
+    def __init__(self, postgres, count, prefix="load", enroll=True):
+        done = subprocess.run([program("hirundo-load"), "keys", str(count)], capture_output=True, text=True,
+                              check=True)
+        self.pairs = [tuple(line.split()) for line in done.stdout.splitlines()]
+        self.names = [f"{prefix}-{i + 1}" for i in range(count)]
+        if enroll:
+            with postgres.connect() as conn, conn.cursor() as cursor:
+                for name, (public, _) in zip(self.names, self.pairs):
+                    cursor.execute(
+                        "with s as (insert into hirundo.sensor (name, country, label_en, label_ja) "
+                        "values (%s, 'JP', %s, %s) returning sensor_id) insert into hirundo.sensor_key "
+                        "(public_key, sensor_id) select %s, sensor_id from s",
+                        (name, name, name, psycopg2.Binary(z85_decode(public))))
+                cursor.execute("notify hirundo_keys")
+
+    def write(self, path):
+        pathlib.Path(path).write_text("".join(f"{p} {s}\n" for p, s in self.pairs))
+
+
+def z85_decode(text):
+    alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+    out = b""
+    for i in range(0, len(text), 5):
+        value = 0
+        for c in text[i:i + 5]:
+            value = value * 85 + alphabet.index(c)
+        out += value.to_bytes(4, "big")
+    return out

@@ -1,0 +1,151 @@
+#include "collector/keyring.h"
+
+#include <pthread.h>
+#include <string.h>
+
+struct entry {
+    uint8_t key[KEY_SIZE];
+    int16_t sensor_id;
+    char name[KEYRING_NAME_MAX];
+};
+
+struct keyring {
+    pthread_rwlock_t lock;
+    struct entry *entries; // by key
+    size_t n;
+    int64_t accept_from_ms;
+    int64_t accept_ahead_ms;
+};
+
+int keyring_new(struct keyring **ret)
+{
+    struct keyring *k = calloc(1, sizeof *k);
+    if (!k)
+        return -ENOMEM;
+    pthread_rwlock_init(&k->lock, NULL);
+    *ret = k;
+    return 0;
+}
+
+void keyring_free(struct keyring *k)
+{
+    if (!k)
+        return;
+    pthread_rwlock_destroy(&k->lock);
+    free(k->entries);
+    free(k);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return memcmp(((const struct entry *)a)->key, ((const struct entry *)b)->key, KEY_SIZE);
+}
+
+static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db,
+                     "select encode(k.public_key, 'hex'), s.sensor_id, s.name from "
+                     "hirundo.sensor_key k join hirundo.sensor s using (sensor_id) where "
+                     "k.revoked_at is null and s.revoked_at is null",
+                     0, NULL, &result, e);
+    if (r != 0)
+        return r;
+    int rows = PQntuples(result);
+    struct entry *entries = calloc((size_t)rows + 1, sizeof *entries);
+    if (!entries)
+        return -ENOMEM;
+    size_t n = 0;
+    for (int i = 0; i < rows; i++) {
+        if (key_parse(PQgetvalue(result, i, 0), entries[n].key) < 0)
+            continue;
+        entries[n].sensor_id = (int16_t)atoi(PQgetvalue(result, i, 1));
+        snprintf(entries[n].name, sizeof entries[n].name, "%s", PQgetvalue(result, i, 2));
+        n++;
+    }
+    qsort(entries, n, sizeof *entries, by_key);
+    *ret = entries;
+    *ret_n = n;
+    return 0;
+}
+
+static int read_limits(struct db *db, int64_t *ret_from, int64_t *ret_ahead, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    // A day that has begun before the cutoff is kept to its end.
+    int r = db_query(
+        db,
+        "select (extract(epoch from greatest(hirundo.setting('accept_from')::timestamp at time "
+        "zone 'UTC', date_trunc('day', hirundo.retention_cutoff(), 'UTC'))) * 1000)::bigint, "
+        "(extract(epoch from hirundo.setting('accept_ahead')::interval) * 1000)::bigint",
+        0, NULL, &result, e);
+    if (r != 0)
+        return r;
+    *ret_from = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    *ret_ahead = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    return 0;
+}
+
+int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e)
+{
+    struct entry *entries;
+    size_t n;
+    int64_t from, ahead;
+    int r = read_limits(db, &from, &ahead, e);
+    if (r == 0)
+        r = read_entries(db, &entries, &n, e);
+    if (r != 0)
+        return r;
+    pthread_rwlock_wrlock(&k->lock);
+    struct entry *old = k->entries;
+    k->entries = entries;
+    k->n = n;
+    k->accept_from_ms = from;
+    k->accept_ahead_ms = ahead;
+    pthread_rwlock_unlock(&k->lock);
+    free(old);
+    return 0;
+}
+
+bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
+                  char ret_name[KEYRING_NAME_MAX])
+{
+    struct entry wanted = {0};
+    memcpy(wanted.key, key, KEY_SIZE);
+    pthread_rwlock_rdlock(&k->lock);
+    const struct entry *found =
+        k->n ? bsearch(&wanted, k->entries, k->n, sizeof wanted, by_key) : NULL;
+    if (found) {
+        *ret_sensor_id = found->sensor_id;
+        if (ret_name)
+            memcpy(ret_name, found->name, KEYRING_NAME_MAX);
+    }
+    pthread_rwlock_unlock(&k->lock);
+    return found != NULL;
+}
+
+bool keyring_has_sensor(struct keyring *k, int16_t sensor_id)
+{
+    bool there = false;
+    pthread_rwlock_rdlock(&k->lock);
+    for (size_t i = 0; i < k->n && !there; i++)
+        there = k->entries[i].sensor_id == sensor_id;
+    pthread_rwlock_unlock(&k->lock);
+    return there;
+}
+
+size_t keyring_count(struct keyring *k)
+{
+    pthread_rwlock_rdlock(&k->lock);
+    size_t n = k->n;
+    pthread_rwlock_unlock(&k->lock);
+    return n;
+}
+
+void keyring_limits(struct keyring *k, int64_t now_ms, struct validate_limits *ret)
+{
+    pthread_rwlock_rdlock(&k->lock);
+    ret->accept_from_ms = k->accept_from_ms;
+    ret->accept_until_ms = now_ms + k->accept_ahead_ms;
+    pthread_rwlock_unlock(&k->lock);
+}

@@ -1,0 +1,27 @@
+// The keys that are let in, as the database has them, and the settings that ingest needs: read by
+// many threads, replaced by one.
+#pragma once
+
+#include "collector/db.h"
+#include "collector/validate.h"
+#include "common/keys.h"
+
+#define KEYRING_NAME_MAX 64
+
+struct keyring;
+
+int keyring_new(struct keyring **ret);
+void keyring_free(struct keyring *k);
+DEFINE_CLEANUP(struct keyring *, keyring_free)
+
+// Reads sensors, keys and settings. 0; DB_REFUSED, -EPIPE, -ENOMEM: what was there stays.
+int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e);
+
+// The sensor of a key; false if the key is unknown or revoked. ret_name may be NULL.
+bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
+                  char ret_name[KEYRING_NAME_MAX]);
+// True while the sensor has at least one key that is let in.
+bool keyring_has_sensor(struct keyring *k, int16_t sensor_id);
+size_t keyring_count(struct keyring *k);
+// Limits as of now.
+void keyring_limits(struct keyring *k, int64_t now_ms, struct validate_limits *ret);

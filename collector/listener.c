@@ -1,0 +1,422 @@
+#include "collector/listener.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "collector/selftest.h"
+#include "common/log.h"
+
+#ifndef ZMQ_ZAP_ENFORCE_DOMAIN
+#define ZMQ_ZAP_ENFORCE_DOMAIN 93 // a draft option by its header, in the library all the same
+#endif
+
+#define STOP_ENDPOINT "inproc://hirundo.listener.stop"
+#define ENDPOINT_MAX  128
+#define ENDPOINTS_MAX 16
+#define BURST         256 // messages read before replies get a turn
+#define DROP_LOG_MS   10000
+
+struct listener {
+    struct listener_options options;
+    void *router;
+    void *replies; // PULL
+    void *stop;    // PAIR, ours
+    void *stopped; // PAIR, the thread's
+    pthread_t thread;
+    bool running;
+    struct writer **writers;
+    size_t n_writers;
+    char endpoints[ENDPOINTS_MAX][ENDPOINT_MAX];
+    size_t n_endpoints;
+    uint64_t dropped; // for want of memory, since the last log line
+    int64_t dropped_logged_ms;
+};
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+// ---- the socket
+
+static int set_int(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+static int set_up_router(void *router, const struct key_pair *key)
+{
+    const struct {
+        int option, value;
+    } ints[] = {
+        {ZMQ_LINGER, 0},
+        {ZMQ_ROUTER_MANDATORY, 1},
+        {ZMQ_ROUTER_HANDOVER, 0},
+        {ZMQ_BACKLOG, 1024},
+        {ZMQ_HANDSHAKE_IVL, 5000},
+        {ZMQ_RCVHWM, 64},
+        {ZMQ_SNDHWM, 256},
+        {ZMQ_CURVE_SERVER, 1},
+        {ZMQ_ZAP_ENFORCE_DOMAIN, 1},
+        {ZMQ_TCP_KEEPALIVE, 1},
+        {ZMQ_TCP_KEEPALIVE_IDLE, 60},
+        {ZMQ_TCP_KEEPALIVE_INTVL, 20},
+        {ZMQ_TCP_KEEPALIVE_CNT, 3},
+    };
+    const int64_t most = BATCH_PAYLOAD_MAX;
+    for (size_t i = 0; i < ARRAY_SIZE(ints); i++) {
+        int r = set_int(router, ints[i].option, ints[i].value);
+        if (r < 0)
+            return r;
+    }
+    if (zmq_setsockopt(router, ZMQ_MAXMSGSIZE, &most, sizeof most) < 0 ||
+        zmq_setsockopt(router, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN)) < 0 ||
+        zmq_setsockopt(router, ZMQ_CURVE_PUBLICKEY, key->public_key, KEY_SIZE) < 0 ||
+        zmq_setsockopt(router, ZMQ_CURVE_SECRETKEY, key->secret_key, KEY_SIZE) < 0)
+        return -errno;
+    return 0;
+}
+
+static int bind_endpoint(struct listener *l, const char *endpoint, struct errmsg *e)
+{
+    char wanted[ENDPOINT_MAX];
+    size_t n = strlen(endpoint);
+    if (strncmp(endpoint, "tcp://", 6) != 0 || n >= sizeof wanted)
+        return errmsg_set(e, -EINVAL, "endpoint %.60s: must be tcp://ADDRESS:PORT", endpoint);
+    if (l->n_endpoints == ENDPOINTS_MAX)
+        return errmsg_set(e, -EINVAL, "more than %d endpoints", ENDPOINTS_MAX);
+    memcpy(wanted, endpoint, n + 1);
+    if (strcmp(wanted + n - 2, ":0") == 0)
+        wanted[n - 1] = '*';
+    // With it on, an IPv4 endpoint would be reported as an IPv6 one.
+    int r = set_int(l->router, ZMQ_IPV6, strchr(wanted, '[') != NULL);
+    if (r < 0)
+        return errmsg_set(e, r, "%s", zmq_strerror(-r));
+    if (zmq_bind(l->router, wanted) < 0) {
+        r = -errno;
+        return errmsg_set(e, r, "cannot listen on %s: %s%s", endpoint, zmq_strerror(-r),
+                          r == -EADDRINUSE
+                              ? "; another collector there? choose another [collector] endpoint"
+                              : "");
+    }
+    size_t size = ENDPOINT_MAX;
+    if (zmq_getsockopt(l->router, ZMQ_LAST_ENDPOINT, l->endpoints[l->n_endpoints], &size) < 0)
+        return errmsg_set(e, -errno, "%s", zmq_strerror(errno));
+    l->n_endpoints++;
+    return 0;
+}
+
+const char *listener_endpoint(const struct listener *l, size_t i)
+{
+    return i < l->n_endpoints ? l->endpoints[i] : NULL;
+}
+
+// ---- one message
+
+struct incoming {
+    uint8_t route[ROUTE_MAX];
+    size_t route_size;
+    zmq_msg_t header, payload;
+    int frames; // beside the route
+    int fd;     // of the connection, -1 unknown
+};
+
+static void incoming_close(struct incoming *in)
+{
+    zmq_msg_close(&in->header);
+    zmq_msg_close(&in->payload);
+}
+
+// Reads one whole message. False: none is there.
+static bool receive(void *router, struct incoming *in)
+{
+    int size = zmq_recv(router, in->route, sizeof in->route, ZMQ_DONTWAIT);
+    if (size < 0)
+        return false;
+    in->route_size = MIN((size_t)size, sizeof in->route);
+    in->frames = 0;
+    in->fd = -1;
+    zmq_msg_init(&in->header);
+    zmq_msg_init(&in->payload);
+    int more = 1;
+    for (;;) {
+        size_t length = sizeof more;
+        if (zmq_getsockopt(router, ZMQ_RCVMORE, &more, &length) < 0 || !more)
+            return true;
+        zmq_msg_t extra;
+        zmq_msg_init(&extra);
+        zmq_msg_t *to = in->frames == 0 ? &in->header : in->frames == 1 ? &in->payload : &extra;
+        if (zmq_msg_recv(to, router, 0) < 0)
+            return true;
+        in->fd = zmq_msg_get(to, ZMQ_SRCFD);
+        in->frames++;
+        zmq_msg_close(&extra);
+    }
+}
+
+// ROUTER has no call that disconnects a peer.
+static void cut(const struct incoming *in, const char *name, const char *why)
+{
+    log_warning("connection of %s cut: %s", name, why);
+    if (in->fd >= 0)
+        shutdown(in->fd, SHUT_RDWR);
+}
+
+struct peer {
+    int16_t sensor_id;
+    char name[KEYRING_NAME_MAX];
+    char address[PEER_MAX];
+};
+
+// Who sent it: by the key that ZAP attested, in the keyring of this moment. The properties stand on
+// the last frame (on the id frame they are missing after zmq_poll).
+static bool identify(struct listener *l, struct incoming *in, struct peer *ret)
+{
+    zmq_msg_t *last = in->frames >= 2 ? &in->payload : &in->header;
+    const char *user = zmq_msg_gets(last, "User-Id");
+    const char *key_text = zmq_msg_gets(last, ZAP_KEY);
+    const char *address = zmq_msg_gets(last, "Peer-Address");
+    uint8_t key[KEY_SIZE];
+    snprintf(ret->address, sizeof ret->address, "%s", address ? address : "?");
+    if (!user || !key_text || key_parse(key_text, key) < 0)
+        return false;
+    return keyring_find(l->options.keyring, key, &ret->sensor_id, ret->name) &&
+           atoi(user) == ret->sensor_id;
+}
+
+static void answer_ping(struct listener *l, const struct incoming *in, const struct peer *peer,
+                        const struct wire_header *h)
+{
+    bool db_ok = writer_db_ok(l->writers[(size_t)peer->sensor_id % l->n_writers]);
+    struct reply reply = {.kind = WIRE_PONG, .spool_id = h->spool_id};
+    reply.body.db_ok = db_ok;
+    reply.body.credit = db_ok ? budget_credit(l->options.budget, peer->sensor_id) : 0;
+    reply.body.echo_ms = h->sent_ms;
+    reply_send(l->router, in->route, in->route_size, &reply);
+}
+
+static void count_dropped(struct listener *l)
+{
+    l->dropped++;
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    if (now - l->dropped_logged_ms < DROP_LOG_MS)
+        return;
+    log_warning(
+        "%" PRIu64
+        " batches dropped for want of memory ([collector] memory); their sensors send them again",
+        l->dropped);
+    l->dropped = 0;
+    l->dropped_logged_ms = now;
+}
+
+static void enqueue(struct listener *l, struct incoming *in, const struct peer *peer,
+                    const struct wire_header *h)
+{
+    struct message *m;
+    if (message_new(l->options.budget, peer->sensor_id, &in->payload, &m) < 0) {
+        count_dropped(l);
+        return;
+    }
+    memcpy(m->name, peer->name, sizeof m->name);
+    memcpy(m->peer, peer->address, sizeof m->peer);
+    memcpy(m->route, in->route, in->route_size);
+    m->route_size = in->route_size;
+    m->received_ms = clock_ms(CLOCK_REALTIME);
+    m->header = *h;
+    m->raw_header_size = zmq_msg_size(&in->header);
+    memcpy(m->raw_header, zmq_msg_data(&in->header), m->raw_header_size);
+    writer_push(l->writers[(size_t)peer->sensor_id % l->n_writers], m);
+}
+
+static void handle(struct listener *l, struct incoming *in)
+{
+    struct peer peer;
+    struct wire_header h;
+    struct errmsg e = {""};
+    if (!identify(l, in, &peer)) {
+        cut(in, peer.address, "its key is revoked or unknown");
+        return;
+    }
+    if (in->frames != 2) {
+        cut(in, peer.name, "a message is two frames");
+        return;
+    }
+    if (zmq_msg_size(&in->header) > WIRE_HEADER_MAX ||
+        zmq_msg_size(&in->payload) > BATCH_PAYLOAD_MAX) {
+        cut(in, peer.name, "a frame is too large");
+        return;
+    }
+    if (wire_header_decode(zmq_msg_data(&in->header), zmq_msg_size(&in->header), &h, &e) != 0) {
+        cut(in, peer.name, e.text);
+        return;
+    }
+    switch (h.kind) {
+    case WIRE_BATCH:
+    case WIRE_LOSS:
+        enqueue(l, in, &peer, &h);
+        return;
+    case WIRE_PING:
+        answer_ping(l, in, &peer, &h);
+        return;
+    case WIRE_HEARTBEAT: // taken note of by later versions
+        return;
+    case WIRE_ACK:
+    case WIRE_NACK:
+    case WIRE_PONG:
+        break;
+    }
+    cut(in, peer.name, "a kind of message that only collectors send");
+}
+
+// ---- the loop
+
+static void read_messages(struct listener *l)
+{
+    for (int i = 0; i < BURST; i++) {
+        struct incoming in;
+        if (!receive(l->router, &in))
+            return;
+        handle(l, &in);
+        incoming_close(&in);
+    }
+}
+
+// Passes what writers have to say on to the peers. A peer that is gone or does not read misses it;
+// the sensor asks again by resending.
+static void forward_replies(struct listener *l)
+{
+    for (int i = 0; i < BURST; i++) {
+        zmq_msg_t frames[3];
+        int n = 0, more = 1;
+        while (n < 3 && more) {
+            zmq_msg_init(&frames[n]);
+            if (zmq_msg_recv(&frames[n], l->replies, n == 0 ? ZMQ_DONTWAIT : 0) < 0) {
+                zmq_msg_close(&frames[n]);
+                break;
+            }
+            more = zmq_msg_more(&frames[n]);
+            n++;
+        }
+        if (n == 0)
+            return;
+        bool sending = n == 3;
+        for (int k = 0; k < n; k++) {
+            int flags = ZMQ_DONTWAIT | (k < 2 ? ZMQ_SNDMORE : 0);
+            if (sending && zmq_msg_send(&frames[k], l->router, flags) < 0)
+                sending = false;
+            zmq_msg_close(&frames[k]);
+        }
+    }
+}
+
+static void *listener_loop(void *data)
+{
+    struct listener *l = data;
+    bool reading = true;
+    for (;;) {
+        zmq_pollitem_t items[] = {{l->replies, 0, ZMQ_POLLIN, 0},
+                                  {l->stopped, 0, ZMQ_POLLIN, 0},
+                                  {l->router, 0, ZMQ_POLLIN, 0}};
+        if (zmq_poll(items, reading ? 3 : 2, -1) < 0 && errno != EINTR)
+            break;
+        if (items[0].revents)
+            forward_replies(l);
+        if (reading && items[2].revents)
+            read_messages(l);
+        char word;
+        if (items[1].revents && zmq_recv(l->stopped, &word, 1, ZMQ_DONTWAIT) == 1) {
+            reading = false;
+            if (word == 'q')
+                break;
+        }
+    }
+    forward_replies(l);
+    return NULL;
+}
+
+// ---- life
+
+static void close_socket(void *socket)
+{
+    if (socket)
+        zmq_close(socket);
+}
+
+void listener_free(struct listener *l)
+{
+    if (!l)
+        return;
+    if (l->running) {
+        zmq_send(l->stop, "q", 1, 0);
+        pthread_join(l->thread, NULL);
+        // LINGER 0 would take back the last acks; what they say is in the database either way, but
+        // a clean stop should not cost a resend.
+        set_int(l->router, ZMQ_LINGER, 500);
+    }
+    close_socket(l->stop);
+    close_socket(l->stopped);
+    close_socket(l->replies);
+    close_socket(l->router);
+    free(l);
+}
+DEFINE_CLEANUP(struct listener *, listener_free)
+
+static int make_sockets(struct listener *l, struct errmsg *e)
+{
+    void *zmq = l->options.zmq;
+    l->router = zmq_socket(zmq, ZMQ_ROUTER);
+    l->replies = zmq_socket(zmq, ZMQ_PULL);
+    l->stop = zmq_socket(zmq, ZMQ_PAIR);
+    l->stopped = zmq_socket(zmq, ZMQ_PAIR);
+    if (!l->router || !l->replies || !l->stop || !l->stopped)
+        return errmsg_set(e, -errno, "socket: %s", zmq_strerror(errno));
+    int r = set_up_router(l->router, l->options.key);
+    if (r == 0)
+        r = set_int(l->replies, ZMQ_RCVHWM, 0);
+    if (r == 0 &&
+        (zmq_bind(l->replies, WRITER_REPLIES) < 0 || zmq_bind(l->stopped, STOP_ENDPOINT) < 0 ||
+         zmq_connect(l->stop, STOP_ENDPOINT) < 0))
+        r = -errno;
+    return r < 0 ? errmsg_set(e, r, "socket: %s", zmq_strerror(-r)) : 0;
+}
+
+int listener_new(const struct listener_options *options, struct listener **ret, struct errmsg *e)
+{
+    _cleanup_(listener_freep) struct listener *l = calloc(1, sizeof *l);
+    if (!l)
+        return -ENOMEM;
+    l->options = *options;
+    l->dropped_logged_ms = INT64_MIN / 2;
+    int r = make_sockets(l, e);
+    if (r == 0)
+        r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
+    for (size_t i = 0; i < options->endpoints->n && r == 0; i++)
+        r = bind_endpoint(l, options->endpoints->items[i], e);
+    if (r < 0)
+        return r;
+    *ret = l;
+    l = NULL;
+    return 0;
+}
+
+int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e)
+{
+    l->writers = writers;
+    l->n_writers = n;
+    int r = -pthread_create(&l->thread, NULL, listener_loop, l);
+    if (r < 0)
+        return errmsg_set(e, r, "thread: %s", strerror(-r));
+    l->running = true;
+    return 0;
+}
+
+void listener_pause(struct listener *l)
+{
+    zmq_send(l->stop, "p", 1, 0);
+}

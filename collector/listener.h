@@ -1,0 +1,32 @@
+// The listener: one thread, one CURVE ROUTER on all endpoints.
+//
+// It never stops reading: pings are answered at once, batches and losses go to the writer of their
+// sensor or, when the memory budget is spent, are dropped unacknowledged. Whatever breaks the rules
+// loses its connection.
+#pragma once
+
+#include "collector/writer.h"
+#include "collector/zap.h"
+#include "common/conf.h"
+#include "common/keys.h"
+
+struct listener_options {
+    void *zmq;
+    struct keyring *keyring;
+    struct budget *budget;
+    struct zap *zap;
+    const struct key_pair *key;
+    const struct conf_list *endpoints;
+};
+
+struct listener;
+// Makes the ROUTER, proves on a loopback port that an unknown key is refused, then binds the
+// endpoints. No thread yet: writers are started after this (their replies have a place to go) and
+// handed to listener_run.
+int listener_new(const struct listener_options *options, struct listener **ret, struct errmsg *e);
+// As bound: the port where 0 was asked for.
+const char *listener_endpoint(const struct listener *l, size_t i);
+int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e);
+// Stops reading; replies still go out until listener_free.
+void listener_pause(struct listener *l);
+void listener_free(struct listener *l);

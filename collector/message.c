@@ -1,0 +1,170 @@
+#include "collector/message.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+static uint32_t cost(zmq_msg_t *payload)
+{
+    return (uint32_t)MIN(zmq_msg_size(payload), (size_t)UINT32_MAX / 2) + MESSAGE_OVERHEAD;
+}
+
+int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, struct message **ret)
+{
+    uint32_t bytes = cost(payload);
+    if (atomic_fetch_add(&budget->used, bytes) + bytes > budget->limit) {
+        atomic_fetch_sub(&budget->used, bytes);
+        return -ENOBUFS;
+    }
+    struct message *m = calloc(1, sizeof *m);
+    if (!m) {
+        atomic_fetch_sub(&budget->used, bytes);
+        return -ENOMEM;
+    }
+    atomic_fetch_add(&budget->by_sensor[sensor_id], bytes);
+    m->budget = budget;
+    m->cost = bytes;
+    m->sensor_id = sensor_id;
+    zmq_msg_init(&m->payload);
+    zmq_msg_move(&m->payload, payload);
+    *ret = m;
+    return 0;
+}
+
+void message_release(struct message *m)
+{
+    if (!m->budget)
+        return;
+    atomic_fetch_sub(&m->budget->used, m->cost);
+    atomic_fetch_sub(&m->budget->by_sensor[m->sensor_id], m->cost);
+    m->budget = NULL;
+    zmq_msg_close(&m->payload);
+    zmq_msg_init(&m->payload);
+}
+
+void message_free(struct message *m)
+{
+    if (!m)
+        return;
+    message_release(m);
+    zmq_msg_close(&m->payload);
+    free(m);
+}
+
+uint32_t budget_credit(struct budget *budget, int16_t sensor_id)
+{
+    long long left = budget->limit - atomic_load(&budget->used);
+    uint32_t waiting = atomic_load(&budget->by_sensor[sensor_id]);
+    if (left < CREDIT_BATCH)
+        return 0;
+    uint32_t credit = waiting >= CREDIT_SENSOR_MAX ? 0 : CREDIT_SENSOR_MAX - waiting;
+    // As the budget fills, shares shrink to one batch, so that many sensors drain side by side.
+    if (left < budget->limit / 2)
+        credit = MIN(credit, (uint32_t)CREDIT_BATCH);
+    return MAX(credit, (uint32_t)CREDIT_BATCH);
+}
+
+struct queue {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct message *first;
+    struct message **last;
+    bool closed;
+};
+
+int queue_new(struct queue **ret)
+{
+    struct queue *q = calloc(1, sizeof *q);
+    if (!q)
+        return -ENOMEM;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    q->last = &q->first;
+    *ret = q;
+    return 0;
+}
+
+void queue_free(struct queue *q)
+{
+    if (!q)
+        return;
+    while (q->first) {
+        struct message *m = q->first;
+        q->first = m->next;
+        message_free(m);
+    }
+    pthread_cond_destroy(&q->changed);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
+void queue_push(struct queue *q, struct message *m)
+{
+    m->next = NULL;
+    pthread_mutex_lock(&q->lock);
+    *q->last = m;
+    q->last = &m->next;
+    pthread_cond_signal(&q->changed);
+    pthread_mutex_unlock(&q->lock);
+}
+
+static struct timespec deadline_in(int timeout_ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += timeout_ms / 1000;
+    t.tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+struct message *queue_pop(struct queue *q, int timeout_ms)
+{
+    struct timespec deadline = deadline_in(timeout_ms);
+    pthread_mutex_lock(&q->lock);
+    int r = 0;
+    while (!q->first && !q->closed && timeout_ms > 0 && r == 0)
+        r = pthread_cond_timedwait(&q->changed, &q->lock, &deadline);
+    struct message *m = q->first;
+    if (m) {
+        q->first = m->next;
+        if (!q->first)
+            q->last = &q->first;
+        m->next = NULL;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return m;
+}
+
+void queue_close(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->closed = true;
+    pthread_cond_broadcast(&q->changed);
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool queue_is_closed(struct queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    bool closed = q->closed;
+    pthread_mutex_unlock(&q->lock);
+    return closed;
+}
+
+void queue_pause(struct queue *q, int timeout_ms)
+{
+    struct timespec deadline = deadline_in(timeout_ms);
+    pthread_mutex_lock(&q->lock);
+    int r = 0;
+    while (!q->closed && r == 0)
+        r = pthread_cond_timedwait(&q->changed, &q->lock, &deadline);
+    pthread_mutex_unlock(&q->lock);
+}

@@ -1,0 +1,64 @@
+// A numbered message on its way from the listener to a writer, and the memory that all of them
+// share.
+#pragma once
+
+#include <stdatomic.h>
+#include <zmq.h>
+
+#include "collector/keyring.h"
+#include "common/wire.h"
+
+#define ROUTE_MAX         16 // a routing id made by libzmq has 5 bytes
+#define PEER_MAX          64
+#define CREDIT_SENSOR_MAX (2u << 20)   // what one sensor may have in flight
+#define CREDIT_BATCH      (384u << 10) // room for any one batch a sensor seals
+#define MESSAGE_OVERHEAD  1024u        // what a message costs beside its payload
+
+// Bytes of messages that wait, all sensors together and each. Thread safe.
+struct budget {
+    int64_t limit;
+    atomic_llong used;
+    atomic_uint by_sensor[INT16_MAX + 1]; // bytes
+};
+
+struct message {
+    struct message *next;
+    struct budget *budget; // NULL once released
+    uint32_t cost;         // bytes of it
+    int16_t sensor_id;
+    char name[KEYRING_NAME_MAX];
+    char peer[PEER_MAX]; // address of the connection
+    uint8_t route[ROUTE_MAX];
+    size_t route_size;
+    int64_t received_ms;
+    struct wire_header header;
+    uint8_t raw_header[WIRE_HEADER_MAX]; // as it came, for quarantine
+    size_t raw_header_size;
+    zmq_msg_t payload;
+};
+
+// Takes over *payload and its share of the budget; -ENOBUFS when the budget is spent, -ENOMEM: then
+// *payload stays the caller's. Fields beside budget, sensor and payload are the caller's to fill.
+int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, struct message **ret);
+void message_free(struct message *m);
+DEFINE_CLEANUP(struct message *, message_free)
+
+// Gives payload and budget back early; header and route stay.
+void message_release(struct message *m);
+
+// Bytes of payload the sensor may have in flight now: 0, or enough for a batch.
+uint32_t budget_credit(struct budget *budget, int16_t sensor_id);
+
+// First in, first out, between the listener and one writer. Thread safe.
+struct queue;
+int queue_new(struct queue **ret);
+void queue_free(struct queue *q); // frees what waits
+DEFINE_CLEANUP(struct queue *, queue_free)
+void queue_push(struct queue *q, struct message *m);
+// The oldest message, NULL after timeout_ms without one or when closed and empty.
+struct message *queue_pop(struct queue *q, int timeout_ms);
+// No pop waits any more.
+void queue_close(struct queue *q);
+bool queue_is_closed(struct queue *q);
+// Waits timeout_ms, less if the queue is closed; messages do not wake it.
+void queue_pause(struct queue *q, int timeout_ms);

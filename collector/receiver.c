@@ -1,0 +1,68 @@
+#include "collector/receiver.h"
+
+#include <string.h>
+
+void receiver_start(struct receiver *r, uint64_t next_seq)
+{
+    *r = (struct receiver){.next_seq = next_seq, .pending_seq = next_seq};
+}
+
+enum receiver_verdict receiver_judge(const struct receiver *r, uint64_t first, uint64_t last,
+                                     int64_t now_ms)
+{
+    if (first == 0 || last < first || last > RECEIVER_SEQ_MAX)
+        return RECEIVER_ABSURD;
+    if (last < r->pending_seq)
+        return RECEIVER_DUPLICATE;
+    if (first <= r->pending_seq)
+        return RECEIVER_TAKE;
+    bool told = r->told_seq == r->pending_seq && now_ms >= r->told_ms &&
+                now_ms - r->told_ms < RECEIVER_NACK_AGAIN_MS;
+    return told ? RECEIVER_GAP_TOLD : RECEIVER_GAP;
+}
+
+void receiver_take(struct receiver *r, uint64_t last)
+{
+    r->pending_seq = last + 1;
+}
+
+void receiver_told(struct receiver *r, int64_t now_ms)
+{
+    r->told_seq = r->pending_seq;
+    r->told_ms = now_ms;
+}
+
+void receiver_committed(struct receiver *r, uint64_t next_seq)
+{
+    r->next_seq = next_seq;
+    r->pending_seq = MAX(r->pending_seq, next_seq);
+}
+
+void receiver_rolled_back(struct receiver *r)
+{
+    r->pending_seq = r->next_seq;
+}
+
+enum receiver_loss receiver_loss_item(uint64_t next_seq, const struct loss_item *item)
+{
+    if (item->seq_last < next_seq)
+        return RECEIVER_LOSS_KNOWN;
+    return item->seq_first >= next_seq ? RECEIVER_LOSS_COUNT : RECEIVER_LOSS_SPLIT;
+}
+
+bool receiver_is_fork(const uint8_t *stored, const uint8_t digest[WIRE_SHA256_SIZE])
+{
+    return stored && memcmp(stored, digest, WIRE_SHA256_SIZE) != 0;
+}
+
+bool receiver_spool_seen(struct receiver_spools *s, const uint8_t spool_id[WIRE_SPOOL_ID_SIZE])
+{
+    if (s->has_current && memcmp(s->current, spool_id, WIRE_SPOOL_ID_SIZE) == 0)
+        return false;
+    bool back = s->has_previous && memcmp(s->previous, spool_id, WIRE_SPOOL_ID_SIZE) == 0;
+    memcpy(s->previous, s->current, WIRE_SPOOL_ID_SIZE);
+    s->has_previous = s->has_current;
+    memcpy(s->current, spool_id, WIRE_SPOOL_ID_SIZE);
+    s->has_current = true;
+    return back;
+}

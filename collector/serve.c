@@ -1,0 +1,139 @@
+#include "collector/serve.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "collector/keeper.h"
+#include "collector/listener.h"
+#include "common/log.h"
+
+struct server {
+    const struct collector_conf *conf;
+    struct key_pair key;
+    void *zmq;
+    struct budget *budget;
+    struct keyring *keyring;
+    struct keeper *keeper;
+    struct zap *zap;
+    struct listener *listener;
+    struct writer *writers[COLLECTOR_WRITERS_MAX];
+    size_t n_writers;
+};
+
+// Reads the key file; makes it at the first start.
+static int open_key(const char *path, struct key_pair *ret, struct errmsg *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0 || errno != ENOENT)
+        return key_file_read(path, ret, e);
+    struct key_pair pair;
+    int r = key_pair_generate(&pair);
+    if (r == 0)
+        r = key_file_write(path, &pair, e);
+    if (r == 0) {
+        char text[KEY_Z85_SIZE];
+        key_format(pair.public_key, text);
+        log_notice("first start: made the key file %s; public key %s", path, text);
+        *ret = pair;
+    }
+    key_pair_wipe(&pair);
+    return r;
+}
+
+static int start_writers(struct server *s, struct errmsg *e)
+{
+    for (size_t i = 0; i < (size_t)s->conf->writers; i++) {
+        const struct writer_options options = {
+            .conninfo = s->conf->connection,
+            .keyring = s->keyring,
+            .budget = s->budget,
+            .zmq = s->zmq,
+            .number = (unsigned)i + 1,
+        };
+        int r = writer_start(&options, &s->writers[i], e);
+        if (r < 0)
+            return r;
+        s->n_writers++;
+    }
+    return 0;
+}
+
+static int start(struct server *s, struct errmsg *e)
+{
+    s->budget = calloc(1, sizeof *s->budget);
+    s->zmq = zmq_ctx_new();
+    if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0)
+        return -ENOMEM;
+    s->budget->limit = s->conf->memory;
+    zmq_ctx_set(s->zmq, ZMQ_MAX_SOCKETS, 65000);
+    int r = open_key(s->conf->key_path, &s->key, e);
+    if (r == 0)
+        r = keeper_start(s->conf->connection, s->keyring, &s->keeper, e);
+    if (r == 0)
+        r = zap_start(s->zmq, s->keyring, &s->zap, e);
+    if (r < 0)
+        return r;
+    const struct listener_options options = {
+        .zmq = s->zmq,
+        .keyring = s->keyring,
+        .budget = s->budget,
+        .zap = s->zap,
+        .key = &s->key,
+        .endpoints = &s->conf->endpoints,
+    };
+    r = listener_new(&options, &s->listener, e);
+    if (r == 0)
+        r = start_writers(s, e);
+    return r == 0 ? listener_run(s->listener, s->writers, s->n_writers, e) : r;
+}
+
+// In this order: take nothing new, commit what waits, let the acks out, then the rest.
+static void stop(struct server *s)
+{
+    if (s->listener && s->n_writers == (size_t)s->conf->writers)
+        listener_pause(s->listener);
+    for (size_t i = 0; i < s->n_writers; i++)
+        writer_stop(s->writers[i]);
+    listener_free(s->listener);
+    zap_stop(s->zap);
+    keeper_stop(s->keeper);
+    if (s->zmq)
+        zmq_ctx_term(s->zmq);
+    keyring_free(s->keyring);
+    key_pair_wipe(&s->key);
+    free(s->budget);
+}
+
+static void announce(const struct server *s)
+{
+    char key[KEY_Z85_SIZE];
+    key_format(s->key.public_key, key);
+    for (size_t i = 1; listener_endpoint(s->listener, i); i++)
+        log_notice("listening on %s too", listener_endpoint(s->listener, i));
+    log_notice("ready: listening on %s, %zu writers, %zu keys enrolled, server key %s",
+               listener_endpoint(s->listener, 0), s->n_writers, keyring_count(s->keyring), key);
+}
+
+int serve(const struct collector_conf *conf, struct errmsg *e)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); // before any thread: all inherit it
+    struct server s = {.conf = conf};
+    int r = start(&s, e);
+    if (r == 0) {
+        int number = 0;
+        announce(&s);
+        sigwait(&set, &number);
+        log_notice("%s: committing what is queued", strsignal(number));
+    }
+    stop(&s);
+    if (r == 0)
+        log_notice("stopped");
+    return r;
+}

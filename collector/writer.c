@@ -1,0 +1,693 @@
+#include "collector/writer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "collector/group.h"
+#include "collector/map.h"
+#include "common/log.h"
+
+#define STREAMS_MAX      65536 // then the cache starts anew
+#define BACKOFF_FIRST_MS 250
+#define BACKOFF_MAX_MS   10000
+#define IDLE_MS          200
+#define CLONE_AGAIN_MS   600000
+
+struct stream_key {
+    uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
+    int32_t sensor_id;
+};
+
+// What the writer remembers of a sensor for the clone alarm.
+struct sensor_spools {
+    struct receiver_spools spools;
+    int64_t alarmed_ms;
+};
+
+// A message in hand and what became of it.
+enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_DONE };
+
+struct item {
+    struct message *m;
+    struct stream *stream;
+    enum item_state state;
+    bool poison;
+    char reason[WIRE_TEXT_MAX + 1];
+};
+
+struct writer {
+    struct writer_options options;
+    pthread_t thread;
+    struct queue *queue;
+    void *replies; // PUSH, made and used by the thread
+    atomic_bool db_ok;
+    struct db *db;
+    struct dims *dims;
+    struct group *group;
+    struct map *stream_index;
+    struct stream **streams;
+    size_t n_streams;
+    struct map *spool_index;
+    struct sensor_spools *spools;
+    size_t n_spools;
+    struct item *items; // GROUP_MESSAGES
+    size_t n_items;
+};
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+// ---- streams
+
+static void forget_streams(struct writer *w)
+{
+    group_clear(w->group);
+    for (size_t i = 0; i < w->n_streams; i++)
+        free(w->streams[i]);
+    w->n_streams = 0;
+    map_clear(w->stream_index);
+    for (size_t i = 0; i < w->n_items; i++)
+        w->items[i].stream = NULL;
+}
+
+static void format_spool(const uint8_t id[WIRE_SPOOL_ID_SIZE], char text[33])
+{
+    for (size_t i = 0; i < WIRE_SPOOL_ID_SIZE; i++)
+        snprintf(text + 2 * i, 3, "%02x", id[i]);
+}
+
+// The ledger's next number and whether the sensor is let in at all.
+static int read_next_seq(struct writer *w, const struct stream *s, uint64_t *ret, bool *ret_revoked,
+                         struct errmsg *e)
+{
+    char sensor[16], spool[33];
+    snprintf(sensor, sizeof sensor, "%d", s->sensor_id);
+    format_spool(s->spool_id, spool);
+    const char *values[] = {sensor, spool};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(w->db,
+                     "select coalesce((select next_seq from hirundo.ledger where sensor_id = "
+                     "$1::smallint and spool_id = $2::uuid), 1), exists (select from "
+                     "hirundo.sensor where sensor_id = $1::smallint and revoked_at is null)",
+                     2, values, &result, e);
+    if (r == 0) {
+        *ret = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+        *ret_revoked = *PQgetvalue(result, 0, 1) == 'f';
+    }
+    return r;
+}
+
+static int load_stream(struct writer *w, struct stream *s, struct errmsg *e)
+{
+    uint64_t next_seq;
+    int r = read_next_seq(w, s, &next_seq, &s->revoked, e);
+    if (r == 0) {
+        receiver_start(&s->receiver, next_seq);
+        s->stale = false;
+    }
+    return r;
+}
+
+static int add_stream(struct writer *w, const struct stream_key *key, struct stream *s)
+{
+    struct stream **streams = realloc(w->streams, (w->n_streams + 1) * sizeof(struct stream *));
+    if (!streams)
+        return -ENOMEM;
+    w->streams = streams;
+    int r = map_put(w->stream_index, key, (uint32_t)w->n_streams);
+    if (r == 0)
+        streams[w->n_streams++] = s;
+    return r;
+}
+
+// The stream of a message, its ledger row read if need be.
+static int get_stream(struct writer *w, const struct message *m, struct stream **ret,
+                      struct errmsg *e)
+{
+    struct stream_key key = {.sensor_id = m->sensor_id};
+    memcpy(key.spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
+    const uint32_t *at = map_get(w->stream_index, &key);
+    if (at) {
+        *ret = w->streams[*at];
+        return (*ret)->stale ? load_stream(w, *ret, e) : 0;
+    }
+    struct stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->sensor_id = m->sensor_id;
+    memcpy(s->spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
+    int r = load_stream(w, s, e);
+    if (r == 0)
+        r = add_stream(w, &key, s);
+    if (r != 0) {
+        free(s);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+static void watch_clones(struct writer *w, const struct message *m)
+{
+    const uint32_t *at = map_get(w->spool_index, &m->sensor_id);
+    if (!at) {
+        struct sensor_spools *spools = realloc(w->spools, (w->n_spools + 1) * sizeof *spools);
+        if (!spools)
+            return; // no alarm then
+        w->spools = spools;
+        if (map_put(w->spool_index, &m->sensor_id, (uint32_t)w->n_spools) < 0)
+            return;
+        spools[w->n_spools++] = (struct sensor_spools){.alarmed_ms = INT64_MIN / 2};
+        at = map_get(w->spool_index, &m->sensor_id);
+    }
+    struct sensor_spools *s = &w->spools[*at];
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    if (receiver_spool_seen(&s->spools, m->header.spool_id) &&
+        now - s->alarmed_ms > CLONE_AGAIN_MS) {
+        s->alarmed_ms = now;
+        log_error(
+            "alarm clone: sensor %s sends from two spools in turn (%s): two machines have its key; "
+            "revoke it with hirundo-collector sensor revoke %s",
+            m->name, m->peer, m->name);
+    }
+}
+
+// ---- replies
+
+static void send_reply(struct writer *w, const struct message *m, enum wire_kind kind,
+                       struct wire_reply *body)
+{
+    struct reply reply = {.kind = kind, .spool_id = m->header.spool_id, .seq = m->header.seq};
+    reply.body = *body;
+    reply.body.db_ok = true;
+    reply.body.credit = budget_credit(w->options.budget, m->sensor_id);
+    int r = reply_send(w->replies, m->route, m->route_size, &reply);
+    if (r < 0)
+        log_debug("reply to %s dropped: %s", m->name, strerror(-r));
+}
+
+static void send_ack(struct writer *w, const struct item *item)
+{
+    struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
+    send_reply(w, item->m, WIRE_ACK, &body);
+}
+
+static void send_gap(struct writer *w, const struct message *m, struct stream *s)
+{
+    struct wire_reply body = {.expected_seq = s->receiver.pending_seq, .reason = WIRE_NACK_GAP};
+    receiver_told(&s->receiver, clock_ms(CLOCK_MONOTONIC));
+    log_info("sensor %s: batch %" PRIu64 " came, %" PRIu64 " is missing: asked for it", m->name,
+             m->header.seq, s->receiver.pending_seq);
+    send_reply(w, m, WIRE_NACK, &body);
+}
+
+static void send_fork(struct writer *w, const struct message *m)
+{
+    struct wire_reply body = {.expected_seq = m->header.seq, .reason = WIRE_NACK_FORK};
+    snprintf(body.detail, sizeof body.detail, "number %" PRIu64 " was taken with another content",
+             m->header.seq);
+    log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
+              " with another content than before: its spool was "
+              "restored from a copy; it will begin a new one",
+              m->name, m->peer, m->header.seq);
+    send_reply(w, m, WIRE_NACK, &body);
+}
+
+static void settle(struct item *item)
+{
+    message_free(item->m);
+    item->m = NULL;
+    item->state = ITEM_DONE;
+}
+
+// ---- taking messages
+
+// Numbers that a message covers. A loss message that does not decode covers its first, which goes
+// with it into quarantine.
+static void message_range(const struct message *m, uint64_t *ret_first, uint64_t *ret_last)
+{
+    *ret_first = *ret_last = m->header.seq;
+    _cleanup_(freep) struct loss_item *items = NULL;
+    size_t n = 0;
+    if (m->header.kind == WIRE_LOSS &&
+        wire_loss_decode(zmq_msg_data((zmq_msg_t *)&m->payload),
+                         zmq_msg_size((zmq_msg_t *)&m->payload), &items, &n, NULL) == 0 &&
+        n > 0 && items[0].seq_first == m->header.seq)
+        *ret_last = items[n - 1].seq_last;
+}
+
+// Poison in the database's own words: classes of SQLSTATE that are the data's fault.
+static bool is_data_error(const char *state)
+{
+    return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
+           strncmp(state, "54", 2) == 0;
+}
+
+// Somebody else holds a ledger row; it passes.
+static bool is_lock_error(const char *state)
+{
+    return strcmp(state, "55P03") == 0 || strncmp(state, "40", 2) == 0;
+}
+
+static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
+{
+    struct validate_limits limits;
+    keyring_limits(w->options.keyring, clock_ms(CLOCK_REALTIME), &limits);
+    int r = item->poison ? GROUP_POISON
+                         : group_add(w->group, w->db, w->dims, item->stream, item->m, &limits, e);
+    if (r == DB_REFUSED && is_data_error(db_sqlstate(w->db)))
+        r = GROUP_POISON; // a day that gets no partition
+    if (r != GROUP_POISON)
+        return r;
+    if (!item->poison) {
+        item->poison = true;
+        snprintf(item->reason, sizeof item->reason, "%s", e->text);
+        log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s", item->m->name,
+                    item->m->peer, item->m->header.seq, item->reason);
+    }
+    return group_add_poison(w->group, item->stream, item->m, item->reason, e);
+}
+
+// Judges one open item; takes it into the group where it is next in line.
+static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
+{
+    struct message *m = item->m;
+    if (!keyring_has_sensor(w->options.keyring, m->sensor_id)) {
+        log_info("sensor %s is revoked: batch %" PRIu64 " dropped", m->name, m->header.seq);
+        settle(item);
+        return 0;
+    }
+    int r = get_stream(w, m, &item->stream, e);
+    if (r != 0)
+        return r;
+    if (item->stream->revoked) {
+        settle(item);
+        return 0;
+    }
+    uint64_t first, last;
+    message_range(m, &first, &last);
+    switch (receiver_judge(&item->stream->receiver, first, last, clock_ms(CLOCK_MONOTONIC))) {
+    case RECEIVER_TAKE:
+        r = add_to_group(w, item, e);
+        if (r == 0)
+            item->state = ITEM_GROUPED;
+        return r;
+    case RECEIVER_DUPLICATE:
+        item->state = ITEM_DUPLICATE;
+        return 0;
+    case RECEIVER_GAP:
+        send_gap(w, m, item->stream);
+        break;
+    case RECEIVER_GAP_TOLD:
+        break;
+    case RECEIVER_ABSURD:
+        log_warning("sensor %s (%s): a message with the number %" PRIu64 ": dropped", m->name,
+                    m->peer, m->header.seq);
+        break;
+    }
+    settle(item);
+    return 0;
+}
+
+// ---- committing
+
+static void roll_back(struct writer *w)
+{
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct item *item = &w->items[i];
+        if (item->state == ITEM_GROUPED) {
+            receiver_rolled_back(&item->stream->receiver);
+            item->state = ITEM_OPEN;
+        }
+    }
+    group_clear(w->group);
+}
+
+// The last item of each stream and route carries the ack; earlier ones are covered by it.
+static bool covered_by_later(const struct writer *w, size_t i)
+{
+    const struct item *item = &w->items[i];
+    return item->stream->last != item->m && item->stream->last->route_size == item->m->route_size &&
+           memcmp(item->stream->last->route, item->m->route, item->m->route_size) == 0;
+}
+
+static void acknowledge(struct writer *w)
+{
+    for (size_t i = 0; i < w->n_items; i++)
+        if (w->items[i].state == ITEM_GROUPED)
+            receiver_committed(&w->items[i].stream->receiver, w->items[i].stream->through + 1);
+    // Memory and credit return before the acks tell of them.
+    for (size_t i = 0; i < w->n_items; i++)
+        if (w->items[i].state == ITEM_GROUPED)
+            message_release(w->items[i].m);
+    for (size_t i = 0; i < w->n_items; i++) {
+        const struct item *item = &w->items[i];
+        if (item->state == ITEM_GROUPED && !covered_by_later(w, i))
+            send_ack(w, item);
+    }
+    group_clear(w->group);
+    for (size_t i = 0; i < w->n_items; i++)
+        if (w->items[i].state == ITEM_GROUPED)
+            settle(&w->items[i]);
+}
+
+static int commit_group(struct writer *w, struct errmsg *e)
+{
+    if (group_is_empty(w->group))
+        return 0;
+    size_t rows = group_rows(w->group);
+    int r = group_commit(w->group, w->db, e);
+    if (r == 0) {
+        log_debug("writer %u: committed %zu rows", w->options.number, rows);
+        acknowledge(w);
+    } else {
+        roll_back(w);
+    }
+    return r;
+}
+
+// Whether the next item must wait for what is in the group: a loss message of unknown extent asks
+// the ledger when the last window came.
+static bool wants_own_group(const struct item *item)
+{
+    return item->m->header.kind == WIRE_LOSS;
+}
+
+// Takes open items from..to-1 in order into groups and commits them.
+static int commit_range(struct writer *w, size_t from, size_t to, struct errmsg *e)
+{
+    for (size_t i = from; i < to; i++) {
+        struct item *item = &w->items[i];
+        if (item->state != ITEM_OPEN)
+            continue;
+        int r = wants_own_group(item) ? commit_group(w, e) : 0;
+        if (r == 0)
+            r = judge_item(w, item, e);
+        if (r == 0 && item->state == ITEM_GROUPED &&
+            (group_is_full(w->group) || wants_own_group(item)))
+            r = commit_group(w, e);
+        if (r != 0) {
+            roll_back(w);
+            return r;
+        }
+    }
+    return commit_group(w, e);
+}
+
+static size_t count_open(const struct writer *w, size_t from, size_t to)
+{
+    size_t n = 0;
+    for (size_t i = from; i < to; i++)
+        n += w->items[i].state == ITEM_OPEN;
+    return n;
+}
+
+// One item alone was refused.
+static int blame(struct writer *w, size_t from, size_t to, const char *state, struct errmsg *e)
+{
+    for (size_t i = from; i < to; i++) {
+        struct item *item = &w->items[i];
+        if (item->state != ITEM_OPEN)
+            continue;
+        if (item->poison) { // not even quarantine takes it
+            log_error("sensor %s (%s): batch %" PRIu64 " cannot be kept: %s", item->m->name,
+                      item->m->peer, item->m->header.seq, e->text);
+            settle(item);
+        } else if (is_lock_error(state)) {
+            log_info("sensor %s: another collector holds its ledger row: batch %" PRIu64
+                     " waits for the sensor",
+                     item->m->name, item->m->header.seq);
+            settle(item);
+        } else {
+            item->poison = true;
+            snprintf(item->reason, sizeof item->reason, "the database refused it: %s", e->text);
+            log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s", item->m->name,
+                        item->m->peer, item->m->header.seq, item->reason);
+        }
+    }
+    return 0;
+}
+
+// Commits from..to-1; where the database refuses a group, halves it until the one at fault stands
+// alone. 0: all settled but duplicates; else the connection or the database is at fault.
+static int commit_halving(struct writer *w, size_t from, size_t to, struct errmsg *e)
+{
+    for (unsigned stale = 0;;) {
+        int r = commit_range(w, from, to, e);
+        if (r == GROUP_STALE && stale++ < 8)
+            continue; // the ledger is read again
+        if (r != DB_REFUSED)
+            return r == GROUP_STALE ? -EAGAIN : r;
+        char state[6];
+        snprintf(state, sizeof state, "%s", db_sqlstate(w->db));
+        if (!is_data_error(state) && !is_lock_error(state))
+            return r;
+        dims_forget_days(w->dims); // a partition may have gone
+        if (count_open(w, from, to) == 1) {
+            r = blame(w, from, to, state, e);
+            if (r != 0)
+                return r;
+            continue;
+        }
+        size_t middle = from + (to - from) / 2;
+        r = commit_halving(w, from, middle, e);
+        if (r != 0)
+            return r;
+        from = middle;
+    }
+}
+
+// ---- duplicates
+
+static int read_digest(struct writer *w, const struct message *m, bool *ret_found,
+                       uint8_t digest[WIRE_SHA256_SIZE], struct errmsg *e)
+{
+    char sensor[16], spool[33], seq[24];
+    snprintf(sensor, sizeof sensor, "%d", m->sensor_id);
+    format_spool(m->header.spool_id, spool);
+    snprintf(seq, sizeof seq, "%" PRIu64, m->header.seq);
+    const char *values[] = {sensor, spool, seq};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(w->db,
+                     "select encode(digest, 'hex') from hirundo.batch where sensor_id = "
+                     "$1::smallint and spool_id = $2::uuid and seq = $3::bigint and outcome in "
+                     "('committed', 'quarantined')",
+                     3, values, &result, e);
+    if (r != 0)
+        return r;
+    *ret_found = PQntuples(result) == 1 && key_parse(PQgetvalue(result, 0, 0), digest) == 0;
+    return 0;
+}
+
+static int settle_duplicates(struct writer *w, struct errmsg *e)
+{
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct item *item = &w->items[i];
+        if (item->state != ITEM_DUPLICATE)
+            continue;
+        uint8_t digest[WIRE_SHA256_SIZE];
+        bool found = false;
+        int r = item->m->header.kind == WIRE_BATCH ? read_digest(w, item->m, &found, digest, e) : 0;
+        if (r != 0)
+            return r;
+        if (receiver_is_fork(found ? digest : NULL, item->m->header.sha256)) {
+            send_fork(w, item->m);
+        } else {
+            log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name,
+                      item->m->header.seq);
+            send_ack(w, item);
+        }
+        settle(item);
+    }
+    return 0;
+}
+
+// ---- the database
+
+static int check_durability(struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, "select current_setting('fsync')", 0, NULL, &result, e);
+    if (r == 0 && strcmp(PQgetvalue(result, 0, 0), "on") != 0)
+        log_error("alarm: the database runs with fsync = off: a crash of its host loses "
+                  "acknowledged data");
+    return r;
+}
+
+static int connect_db(struct writer *w, struct errmsg *e)
+{
+    static const char *const settings[] = {
+        "set synchronous_commit = on",   "set lock_timeout = '2s'",
+        "set statement_timeout = '60s'", "set idle_in_transaction_session_timeout = '10s'",
+        "set tcp_user_timeout = '10s'",
+    };
+    _cleanup_(db_freep) struct db *db = NULL;
+    int r = db_open(w->options.conninfo, "hirundo_collector", &db, e);
+    for (size_t i = 0; i < ARRAY_SIZE(settings) && r == 0; i++)
+        r = db_exec(db, settings[i], e);
+    if (r == 0)
+        r = check_durability(db, e);
+    if (r != 0)
+        return r;
+    w->db = db;
+    db = NULL;
+    return 0;
+}
+
+static void drop_db(struct writer *w)
+{
+    db_free(w->db);
+    w->db = NULL;
+    forget_streams(w);
+    dims_clear(w->dims);
+    for (size_t i = 0; i < w->n_items; i++)
+        if (w->items[i].state != ITEM_DONE)
+            w->items[i].state = ITEM_OPEN;
+}
+
+// Settles all items in hand, as often as it takes; false when the writer was told to stop first.
+static bool work_off(struct writer *w)
+{
+    int backoff_ms = BACKOFF_FIRST_MS;
+    for (;;) {
+        struct errmsg e = {"out of memory, or the ledger keeps changing"};
+        int r = w->db ? 0 : connect_db(w, &e);
+        bool was_ok = atomic_load(&w->db_ok);
+        if (r == 0) {
+            if (!was_ok)
+                log_notice("writer %u: the database answers", w->options.number);
+            atomic_store(&w->db_ok, true);
+            r = commit_halving(w, 0, w->n_items, &e);
+        }
+        if (r == 0)
+            r = settle_duplicates(w, &e);
+        if (r == 0)
+            return true;
+        atomic_store(&w->db_ok, false);
+        if (was_ok || backoff_ms >= BACKOFF_MAX_MS)
+            log_error("writer %u: %s; nothing is acknowledged until it works again",
+                      w->options.number, e.text);
+        drop_db(w);
+        if (queue_is_closed(w->queue))
+            return false;
+        queue_pause(w->queue, backoff_ms);
+        backoff_ms = MIN(backoff_ms * 2, BACKOFF_MAX_MS);
+    }
+}
+
+// Takes the first message that comes and all that wait behind it.
+static void fetch_items(struct writer *w)
+{
+    size_t bytes = 0;
+    w->n_items = 0;
+    struct message *m = queue_pop(w->queue, IDLE_MS);
+    while (m) {
+        watch_clones(w, m);
+        w->items[w->n_items++] = (struct item){.m = m};
+        bytes += zmq_msg_size(&m->payload);
+        if (w->n_items == GROUP_MESSAGES || bytes > 8 * 1024 * 1024)
+            return;
+        m = queue_pop(w->queue, 0);
+    }
+}
+
+static void discard_items(struct writer *w)
+{
+    group_clear(w->group);
+    for (size_t i = 0; i < w->n_items; i++)
+        message_free(w->items[i].m);
+    w->n_items = 0;
+}
+
+static void *writer_run(void *data)
+{
+    struct writer *w = data;
+    w->replies = zmq_socket(w->options.zmq, ZMQ_PUSH);
+    int none = 0, forever = -1;
+    if (!w->replies || zmq_setsockopt(w->replies, ZMQ_SNDHWM, &none, sizeof none) < 0 ||
+        zmq_setsockopt(w->replies, ZMQ_LINGER, &forever, sizeof forever) < 0 ||
+        zmq_connect(w->replies, WRITER_REPLIES) < 0)
+        log_error("writer %u: %s", w->options.number, zmq_strerror(errno));
+    for (;;) {
+        fetch_items(w);
+        if (w->n_items == 0 && queue_is_closed(w->queue))
+            break;
+        if (w->n_streams > STREAMS_MAX)
+            forget_streams(w);
+        if (!work_off(w))
+            break;
+    }
+    discard_items(w);
+    if (w->replies)
+        zmq_close(w->replies);
+    return NULL;
+}
+
+// ---- life
+
+static void writer_free(struct writer *w)
+{
+    if (!w)
+        return;
+    if (w->group && w->stream_index)
+        forget_streams(w);
+    group_free(w->group);
+    free(w->streams);
+    map_free(w->stream_index);
+    map_free(w->spool_index);
+    free(w->spools);
+    free(w->items);
+    dims_free(w->dims);
+    db_free(w->db);
+    queue_free(w->queue);
+    free(w);
+}
+DEFINE_CLEANUP(struct writer *, writer_free)
+
+int writer_start(const struct writer_options *options, struct writer **ret, struct errmsg *e)
+{
+    _cleanup_(writer_freep) struct writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    w->options = *options;
+    w->items = calloc(GROUP_MESSAGES, sizeof *w->items);
+    if (!w->items || queue_new(&w->queue) < 0 || dims_new(&w->dims) < 0 ||
+        group_new(&w->group) < 0 || map_new(sizeof(struct stream_key), &w->stream_index) < 0 ||
+        map_new(sizeof(int16_t), &w->spool_index) < 0)
+        return -ENOMEM;
+    int r = connect_db(w, e);
+    if (r != 0)
+        return r < 0 ? r : -EINVAL;
+    atomic_store(&w->db_ok, true);
+    r = -pthread_create(&w->thread, NULL, writer_run, w);
+    if (r < 0)
+        return errmsg_set(e, r, "thread: %s", strerror(-r));
+    *ret = w;
+    w = NULL;
+    return 0;
+}
+
+void writer_push(struct writer *w, struct message *m)
+{
+    queue_push(w->queue, m);
+}
+
+bool writer_db_ok(struct writer *w)
+{
+    return atomic_load(&w->db_ok);
+}
+
+void writer_stop(struct writer *w)
+{
+    if (!w)
+        return;
+    queue_close(w->queue);
+    pthread_join(w->thread, NULL);
+    writer_free(w);
+}

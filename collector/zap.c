@@ -1,0 +1,164 @@
+#include "collector/zap.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "common/log.h"
+
+#define STOP_ENDPOINT "inproc://hirundo.zap.stop"
+#define FRAME_MAX     256
+#define FRAMES        7 // version, request id, domain, address, identity, mechanism, credentials
+
+struct zap {
+    struct keyring *keyring;
+    void *requests; // REP
+    void *stop;     // PAIR, ours
+    void *stopped;  // PAIR, the thread's
+    pthread_t thread;
+    atomic_ullong refused;
+};
+
+struct frame {
+    size_t size;
+    uint8_t bytes[FRAME_MAX];
+};
+
+// One request: *ret_n frames of it, those beyond FRAMES read and dropped.
+static int receive(void *socket, struct frame frames[FRAMES], size_t *ret_n)
+{
+    int more = 1;
+    size_t n = 0;
+    while (more) {
+        struct frame scratch;
+        struct frame *f = n < FRAMES ? &frames[n] : &scratch;
+        int size = zmq_recv(socket, f->bytes, sizeof f->bytes, 0);
+        if (size < 0)
+            return -errno;
+        f->size = (size_t)size;
+        n++;
+        size_t length = sizeof more;
+        zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &length);
+    }
+    *ret_n = n;
+    return 0;
+}
+
+static bool is_text(const struct frame *f, const char *text)
+{
+    return f->size == strlen(text) && memcmp(f->bytes, text, f->size) == 0;
+}
+
+// Metadata of a reply: name length, name, value length (4 bytes, network order), value.
+static size_t put_metadata(uint8_t *p, const char *name, const char *value)
+{
+    size_t name_size = strlen(name), value_size = strlen(value);
+    p[0] = (uint8_t)name_size;
+    memcpy(p + 1, name, name_size);
+    const uint8_t length[] = {0, 0, 0, (uint8_t)value_size};
+    memcpy(p + 1 + name_size, length, sizeof length);
+    memcpy(p + 1 + name_size + sizeof length, value, value_size);
+    return 1 + name_size + sizeof length + value_size;
+}
+
+static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
+{
+    int16_t sensor_id = 0;
+    char name[KEYRING_NAME_MAX] = "";
+    char key[KEY_Z85_SIZE] = "";
+    bool asked_well = n == FRAMES && is_text(&frames[0], "1.0") &&
+                      is_text(&frames[2], ZAP_DOMAIN) && is_text(&frames[5], "CURVE") &&
+                      frames[6].size == KEY_SIZE;
+    if (asked_well)
+        key_format(frames[6].bytes, key);
+    bool known = asked_well && keyring_find(z->keyring, frames[6].bytes, &sensor_id, name);
+    char user[16] = "";
+    uint8_t metadata[128];
+    size_t metadata_size = 0;
+    if (known) {
+        snprintf(user, sizeof user, "%d", sensor_id);
+        metadata_size = put_metadata(metadata, ZAP_KEY, key);
+        log_info("sensor %s connects from %.*s", name, (int)frames[3].size,
+                 (const char *)frames[3].bytes);
+    } else {
+        log_info("key %s from %.*s refused: not enrolled, or revoked", *key ? key : "(none)",
+                 n > 3 ? (int)frames[3].size : 0, n > 3 ? (const char *)frames[3].bytes : "");
+        atomic_fetch_add(&z->refused, 1);
+    }
+    const char *code = known ? "200" : "300", *text = known ? "OK" : "not enrolled";
+    zmq_send(z->requests, "1.0", 3, ZMQ_SNDMORE);
+    zmq_send(z->requests, frames[1].bytes, n > 1 ? frames[1].size : 0, ZMQ_SNDMORE);
+    zmq_send(z->requests, code, 3, ZMQ_SNDMORE);
+    zmq_send(z->requests, text, strlen(text), ZMQ_SNDMORE);
+    zmq_send(z->requests, user, strlen(user), ZMQ_SNDMORE);
+    zmq_send(z->requests, metadata, metadata_size, 0);
+}
+
+static void *zap_run(void *data)
+{
+    struct zap *z = data;
+    for (;;) {
+        zmq_pollitem_t items[] = {{z->requests, 0, ZMQ_POLLIN, 0}, {z->stopped, 0, ZMQ_POLLIN, 0}};
+        if (zmq_poll(items, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (items[1].revents)
+            break;
+        struct frame frames[FRAMES] = {0};
+        size_t n;
+        if (items[0].revents && receive(z->requests, frames, &n) == 0)
+            answer(z, frames, n);
+    }
+    return NULL;
+}
+
+static void zap_free(struct zap *z)
+{
+    if (!z)
+        return;
+    if (z->requests)
+        zmq_close(z->requests);
+    if (z->stop)
+        zmq_close(z->stop);
+    if (z->stopped)
+        zmq_close(z->stopped);
+    free(z);
+}
+DEFINE_CLEANUP(struct zap *, zap_free)
+
+int zap_start(void *zmq, struct keyring *keyring, struct zap **ret, struct errmsg *e)
+{
+    _cleanup_(zap_freep) struct zap *z = calloc(1, sizeof *z);
+    if (!z)
+        return -ENOMEM;
+    int none = 0;
+    z->keyring = keyring;
+    z->requests = zmq_socket(zmq, ZMQ_REP);
+    z->stop = zmq_socket(zmq, ZMQ_PAIR);
+    z->stopped = zmq_socket(zmq, ZMQ_PAIR);
+    if (!z->requests || !z->stop || !z->stopped ||
+        zmq_setsockopt(z->requests, ZMQ_LINGER, &none, sizeof none) < 0 ||
+        zmq_bind(z->requests, "inproc://zeromq.zap.01") < 0 ||
+        zmq_bind(z->stopped, STOP_ENDPOINT) < 0 || zmq_connect(z->stop, STOP_ENDPOINT) < 0)
+        return errmsg_set(e, -errno, "authentication handler: %s", zmq_strerror(errno));
+    int r = -pthread_create(&z->thread, NULL, zap_run, z);
+    if (r < 0)
+        return errmsg_set(e, r, "thread: %s", strerror(-r));
+    *ret = z;
+    z = NULL;
+    return 0;
+}
+
+void zap_stop(struct zap *z)
+{
+    if (!z)
+        return;
+    zmq_send(z->stop, "", 0, 0);
+    pthread_join(z->thread, NULL);
+    zap_free(z);
+}
+
+uint64_t zap_refused(const struct zap *z)
+{
+    return atomic_load(&z->refused);
+}

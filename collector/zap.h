@@ -1,0 +1,17 @@
+// Authentication: ZeroMQ's ZAP (RFC 27), asked at each CURVE handshake. Known keys pass with
+// User-Id = sensor id and metadata ZAP_KEY = the key in Z85; everything else gets 300, at which the
+// client is disconnected without a word (at 400 and 500 libzmq 4.3.4 clients never try again).
+#pragma once
+
+#include "collector/keyring.h"
+
+#define ZAP_DOMAIN "hirundo"
+#define ZAP_KEY    "Hirundo-Key"
+
+struct zap;
+// Binds inproc://zeromq.zap.01 and starts the thread: before any ROUTER of the context binds.
+int zap_start(void *zmq, struct keyring *keyring, struct zap **ret, struct errmsg *e);
+// Ends the thread, frees.
+void zap_stop(struct zap *z);
+// Handshakes refused so far.
+uint64_t zap_refused(const struct zap *z);
