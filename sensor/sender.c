@@ -86,6 +86,7 @@ int sender_new(const struct sender_config *config, uint64_t acked, uint64_t next
     s->to_send = acked + 1;
     s->retry_at = INT64_MIN;
     s->look_at = INT64_MIN;
+    s->ack_timeout = config->ack_timeout_ms;
     s->pace_at = INT64_MIN;
     *ret = s;
     return 0;
@@ -182,7 +183,6 @@ void sender_connected(struct sender *s, int64_t now)
     s->answered = false;
     s->one_by_one_through = 0;
     s->rewound_to = 0;
-    s->ack_timeout = s->config.ack_timeout_ms;
     s->ack_timer = now;
     s->sent_max = s->acked;
     send_again_from(s, s->acked + 1);
@@ -308,6 +308,13 @@ void sender_pong(struct sender *s, int64_t now, uint64_t credit)
     s->round_trip = now - s->last_ping;
 }
 
+// Is what flies to be compared by digest before anything else goes out?
+static bool one_by_one(const struct sender *s)
+{
+    return s->to_send <= s->one_by_one_through ||
+           (s->n_flying > 0 && s->flying[0].first <= s->one_by_one_through);
+}
+
 static bool may_send(const struct sender *s)
 {
     if (s->to_send >= s->next)
@@ -316,7 +323,7 @@ static bool may_send(const struct sender *s)
         return false;
     if (s->n_flying == 0)
         return true;
-    if (!s->answered || !s->credit_known || s->to_send <= s->one_by_one_through)
+    if (!s->answered || !s->credit_known || one_by_one(s))
         return false;
     return s->n_flying < SENDER_WINDOW;
 }
@@ -413,12 +420,18 @@ static void check_ack_timeout(struct sender *s, int64_t now)
     s->ack_timer = now;
     s->ack_timeout = MIN(s->ack_timeout * 2, s->config.ack_timeout_max_ms);
     s->rewound_to = 0;
-    send_again_from(s, s->acked + 1);
+    if (s->answered && !one_by_one(s)) {
+        send_again_from(s, s->acked + 1);
+        return;
+    }
+    // A late answer to the first copy would pass for the answer to what follows it: only a new
+    // connection has none.
+    s->close_socket = true;
+    link_down(s, now);
 }
 
 static void next_up(struct sender *s, int64_t now, struct sender_action *ret)
 {
-    check_ack_timeout(s, now);
     if (act_ping(s, now, ret))
         return;
     int64_t until = s->next_ping;
@@ -459,8 +472,8 @@ void sender_next(struct sender *s, int64_t now, struct sender_action *ret)
 {
     if (s->link == SENDER_CONNECTING && now >= s->deadline)
         sender_disconnected(s, now, SENDER_LINK_LOST);
-    else if (s->link == SENDER_UP)
-        (void)check_link(s, now);
+    else if (s->link == SENDER_UP && !check_link(s, now))
+        check_ack_timeout(s, now);
     if (act_pending(s, now, ret))
         return;
     if (s->link == SENDER_UP) {

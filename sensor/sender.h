@@ -19,7 +19,9 @@
 // - Nack fork: the connection ends, the driver moves everything from that number on into a new
 //   spool (SENDER_FORK, then sender_restart).
 // - No answer for ack_timeout though there is credit: send again from the oldest unacknowledged
-//   number, and wait twice as long the next time. Duplicates and late answers do no harm.
+//   number, and wait twice as long the next time. Where messages go one at a time, on a new
+//   connection to the same collector, so that no late answer is taken for another's. Duplicates and
+//   late answers do no harm.
 // - Pings go out at a fixed pace; when nothing at all came back for pong_timeout, the connection
 //   ends and the next collector of the list is tried. Missing acks never cause that. From a later
 //   collector of the list it returns to the first after return_after, at a moment when nothing is

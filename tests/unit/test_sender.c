@@ -1,0 +1,874 @@
+// The sender against tables of schedules, and against a model of the receiver under random ones.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sensor/sender.h"
+
+// --- tables ---
+
+enum step_kind {
+    CONNECTED,
+    LOST,
+    REFUSED,
+    SPOOLED, // a: next
+    FOUND,   // a..b, c bytes
+    FAILED,  // the look
+    UNSENT,  // a: later
+    RESTART, // a: acked, b: next
+    ACK,     // a: through, b: credit
+    GAP,     // a: expected, b: credit
+    FORK,    // a: seq, b: credit
+    PONG,    // a: credit
+    WANT,    // a: enum sender_do, b, c: seq_first, seq_last or endpoint
+    UNTIL,   // WAIT until a
+    CREDIT0, // nothing but pings until a
+};
+
+struct step {
+    int64_t at;
+    enum step_kind kind;
+    uint64_t a, b, c;
+};
+
+#define BIG 1000000
+
+struct schedule {
+    const char *name;
+    uint32_t endpoints;
+    uint64_t acked, next;
+    uint32_t max_kbit;
+    struct step steps[48];
+};
+
+// Connecting, the first ping, and its pong with credit c.
+#define UP(t, c)                                                                                   \
+    {t, WANT, SENDER_CONNECT, 0, 0}, {t, CONNECTED}, {t, WANT, SENDER_PING},                       \
+    {                                                                                              \
+        t, PONG, c                                                                                 \
+    }
+#define SENDS(t, n, size)                                                                          \
+    {t, WANT, SENDER_LOOK, n, 0}, {t, FOUND, n, n, size},                                          \
+    {                                                                                              \
+        t, WANT, SENDER_SEND, n, n                                                                 \
+    }
+
+// A step names only what it needs.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+static const struct schedule schedules[] = {
+    {"an empty spool only pings",
+     1,
+     0,
+     1,
+     0,
+     {UP(0, BIG), {0, UNTIL, 15000}, {15000, WANT, SENDER_PING}, {15000, PONG, BIG}}},
+    {"one message until the first answer, then the window",
+     1,
+     0,
+     20,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 1, 10),
+      {0, UNTIL, 15000},
+      {5, ACK, 1, BIG},
+      {5, WANT, SENDER_ACKED, 0, 1},
+      SENDS(5, 2, 10),
+      SENDS(5, 3, 10),
+      SENDS(5, 4, 10),
+      SENDS(5, 5, 10),
+      SENDS(5, 6, 10),
+      SENDS(5, 7, 10),
+      SENDS(5, 8, 10),
+      SENDS(5, 9, 10),
+      {5, UNTIL, 15000}}},
+    {"credit in bytes bounds what flies",
+     1,
+     0,
+     20,
+     0,
+     {UP(0, 100),
+      SENDS(0, 1, 60),
+      {1, ACK, 1, 100},
+      {1, WANT, SENDER_ACKED, 0, 1},
+      SENDS(1, 2, 60),
+      {1, WANT, SENDER_LOOK, 3},
+      {1, FOUND, 3, 3, 60},
+      {1, UNTIL, 15000},
+      {2, ACK, 2, 100},
+      {2, WANT, SENDER_ACKED, 0, 2},
+      {2, WANT, SENDER_SEND, 3, 3}}},
+    {"a message larger than the credit goes alone",
+     1,
+     0,
+     3,
+     0,
+     {UP(0, 10), SENDS(0, 1, 60), {1, ACK, 1, 10}, {1, WANT, SENDER_ACKED, 0, 1}, SENDS(1, 2, 60)}},
+    {"credit 0: a ping every 5 s and nothing else, no resending either",
+     1,
+     0,
+     2,
+     0,
+     {UP(0, 0),
+      {0, UNTIL, 5000},
+      {5000, WANT, SENDER_PING},
+      {5000, PONG, 0},
+      {5000, UNTIL, 10000},
+      {10000, WANT, SENDER_PING},
+      {10001, PONG, BIG},
+      SENDS(10001, 1, 10),
+      {10002, ACK, 0, 0},
+      {10002, UNTIL, 15000},
+      {15000, WANT, SENDER_PING},
+      {15000, PONG, 0},
+      {15000, CREDIT0, 90000},
+      {90000, PONG, BIG},
+      {90001, CREDIT0, 119000}}},
+    {"ack timeout: again from the oldest, and slower each time",
+     1,
+     4,
+     8,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      SENDS(1, 7, 10),
+      {15000, WANT, SENDER_PING},
+      {15000, PONG, BIG},
+      {15001, UNTIL, 30000},
+      {30000, WANT, SENDER_PING},
+      {30000, PONG, BIG},
+      {30000, UNTIL, 30001},
+      SENDS(30001, 6, 10),
+      SENDS(30001, 7, 10),
+      {30002, ACK, 7, BIG},
+      {30002, WANT, SENDER_ACKED, 0, 7}}},
+    {"gap: back to the expected number, and only once for those in flight",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      SENDS(1, 7, 10),
+      SENDS(1, 8, 10),
+      {2, GAP, 2, BIG},
+      {2, WANT, SENDER_REWIND, 0, 1},
+      SENDS(2, 2, 10),
+      {2, GAP, 2, BIG},
+      {2, GAP, 2, BIG},
+      SENDS(2, 3, 10),
+      {3, ACK, 2, BIG},
+      {3, WANT, SENDER_ACKED, 0, 2},
+      SENDS(3, 4, 10)}},
+    {"gap forwards: what the collector has counts as committed",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      SENDS(1, 7, 10),
+      SENDS(1, 8, 10),
+      {2, GAP, 7, BIG},
+      {2, WANT, SENDER_ACKED, 0, 6},
+      SENDS(2, 7, 10),
+      SENDS(2, 8, 10)}},
+    {"a gap behind what was sent is nonsense and changes nothing",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, GAP, 8, BIG},
+      {1, GAP, 0, BIG},
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10)}},
+    {"a range of losses is one message",
+     1,
+     0,
+     10,
+     0,
+     {UP(0, BIG),
+      {0, WANT, SENDER_LOOK, 1},
+      {0, FOUND, 1, 6, 100},
+      {0, WANT, SENDER_SEND, 1, 6},
+      {1, ACK, 6, BIG},
+      {1, WANT, SENDER_ACKED, 0, 6},
+      SENDS(1, 7, 10)}},
+    {"an ack inside a range: the range goes again",
+     1,
+     0,
+     10,
+     0,
+     {UP(0, BIG),
+      {0, WANT, SENDER_LOOK, 1},
+      {0, FOUND, 1, 6, 100},
+      {0, WANT, SENDER_SEND, 1, 6},
+      {1, GAP, 4, BIG},
+      {1, WANT, SENDER_ACKED, 0, 3},
+      {1, WANT, SENDER_LOOK, 4},
+      {1, FOUND, 1, 6, 100},
+      {1, WANT, SENDER_SEND, 1, 6},
+      {2, ACK, 6, BIG},
+      {2, WANT, SENDER_ACKED, 0, 6}}},
+    {"fork: the connection ends, the driver moves the rest, numbers begin anew",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, FORK, 5, BIG},
+      {1, WANT, SENDER_DISCONNECT},
+      {1, WANT, SENDER_FORK, 5},
+      {1, RESTART, 0, 5},
+      {1, WANT, SENDER_CONNECT},
+      {1, CONNECTED},
+      {1, WANT, SENDER_PING},
+      SENDS(1, 1, 10)}},
+    {"fork at an acknowledged number (an old copy of the spool that went on)",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      {2, FORK, 3, BIG},
+      {2, WANT, SENDER_DISCONNECT},
+      {2, WANT, SENDER_FORK, 3}}},
+    {"fork that the disk refuses is asked for again",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, FORK, 5, BIG},
+      {1, WANT, SENDER_DISCONNECT},
+      {1, WANT, SENDER_FORK, 5},
+      {1, FAILED},
+      {1, UNTIL, 5001},
+      {5001, WANT, SENDER_FORK, 5}}},
+    {"an ack beyond what was sent: one at a time up to it, so that a fork shows",
+     1,
+     4,
+     12,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 7, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      {1, UNTIL, 15000},
+      {2, ACK, 7, BIG},
+      {2, WANT, SENDER_ACKED, 0, 6},
+      SENDS(2, 7, 10),
+      {3, ACK, 7, BIG},
+      {3, WANT, SENDER_ACKED, 0, 7},
+      SENDS(3, 8, 10),
+      SENDS(3, 9, 10)}},
+    {"late and repeated acks do no harm",
+     1,
+     4,
+     7,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, ACK, 5, BIG},
+      {1, ACK, 2, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      {2, ACK, 3, BIG},
+      {2, UNTIL, 15000}}},
+    {"a lost connection: again from the oldest on a new one",
+     1,
+     4,
+     8,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      SENDS(1, 7, 10),
+      {2, LOST},
+      {2, WANT, SENDER_DISCONNECT},
+      {5000, WANT, SENDER_CONNECT},
+      {5000, ACK, 7, BIG},
+      {5000, CONNECTED},
+      {5000, WANT, SENDER_PING},
+      {5000, PONG, BIG},
+      SENDS(5000, 6, 10)}},
+    {"a refused key is tried again for ever",
+     1,
+     0,
+     2,
+     0,
+     {{0, WANT, SENDER_CONNECT},
+      {0, REFUSED},
+      {0, WANT, SENDER_DISCONNECT},
+      {60000, WANT, SENDER_CONNECT},
+      {60000, REFUSED},
+      {60000, WANT, SENDER_DISCONNECT},
+      {200000, WANT, SENDER_CONNECT},
+      {200000, CONNECTED},
+      {200000, WANT, SENDER_PING},
+      SENDS(200000, 1, 10)}},
+    {"connecting takes too long: elsewhere",
+     2,
+     0,
+     2,
+     0,
+     {{0, WANT, SENDER_CONNECT, 0},
+      {0, UNTIL, 10000},
+      {10000, WANT, SENDER_DISCONNECT},
+      {20000, WANT, SENDER_CONNECT, 1}}},
+    {"missing pongs: the next collector at once; return to the first when nothing flies",
+     2,
+     0,
+     1,
+     0,
+     {UP(0, BIG),
+      {15000, WANT, SENDER_PING},
+      {15001, CREDIT0, 45000},
+      {45000, WANT, SENDER_DISCONNECT},
+      {45000, WANT, SENDER_CONNECT, 1},
+      {45000, CONNECTED},
+      {45000, WANT, SENDER_PING},
+      {45000, PONG, BIG},
+      {45000, SPOOLED, 2},
+      SENDS(45000, 1, 10),
+      {45001, ACK, 1, BIG},
+      {45001, WANT, SENDER_ACKED, 0, 1},
+      {60000, WANT, SENDER_PING},
+      {60000, PONG, BIG},
+      {945000, WANT, SENDER_DISCONNECT},
+      {945000, WANT, SENDER_CONNECT, 0}}},
+    {"missing acks never cause a failover: the same collector on a new connection",
+     2,
+     0,
+     2,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 1, 10),
+      {15000, WANT, SENDER_PING},
+      {15000, PONG, BIG},
+      {30000, WANT, SENDER_DISCONNECT},
+      {30000, WANT, SENDER_CONNECT, 0},
+      {30000, CONNECTED},
+      {30000, WANT, SENDER_PING},
+      {30000, PONG, BIG},
+      SENDS(30000, 1, 10),
+      {45000, WANT, SENDER_PING},
+      {45000, PONG, BIG},
+      {60000, WANT, SENDER_PING},
+      {60000, PONG, BIG},
+      {75000, WANT, SENDER_PING},
+      {75000, PONG, BIG},
+      {75001, UNTIL, 90000},
+      {90000, WANT, SENDER_DISCONNECT},
+      {90000, WANT, SENDER_CONNECT, 0}}},
+    {"an unreadable spool is looked at again",
+     1,
+     0,
+     2,
+     0,
+     {UP(0, BIG),
+      {0, WANT, SENDER_LOOK, 1},
+      {0, FAILED},
+      {0, UNTIL, 5000},
+      SENDS(5000, 1, 10),
+      {5000, UNSENT, 1},
+      {5001, UNTIL, 10000},
+      SENDS(10000, 1, 10),
+      {10000, UNSENT, 0},
+      SENDS(10000, 1, 10)}},
+    {"bandwidth: 8 kbit/s is a byte each millisecond",
+     1,
+     0,
+     9,
+     8,
+     {UP(0, BIG),
+      SENDS(0, 1, 1000),
+      {1, ACK, 1, BIG},
+      {1, WANT, SENDER_ACKED, 0, 1},
+      {1, UNTIL, 1000},
+      SENDS(1000, 2, 500),
+      {1000, UNTIL, 1500},
+      SENDS(1500, 3, 10)}},
+    {"growing spool wakes the sender",
+     1,
+     0,
+     1,
+     0,
+     {UP(0, BIG), {0, UNTIL, 15000}, {10, SPOOLED, 2}, SENDS(10, 1, 10)}},
+    {"a replaced spool ends the connection",
+     1,
+     4,
+     9,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, RESTART, 0, 2},
+      {1, WANT, SENDER_DISCONNECT},
+      {1, WANT, SENDER_CONNECT},
+      {1, ACK, 5, BIG},
+      {1, CONNECTED},
+      {1, WANT, SENDER_PING},
+      SENDS(1, 1, 10)}},
+};
+
+#pragma GCC diagnostic pop
+
+static const char *const names[] = {"WAIT", "CONNECT", "DISCONNECT", "LOOK", "SEND",
+                                    "PING", "ACKED",   "REWIND",     "FORK"};
+
+static void check_want(const struct schedule *sc, size_t i, struct sender *s)
+{
+    const struct step *step = &sc->steps[i];
+    struct sender_action a;
+    sender_next(s, step->at, &a);
+    if ((uint64_t)a.what != step->a)
+        fail_msg("%s, step %zu: %s instead of %s", sc->name, i, names[a.what], names[step->a]);
+    bool fits = true;
+    if (a.what == SENDER_CONNECT)
+        fits = a.endpoint == step->b;
+    else if (a.what == SENDER_LOOK || a.what == SENDER_FORK)
+        fits = a.seq_first == step->b;
+    else if (a.what == SENDER_SEND)
+        fits = a.seq_first == step->b && a.seq_last == step->c;
+    else if (a.what == SENDER_ACKED || a.what == SENDER_REWIND)
+        fits = a.seq_last == step->c;
+    if (!fits)
+        fail_msg("%s, step %zu: %s of %llu..%llu (endpoint %u)", sc->name, i, names[a.what],
+                 (unsigned long long)a.seq_first, (unsigned long long)a.seq_last, a.endpoint);
+}
+
+static void check_until(const struct schedule *sc, size_t i, struct sender *s)
+{
+    const struct step *step = &sc->steps[i];
+    struct sender_action a;
+    sender_next(s, step->at, &a);
+    if (a.what != SENDER_WAIT || a.until_ms != (int64_t)step->a)
+        fail_msg("%s, step %zu: %s until %lld instead of WAIT until %llu", sc->name, i,
+                 names[a.what], (long long)a.until_ms, (unsigned long long)step->a);
+}
+
+static void check_only_pings(const struct schedule *sc, size_t i, struct sender *s)
+{
+    const struct step *step = &sc->steps[i];
+    struct sender_state state;
+    sender_state(s, &state);
+    for (int64_t now = step->at; now < (int64_t)step->a; now += 1000) {
+        struct sender_action a;
+        sender_next(s, now, &a);
+        if (a.what != SENDER_WAIT && a.what != SENDER_PING)
+            fail_msg("%s, step %zu: %s at %lld", sc->name, i, names[a.what], (long long)now);
+        if (a.what == SENDER_PING && state.credit == 0)
+            sender_pong(s, now, 0);
+    }
+}
+
+static void take_step(const struct schedule *sc, size_t i, struct sender *s)
+{
+    const struct step *t = &sc->steps[i];
+    switch (t->kind) {
+    case CONNECTED:
+        sender_connected(s, t->at);
+        break;
+    case LOST:
+        sender_disconnected(s, t->at, SENDER_LINK_LOST);
+        break;
+    case REFUSED:
+        sender_disconnected(s, t->at, SENDER_LINK_REFUSED);
+        break;
+    case SPOOLED:
+        sender_spooled(s, t->a);
+        break;
+    case FOUND:
+        sender_found(s, t->a, t->b, t->c);
+        break;
+    case FAILED:
+        sender_look_failed(s, t->at);
+        break;
+    case UNSENT:
+        sender_unsent(s, t->at, t->a);
+        break;
+    case RESTART:
+        sender_restart(s, t->at, t->a, t->b);
+        break;
+    case ACK:
+        sender_ack(s, t->at, t->a, t->b);
+        break;
+    case GAP:
+        sender_nack_gap(s, t->at, t->a, t->b);
+        break;
+    case FORK:
+        sender_nack_fork(s, t->at, t->a, t->b);
+        break;
+    case PONG:
+        sender_pong(s, t->at, t->a);
+        break;
+    case WANT:
+        check_want(sc, i, s);
+        break;
+    case UNTIL:
+        check_until(sc, i, s);
+        break;
+    case CREDIT0:
+        check_only_pings(sc, i, s);
+        break;
+    }
+}
+
+static void test_schedules(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < ARRAY_SIZE(schedules); k++) {
+        const struct schedule *sc = &schedules[k];
+        struct sender_config config = {.endpoints = sc->endpoints, .random_seed = 7};
+        sender_config_defaults(&config);
+        config.endpoints = sc->endpoints;
+        config.max_kbit = sc->max_kbit;
+        _cleanup_(sender_freep) struct sender *s = NULL;
+        assert_int_equal(sender_new(&config, sc->acked, sc->next, &s), 0);
+        size_t n = ARRAY_SIZE(sc->steps);
+        while (n > 0 && memcmp(&sc->steps[n - 1], &(struct step){0}, sizeof(struct step)) == 0)
+            n--;
+        for (size_t i = 0; i < n; i++)
+            take_step(sc, i, s);
+    }
+}
+
+static void test_new_refuses(void **state)
+{
+    (void)state;
+    struct sender_config config;
+    sender_config_defaults(&config);
+    struct sender *s = NULL;
+    config.endpoints = 0;
+    assert_int_equal(sender_new(&config, 0, 1, &s), -EINVAL);
+    config.endpoints = 1;
+    assert_int_equal(sender_new(&config, 4, 4, &s), -EINVAL);
+    assert_null(s);
+}
+
+// --- a model of the receiver and of the wire between ---
+
+#define MODEL_BATCHES 60
+#define PIPE_MAX      256
+
+struct model_message {
+    bool is_ping;
+    uint64_t first, last;
+    uint32_t digest;
+};
+
+struct model_reply {
+    enum { R_PONG, R_ACK, R_GAP, R_FORK } kind;
+    uint64_t number;
+};
+
+struct model {
+    uint64_t random;
+    struct sender *sender;
+    int64_t now;
+    // the spool
+    uint32_t digests[MODEL_BATCHES * 2 + 2]; // of number i
+    uint64_t next;
+    uint64_t acked;
+    unsigned spool; // generation
+    // the ledger of the present spool: digest of number i < ledger_next
+    uint32_t ledger[MODEL_BATCHES * 2 + 2];
+    uint64_t ledger_next;
+    unsigned commits[1 << 16]; // by digest: times committed and still there
+    // the connection
+    bool up;
+    struct model_message there[PIPE_MAX];
+    size_t n_there;
+    struct model_reply back[PIPE_MAX];
+    size_t n_back;
+    bool faults;
+    // an old copy of the spool
+    bool has_copy;
+    uint32_t copy_digests[MODEL_BATCHES * 2 + 2];
+    uint64_t copy_next, copy_acked;
+    unsigned copy_spool;
+    bool lost[MODEL_BATCHES * 2 + 2]; // batches that went with what an old copy replaced
+};
+
+static uint64_t draw(struct model *m, uint64_t below)
+{
+    m->random ^= m->random << 13;
+    m->random ^= m->random >> 7;
+    m->random ^= m->random << 17;
+    return m->random % below;
+}
+
+static void cut(struct model *m)
+{
+    m->n_there = m->n_back = 0;
+    m->up = false;
+}
+
+static void answer(struct model *m, struct model_reply reply)
+{
+    assert_true(m->n_back < PIPE_MAX);
+    m->back[m->n_back++] = reply;
+}
+
+static void receive_one(struct model *m)
+{
+    struct model_message msg = m->there[0];
+    memmove(m->there, m->there + 1, --m->n_there * sizeof *m->there);
+    if (msg.is_ping) {
+        answer(m, (struct model_reply){.kind = R_PONG});
+    } else if (msg.first > m->ledger_next) {
+        answer(m, (struct model_reply){R_GAP, m->ledger_next});
+    } else if (msg.first < m->ledger_next) {
+        bool fork = m->ledger[msg.first] != msg.digest;
+        answer(m,
+               (struct model_reply){fork ? R_FORK : R_ACK, fork ? msg.first : m->ledger_next - 1});
+    } else if (m->faults && draw(m, 20) == 0) {
+        cut(m); // the collector dies before its commit
+    } else {
+        m->ledger[m->ledger_next++] = msg.digest;
+        m->commits[msg.digest]++;
+        answer(m, (struct model_reply){R_ACK, m->ledger_next - 1});
+    }
+}
+
+static void hear_one(struct model *m)
+{
+    struct model_reply r = m->back[0];
+    memmove(m->back, m->back + 1, --m->n_back * sizeof *m->back);
+    uint64_t credit = draw(m, 4) == 0 && m->faults ? 0 : 50 + draw(m, 300);
+    if (r.kind == R_PONG)
+        sender_pong(m->sender, m->now, credit);
+    else if (r.kind == R_ACK)
+        sender_ack(m->sender, m->now, r.number, credit);
+    else if (r.kind == R_GAP)
+        sender_nack_gap(m->sender, m->now, r.number, credit);
+    else
+        sender_nack_fork(m->sender, m->now, r.number, credit);
+}
+
+static void fork_spool(struct model *m, uint64_t from)
+{
+    for (uint64_t i = from; i < m->next; i++)
+        m->digests[i - from + 1] = m->digests[i];
+    m->next -= from - 1;
+    m->acked = 0;
+    m->ledger_next = 1; // the collector has not seen this spool
+    m->spool++;
+    sender_restart(m->sender, m->now, 0, m->next);
+}
+
+static void note(struct model *m, const struct sender_action *a)
+{
+    // Acknowledged is only what the ledger holds, with this digest.
+    if (a->what == SENDER_ACKED) {
+        for (uint64_t i = m->acked + 1; i <= a->seq_last; i++) {
+            assert_true(i < m->ledger_next);
+            assert_int_equal(m->ledger[i], m->digests[i]);
+        }
+    }
+    m->acked = a->seq_last;
+}
+
+static int64_t act(struct model *m)
+{
+    struct sender_action a;
+    for (sender_next(m->sender, m->now, &a); a.what != SENDER_WAIT;
+         sender_next(m->sender, m->now, &a)) {
+        if (a.what == SENDER_CONNECT && m->faults && draw(m, 3) == 0) {
+            sender_disconnected(m->sender, m->now, SENDER_LINK_LOST);
+        } else if (a.what == SENDER_CONNECT) {
+            m->up = true;
+            sender_connected(m->sender, m->now);
+        } else if (a.what == SENDER_DISCONNECT) {
+            cut(m);
+        } else if (a.what == SENDER_LOOK) {
+            sender_found(m->sender, a.seq_first, a.seq_first, 1 + m->digests[a.seq_first] % 90);
+        } else if (a.what == SENDER_SEND || a.what == SENDER_PING) {
+            assert_true(m->up && m->n_there < PIPE_MAX);
+            m->there[m->n_there++] = (struct model_message){.is_ping = a.what == SENDER_PING,
+                                                            .first = a.seq_first,
+                                                            .last = a.seq_last,
+                                                            .digest = m->digests[a.seq_first]};
+        } else if (a.what == SENDER_FORK) {
+            fork_spool(m, a.seq_first);
+        } else {
+            note(m, &a);
+        }
+    }
+    return a.until_ms;
+}
+
+// The database restored to an earlier state: what was committed since is gone from it.
+static void restore_ledger(struct model *m)
+{
+    (void)act(m); // what the sender knows by now was true until now
+    uint64_t to = 1 + draw(m, m->ledger_next);
+    for (uint64_t i = to; i < m->ledger_next; i++)
+        m->commits[m->ledger[i]]--;
+    m->ledger_next = MIN(to, m->ledger_next);
+    cut(m);
+    sender_disconnected(m->sender, m->now, SENDER_LINK_LOST);
+    m->acked = MIN(m->acked, m->ledger_next - 1); // for the assertion only: the sender learns it
+}
+
+static void restart_sender(struct model *m)
+{
+    cut(m);
+    sender_free(m->sender);
+    struct sender_config config;
+    sender_config_defaults(&config);
+    config.endpoints = 1;
+    config.random_seed = m->random;
+    assert_int_equal(sender_new(&config, m->acked, m->next, &m->sender), 0);
+}
+
+static void copy_spool(struct model *m)
+{
+    memcpy(m->copy_digests, m->digests, sizeof m->digests);
+    m->copy_next = m->next;
+    m->copy_acked = m->acked;
+    m->copy_spool = m->spool;
+    m->has_copy = true;
+}
+
+// The sensor's machine is set back to an old copy; what was spooled since is gone with it.
+static void restore_copy(struct model *m)
+{
+    (void)act(m);
+    if (!m->has_copy || m->copy_spool != m->spool)
+        return; // a copy from before a fork has the old spool_id, which the model does not keep
+    for (uint64_t i = m->copy_next; i < m->next; i++)
+        m->lost[m->digests[i]] = true;
+    memcpy(m->digests, m->copy_digests, sizeof m->digests);
+    m->next = m->copy_next;
+    m->acked = MIN(m->copy_acked, m->ledger_next - 1);
+    m->has_copy = false;
+    restart_sender(m);
+}
+
+static void one_fault(struct model *m)
+{
+    uint64_t which = draw(m, 100);
+    if (which == 0 && m->up) {
+        cut(m);
+        sender_disconnected(m->sender, m->now, SENDER_LINK_LOST);
+    } else if (which == 1 && m->n_there > 0 && m->up) {
+        m->n_there -= 1 + draw(m, m->n_there); // in-flight messages lost without a word
+    } else if (which == 2 && m->n_back > 0) {
+        m->n_back--;
+    } else if (which == 3) {
+        restore_ledger(m);
+    } else if (which == 4) {
+        (void)act(m);
+        restart_sender(m);
+    } else if (which == 5 && !m->has_copy) {
+        copy_spool(m);
+    } else if (which == 6) {
+        restore_copy(m);
+    }
+}
+
+static void one_step(struct model *m, uint32_t *made, uint32_t most)
+{
+    uint64_t what = draw(m, 10);
+    if (what < 3 && *made < most) {
+        m->digests[m->next++] = ++*made;
+        sender_spooled(m->sender, m->next);
+    } else if (what < 6 && m->n_there > 0) {
+        receive_one(m);
+        if (!m->up)
+            sender_disconnected(m->sender, m->now, SENDER_LINK_LOST);
+    } else if (what < 9 && m->n_back > 0) {
+        hear_one(m);
+    }
+    if (m->faults)
+        one_fault(m);
+    int64_t until = act(m);
+    bool idle = m->n_there == 0 && m->n_back == 0;
+    m->now = idle ? MAX(m->now + 1, until) : m->now + 1;
+}
+
+static void run_model(uint64_t seed)
+{
+    struct model *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    m->random = seed * 0x9e3779b97f4a7c15ULL + 1;
+    m->next = m->ledger_next = 1;
+    m->faults = true;
+    struct sender_config config;
+    sender_config_defaults(&config);
+    config.endpoints = 1 + (uint32_t)(seed % 3);
+    config.random_seed = seed;
+    assert_int_equal(sender_new(&config, 0, 1, &m->sender), 0);
+    uint32_t made = 0;
+    for (int i = 0; i < 2000; i++)
+        one_step(m, &made, MODEL_BATCHES);
+    m->faults = false;
+    struct sender_state state = {0};
+    for (int i = 0; i < 20000 && (made < MODEL_BATCHES || state.acked + 1 < state.next ||
+                                  m->ledger_next < m->next);
+         i++) {
+        one_step(m, &made, MODEL_BATCHES);
+        // A restored database is noticed with the next message only: there always is one.
+        if (state.acked + 1 == state.next && m->ledger_next < m->next && made == MODEL_BATCHES) {
+            m->digests[m->next++] = MODEL_BATCHES + 1 + (uint32_t)i;
+            sender_spooled(m->sender, m->next);
+        }
+        sender_state(m->sender, &state);
+    }
+    if (m->ledger_next < m->next || state.acked + 1 < state.next)
+        fail_msg("seed %llu: %llu of %llu committed, %llu acknowledged", (unsigned long long)seed,
+                 (unsigned long long)m->ledger_next - 1, (unsigned long long)m->next - 1,
+                 (unsigned long long)state.acked);
+    for (uint32_t i = 1; i <= MODEL_BATCHES; i++) {
+        if (m->commits[i] > 1 || (m->commits[i] == 0 && !m->lost[i]))
+            fail_msg("seed %llu: batch %u is %u times in the database", (unsigned long long)seed, i,
+                     m->commits[i]);
+    }
+    sender_free(m->sender);
+    free(m);
+}
+
+static void test_model(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3000; seed++)
+        run_model(seed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_new_refuses),
+        cmocka_unit_test(test_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
