@@ -54,12 +54,11 @@ static int parse_service(const char *text, struct capture_exclude *x)
     return 0;
 }
 
-// Splits text in place into address, length ("" when there is none) and service ("" likewise). An
+// Splits text in place into address, length and service, NULL where there is none. An
 // IPv6 address has colons of its own, so a service needs a length before it there.
 static void split(char *text, const char **ret_length, const char **ret_service)
 {
-    static const char none[] = "";
-    *ret_length = *ret_service = none;
+    *ret_length = *ret_service = NULL;
     char *slash = strchr(text, '/');
     char *service = strchr(text, ':');
     bool ipv6 = service && strchr(service + 1, ':');
@@ -89,11 +88,11 @@ int capture_exclude_parse(const char *text, struct capture_exclude *ret, struct 
     if (parse_address(copy, &x.net) < 0)
         goto bad;
     long longest = x.net.version == 4 ? 32 : 128;
-    if (*length == '\0')
+    if (!length)
         prefix_len = longest;
     else if (parse_number(length, longest, &prefix_len) < 0)
         goto bad;
-    if (*service && parse_service(service, &x) < 0)
+    if (service && parse_service(service, &x) < 0)
         goto bad;
     x.prefix_len = (uint8_t)prefix_len;
     clear_host_bits(&x.net, x.prefix_len);
