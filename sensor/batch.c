@@ -62,9 +62,11 @@ static void counters_add(struct counters *c, const struct window_record *w)
     c->interface_dropped += w->interface_dropped;
 }
 
-static int64_t record_end(const struct batcher *b, const struct window_record *w)
+// Where the batch's last record ends; it has one.
+static int64_t records_end(const struct batch *batch)
 {
-    return w->start_ms + (int64_t)w->windows * b->config.window_ms;
+    const struct window_record *last = &batch->windows[batch->n_windows - 1];
+    return last->start_ms + (int64_t)last->windows * batch->window_ms;
 }
 
 // Seals first when there is no room for another record with that many flood rows, or when time went
@@ -74,8 +76,7 @@ static int make_room(struct batcher *b, int64_t start_ms, uint32_t floods)
     const struct batch *batch = &b->builder.batch;
     if (batch->n_windows == 0)
         return 0;
-    bool full = batch->n_windows == BATCH_WINDOWS_MAX ||
-                start_ms < record_end(b, &batch->windows[batch->n_windows - 1]) ||
+    bool full = batch->n_windows == BATCH_WINDOWS_MAX || start_ms < records_end(batch) ||
                 batch->n_floods + floods > BATCH_FLOODS_MAX ||
                 b->builder.raw + WINDOW_RAW + floods * FLOOD_RAW > BATCH_RAW_MAX;
     return full ? batch_seal(b) : 0;
@@ -105,12 +106,13 @@ int batch_add_empty(struct batcher *b, struct span span, uint64_t covered_ms)
         .windows = (uint32_t)((span.hi - span.lo) / window_ms),
         .covered_ms = (uint32_t)covered_ms,
     };
-    struct window_record *last = batch->n_windows ? &batch->windows[batch->n_windows - 1] : NULL;
-    if (last && is_empty(last) && record_end(b, last) == span.lo &&
-        last->covered_ms <= UINT32_MAX - run.covered_ms) {
-        last->windows += run.windows;
-        last->covered_ms += run.covered_ms;
-        return 0;
+    if (batch->n_windows && records_end(batch) == span.lo) {
+        struct window_record *last = &batch->windows[batch->n_windows - 1];
+        if (is_empty(last) && last->covered_ms <= UINT32_MAX - run.covered_ms) {
+            last->windows += run.windows;
+            last->covered_ms += run.covered_ms;
+            return 0;
+        }
     }
     int r = make_room(b, run.start_ms, 0);
     if (r == 0)

@@ -81,9 +81,10 @@ int capture_exclude_parse(const char *text, struct capture_exclude *ret, struct 
     struct capture_exclude x = {0};
     long prefix_len;
 
-    if (strlen(text) >= sizeof copy)
+    size_t size = strlen(text) + 1;
+    if (size > sizeof copy)
         goto bad;
-    strcpy(copy, text);
+    memcpy(copy, text, size);
     split(copy, &length, &service);
     if (parse_address(copy, &x.net) < 0)
         goto bad;

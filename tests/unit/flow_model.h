@@ -38,6 +38,12 @@ static inline void model_add(struct model *m, const struct packet *p, uint32_t o
     f->last_ms = offset_ms > f->last_ms ? offset_ms : f->last_ms;
 }
 
+static inline bool same_options(const struct tcp_options *a, const struct tcp_options *b)
+{
+    return a->n == b->n && memcmp(a->kinds, b->kinds, a->n) == 0 && a->mss == b->mss &&
+           a->wscale == b->wscale;
+}
+
 // NULL when the flow is in the model exactly so, once; else what differs. The flow is taken out.
 static inline const char *model_take(struct model *m, const struct flow *flow, int64_t start_ms)
 {
@@ -66,8 +72,8 @@ static inline const char *model_take(struct model *m, const struct flow *flow, i
                              : f->first.src_port != flow->src_port           ? "src_port"
                              : f->first.tcp_window != flow->tcp_window       ? "tcp_window"
                              : flow->dst.version != flow->src.version        ? "dst version"
-                             : memcmp(&f->options, &flow->options, sizeof f->options) ? "options"
-                                                                                      : NULL;
+                             : !same_options(&f->options, &flow->options)    ? "options"
+                                                                             : NULL;
     m->flows[i] = m->flows[--m->n];
     return difference;
 }
