@@ -6,9 +6,9 @@
 #include "sensor/cmd.h"
 
 static const char help[] =
-    "usage: hirundo-sensor keygen --out FILE\n"
+    "usage: hirundo-sensor keygen [--out] FILE\n"
     "       hirundo-sensor keygen -c FILE\n\n"
-    "Makes a key pair and writes it to --out, or to the [sensor] key of the configuration (mode\n"
+    "Makes a key pair and writes it to FILE, or to the [sensor] key of the configuration (mode\n"
     "0600). An existing file is never overwritten. Standard output has the public key alone.\n";
 
 int command_keygen(int argc, char *argv[])
@@ -27,6 +27,8 @@ int command_keygen(int argc, char *argv[])
         else
             return o == 'h' ? cmd_help(help) : cmd_usage(help);
     }
+    if (!out && optind + 1 == argc)
+        out = argv[optind++];
     if (optind != argc || !out == !conf_path)
         return cmd_usage(help);
     _cleanup_(sensor_conf_freep) struct sensor_conf *conf = NULL;

@@ -85,7 +85,7 @@ static int replay_file(struct replay *r, const char *path, struct errmsg *e)
     result = batcher_begin(r->sensor.batcher, 0, mono_ms());
     if (result == 0)
         result = read_all(r, capture, e);
-    int ended = result > 0 ? 0 : batcher_end(r->sensor.batcher, 0, mono_ms());
+    int ended = batcher_end(r->sensor.batcher, 0, mono_ms());
     return result != 0 ? result : ended;
 }
 
@@ -125,7 +125,7 @@ static int wait_delivered(struct replay *r)
     uplink_view(r->sensor.uplink, &view);
     if (outcome == UPLINK_GAVE_UP)
         cmd_say("%s", e.text);
-    if (outcome != 0)
+    if (outcome != 0 || *r->stop)
         cmd_say("%llu batches acknowledged, %llu wait in the spool and go out with the next start; "
                 "replaying the same file again would send its frames a second time",
                 (unsigned long long)view.delivered, (unsigned long long)view.waiting);
@@ -145,11 +145,10 @@ static int replay(struct replay *r, const struct sensor_conf *conf, const struct
         return EXIT_FAILED;
     }
     int status = replay_files(r, n, paths);
+    if (sensor_seal(&r->sensor) != 0)
+        status = EXIT_FAILED;
     if (*r->stop)
         uplink_stop(r->sensor.uplink);
-    else if (sensor_seal(&r->sensor) != 0)
-        status = EXIT_FAILED;
-    queue_close(r->sensor.queue);
     int delivered = wait_delivered(r);
     sensor_clear(&r->sensor);
     return MAX(status, delivered);

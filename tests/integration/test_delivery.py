@@ -1,0 +1,299 @@
+"""hirundo-sensor replay against a real collector and database, with accidents on the way."""
+import json
+import os
+import pathlib
+import re
+import signal
+import struct
+import subprocess
+import time
+
+import pytest
+
+import hirundo
+
+FIRST = 1675836000  # 2023-02-08 06:00 UTC
+
+
+def frame(source, port, ttl=50, size=60):
+    """An Ethernet frame with an IPv4 TCP SYN."""
+    total = size - 14
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, total, source & 0xffff, 0, ttl, 6, 0,
+                     struct.pack("!I", 0xc6120000 + source), b"\xc6\x13\x00\x01")
+    tcp = struct.pack("!HHIIBBHHH", 1024 + source % 60000, port, source, 0, 0x50, 2, 1024, 0, 0)
+    return (b"\x02" * 12 + b"\x08\x00" + ip + tcp).ljust(size, b"\0")
+
+
+def capture(path, packets, span_s=3600, sources=5000, first=FIRST):
+    """A capture file of so many packets, evenly spread."""
+    with open(path, "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+        for i in range(packets):
+            at = first + i * span_s / packets
+            data = frame(i * 7919 % sources, (22, 23, 445, 5900)[i % 4], 40 + i % 20)
+            f.write(struct.pack("<IIII", int(at), int(at % 1 * 1e6), len(data), len(data)) + data)
+    return str(path)
+
+
+@pytest.fixture(name="pg", scope="module")
+def fixture_pg():
+    with hirundo.Postgres() as pg:
+        pg.migrate()
+        pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+        yield pg
+
+
+@pytest.fixture(name="collector")
+def fixture_collector(pg):
+    with hirundo.Collector(pg) as collector:
+        yield collector
+
+
+class Replayer:
+    """An enrolled sensor's directory with its configuration, and hirundo-sensor commands on it."""
+
+    def __init__(self, collector, directory, name, enroll=True, server_key=None):
+        self.collector, self.directory, self.name = collector, pathlib.Path(directory), name
+        self.conf = self.directory / "sensor.conf"
+        self.configure(server_key)
+        done = self.run("keygen", "-c", str(self.conf))
+        self.public_key = done.stdout.strip()
+        if enroll:
+            self.enroll()
+
+    def configure(self, server_key=None, extra=""):
+        self.conf.write_text(
+            f"[sensor]\nkey = {self.directory}/sensor.key\n"
+            f"[collector]\nendpoint = {self.collector.endpoint}\n"
+            f"server_key = {server_key or self.collector.server_key}\n"
+            f"[spool]\npath = {self.directory}/spool/spool.db\n{extra}")
+
+    def enroll(self):
+        self.collector.postgres.command("sensor", "add", self.name, "--country", "JP", "--key", self.public_key)
+
+    @staticmethod
+    def run(*words, **options):
+        return subprocess.run([hirundo.program("hirundo-sensor"), *words], text=True, capture_output=True,
+                              check=False, timeout=120, **options)
+
+    def replay(self, *files, options=()):
+        return self.run("replay", "-c", str(self.conf), *options, *files)
+
+    def start_replay(self, *files, options=()):
+        return hirundo.Server([hirundo.program("hirundo-sensor"), "replay", "-c", str(self.conf), *options,
+                               *files]).start()
+
+    def status(self):
+        done = self.run("status", "-c", str(self.conf))
+        assert done.returncode == 0, done.stderr
+        return dict(line.split(None, 1) for line in done.stdout.splitlines())
+
+    def figures(self):
+        """frames, row packets and packets in flow, as the database has them."""
+        query = ("select coalesce(sum(o.frames), 0), coalesce(sum(o.row_packets), 0), coalesce(sum(o.lost), 0) "
+                 "from hirundo.observation o join hirundo.sensor s using (sensor_id) where s.name = %s")
+        frames, rows, lost = self.collector.postgres.query(query, self.name)[0]
+        packets = self.collector.postgres.value(
+            "select coalesce(sum(f.packets), 0) from hirundo.flow f join hirundo.sensor s using (sensor_id) "
+            "where s.name = %s", self.name)
+        return int(frames), int(rows), int(packets), int(lost)
+
+
+def summary(path):
+    done = Replayer.run("flows", "--summary", path)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_replay_delivers_every_frame(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "plain")
+    files = [capture(tmp_path / "a.pcap", 30000), capture(tmp_path / "b.pcap", 20000, first=FIRST + 7200)]
+    done = sensor.replay(*files, options=["--progress"])
+    assert done.returncode == 0, done.stderr
+    assert sensor.figures() == (50000, 50000, 50000, 0)
+    assert re.search(r"^progress 50000 (\d+) \1$", done.stderr, re.M), done.stderr
+    status = sensor.status()
+    assert status["waiting"].startswith("0 batches")
+    assert status["peer"] == collector.endpoint
+
+
+def test_same_file_again_is_new_data(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "again")
+    path = capture(tmp_path / "a.pcap", 1000)
+    for _ in range(2):
+        assert sensor.replay(path).returncode == 0
+    assert sensor.figures()[0] == 2000
+
+
+def test_collector_killed_half_way(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "killed")
+    path = capture(tmp_path / "a.pcap", 400000, sources=200000)
+    replay = sensor.start_replay(path, options=["--progress"])
+    replay.wait_log(r"^progress \d+ [1-9]\d* \d+")
+    collector.kill()
+    replay.wait_log("broke|cannot be reached")
+    collector.start()
+    assert replay.process.wait(60) == 0, replay.log()
+    assert sensor.figures() == (400000, 400000, 400000, 0)
+
+
+def test_sensor_killed_half_way_loses_nothing_spooled(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "selfkilled")
+    path = capture(tmp_path / "a.pcap", 400000, sources=200000)
+    replay = sensor.start_replay(path, options=["--progress"])
+    replay.wait_log(r"^progress \d+ [1-9]\d* \d+")
+    replay.kill()
+    more = capture(tmp_path / "b.pcap", 1000, first=FIRST + 86400)
+    assert sensor.replay(more).returncode == 0
+    status = sensor.status()
+    frames, rows, packets, lost = sensor.figures()
+    batches = collector.postgres.value(
+        "select count(*) from hirundo.batch b join hirundo.sensor s using (sensor_id) where s.name = %s",
+        sensor.name)
+    assert batches == int(status["next_seq"]) - 1 == int(status["acked_through"])
+    assert frames == rows == packets and lost == 0
+    assert 1000 < frames <= 401000
+
+
+def test_no_collector_times_out_and_keeps_all(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "waits")
+    path = capture(tmp_path / "a.pcap", 1000)
+    collector.stop()
+    done = sensor.replay(path, options=["--timeout", "2"])
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr and "given up" in done.stderr
+    assert "wait in the spool" in done.stderr
+    assert not sensor.status()["waiting"].startswith("0 batches")
+    collector.start()
+    more = capture(tmp_path / "b.pcap", 500, first=FIRST + 7200)
+    assert sensor.replay(more).returncode == 0
+    assert sensor.figures() == (1500, 1500, 1500, 0)
+
+
+def test_interrupted_says_how_far(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "interrupted")
+    path = capture(tmp_path / "a.pcap", 400000, sources=200000)
+    collector.stop()
+    replay = sensor.start_replay(path, options=["--progress"])
+    replay.wait_log("cannot be reached")
+    replay.signal(signal.SIGINT)
+    assert replay.process.wait(20) == 1
+    replay.wait_log("wait in the spool")
+
+
+def test_key_approved_later_gets_through_without_restart(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "approved", enroll=False)
+    replay = sensor.start_replay(capture(tmp_path / "a.pcap", 1000))
+    line = replay.wait_log("refuses the handshake").string
+    assert sensor.public_key in line and "sensor add" in line
+    sensor.enroll()
+    assert replay.process.wait(60) == 0, replay.log()
+    assert sensor.figures()[0] == 1000
+
+
+def test_wrong_server_key_is_named(collector, tmp_path):
+    wrong = Replayer.run("keygen", str(tmp_path / "other.key")).stdout.strip()
+    sensor = Replayer(collector, tmp_path, "wrongkey", server_key=wrong)
+    done = sensor.replay(capture(tmp_path / "a.pcap", 10), options=["--timeout", "3"])
+    assert done.returncode == 1
+    assert "server_key" in done.stderr
+
+
+def test_damaged_capture_delivers_what_was_read(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "torn")
+    path = capture(tmp_path / "a.pcap", 1000)
+    os.truncate(path, os.path.getsize(path) - 30)
+    done = sensor.replay(path)
+    assert done.returncode == 1
+    assert len([line for line in done.stderr.splitlines() if "a.pcap" in line]) == 1, done.stderr
+    assert sensor.figures()[0] == 999
+
+
+def test_unreadable_capture_sends_nothing(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "unreadable")
+    good = capture(tmp_path / "a.pcap", 10)
+    done = sensor.replay(good, str(tmp_path / "missing.pcap"))
+    assert done.returncode == 1 and "missing.pcap" in done.stderr
+    assert sensor.figures()[0] == 0
+
+
+def test_restored_database_is_refilled(pg, collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "refill")
+    assert sensor.replay(capture(tmp_path / "a.pcap", 1000)).returncode == 0
+    before = pg.value("select max(next_seq) from hirundo.ledger l join hirundo.sensor s using (sensor_id) "
+                      "where s.name = 'refill'")
+    # As a backup from before would have it.
+    for table in ("ledger", "batch", "observation", "flow"):
+        pg.query(f"delete from hirundo.{table} where sensor_id = (select sensor_id from hirundo.sensor "
+                 "where name = 'refill')")
+    collector.stop()
+    collector.start()
+    more = capture(tmp_path / "b.pcap", 500, first=FIRST + 7200)
+    assert sensor.replay(more).returncode == 0
+    assert sensor.figures() == (1500, 1500, 1500, 0)
+    assert pg.value("select max(next_seq) from hirundo.ledger l join hirundo.sensor s using (sensor_id) "
+                    "where s.name = 'refill'") > before
+
+
+def test_old_copy_of_the_spool_forks(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "fork")
+    spool = tmp_path / "spool" / "spool.db"
+    assert sensor.replay(capture(tmp_path / "a.pcap", 1000)).returncode == 0
+    copy = spool.read_bytes()
+    first_id = sensor.status()["spool_id"]
+    assert sensor.replay(capture(tmp_path / "b.pcap", 500, first=FIRST + 7200)).returncode == 0
+    spool.write_bytes(copy)
+    done = sensor.replay(capture(tmp_path / "c.pcap", 200, first=FIRST + 14400))
+    assert done.returncode == 0, done.stderr
+    assert "new spool" in done.stderr
+    assert sensor.status()["spool_id"] != first_id
+    assert sensor.figures() == (1700, 1700, 1700, 0)
+
+
+def test_damaged_spool_is_set_aside_and_declared(pg, collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "damaged")
+    assert sensor.replay(capture(tmp_path / "a.pcap", 1000)).returncode == 0
+    spool = tmp_path / "spool" / "spool.db"
+    with open(spool, "r+b") as f:
+        f.seek(0)
+        f.write(b"not a database any more")
+    done = sensor.replay(capture(tmp_path / "b.pcap", 500, first=FIRST + 7200))
+    assert done.returncode == 0, done.stderr
+    assert "set aside" in done.stderr
+    assert (tmp_path / "spool" / "spool.db.damaged").exists()
+    assert sensor.figures()[:3] == (1500, 1500, 1500)
+    assert pg.value("select count(*) from hirundo.loss l join hirundo.sensor s using (sensor_id) "
+                    "where s.name = 'damaged' and l.kind = 'unknown'") == 1
+
+
+def test_two_processes_on_one_spool(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "twice")
+    collector.stop()
+    path = capture(tmp_path / "a.pcap", 10)
+    first = sensor.start_replay(path)
+    first.wait_log("cannot be reached")
+    done = sensor.replay(path)
+    assert done.returncode == 1 and "in use by another" in done.stderr
+    first.kill()
+
+
+def test_failover_to_the_second_collector(pg, collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "failover")
+    dead = hirundo.free_port()
+    sensor.conf.write_text(sensor.conf.read_text().replace(
+        "endpoint = ", f"endpoint = tcp://127.0.0.1:{dead} "))
+    done = sensor.replay(capture(tmp_path / "a.pcap", 100), options=["--timeout", "20"])
+    assert done.returncode == 0, done.stderr
+    assert sensor.figures()[0] == 100
+    assert pg.value("select count(*) from hirundo.sensor where name = 'failover'") == 1
+
+
+def test_speed_half_a_million_frames(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "speed")
+    path = capture(tmp_path / "a.pcap", 500000, span_s=86400, sources=50000)
+    begin = time.monotonic()
+    done = sensor.replay(path)
+    assert done.returncode == 0, done.stderr
+    print(f"{time.monotonic() - begin:.2f} s, {sensor.status()['next_seq']} batches, "
+          f"{summary(path)['flows']} flows")
+    assert sensor.figures()[0] == 500000
