@@ -54,7 +54,7 @@ as $$
 declare
   v text := hirundo.setting('retention_flow');
 begin
-  if lower(v) = 'off' then
+  if lower(v collate "C") = 'off' then
     return '-infinity';
   end if;
   return now() - v::interval;
@@ -85,7 +85,7 @@ language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  m text[] := regexp_match(upper(btrim(label)), '^(\d{4})-?Q([1-4])$');
+  m text[] := regexp_match(upper(btrim(label) collate "C"), '^(\d{4})-?Q([1-4])$');
   d date;
 begin
   if m is null or m[1] = '0000' then
@@ -127,7 +127,7 @@ language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  m text[] := regexp_match(upper(btrim(label)), '^(\d{4})-W(0[1-9]|[1-4]\d|5[0-3])$');
+  m text[] := regexp_match(upper(btrim(label) collate "C"), '^(\d{4})-W(0[1-9]|[1-4]\d|5[0-3])$');
   d date;
 begin
   if m is not null and m[1] <> '0000' then
@@ -199,7 +199,7 @@ language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v text := upper(btrim(label));
+  v text := upper(btrim(label) collate "C");
   first timestamptz;
   past timestamptz;
 begin

@@ -54,7 +54,7 @@ declare
 begin
   foreach p in array ports loop
     continue when p is null;
-    m := regexp_match(upper(btrim(p)), '^(?:(\d{1,5})/(TCP|UDP)|(TCP|UDP)/(FRAGMENT|UNKNOWN)|(ICMP|ICMPV6|GRE)|IP/(\d{1,3}))$');
+    m := regexp_match(upper(btrim(p) collate "C"), '^(?:(\d{1,5})/(TCP|UDP)|(TCP|UDP)/(FRAGMENT|UNKNOWN)|(ICMP|ICMPV6|GRE)|IP/(\d{1,3}))$');
     n := case when m is null then null
               when m[1]::int < 65536 then case m[2] when 'TCP' then 6 else 17 end * 131072 + m[1]::int
               when m[3] is not null then case m[3] when 'TCP' then 6 else 17 end * 131072

@@ -48,7 +48,7 @@ begin
     select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select count(distinct h.src) from hit h)
     from by_region r
     join by_source c on c.country = r.country
-    order by r.country::text is distinct from v_home, r.country;
+    order by r.country::text is distinct from v_home, r.country::text collate "C";
 end
 $$;
 ----

@@ -288,7 +288,7 @@ declare
   v_past timestamptz;
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_codes int[] := hirundo.port_codes(ports);
-  v_home text := coalesce(nullif(upper(btrim(home)), ''), hirundo.home_country());
+  v_home text := coalesce(nullif(upper(btrim(home) collate "C"), ''), hirundo.home_country());
   v jsonb;
   judged text[];
   farther text[];
@@ -300,10 +300,10 @@ declare
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   v := hirundo.ttl_evidence(v_first, v_past, v_ranges, v_codes, coalesce(v_home, ''));
-  select coalesce(array_agg(r.region order by r.region), '{}'),
-    coalesce(array_agg(r.region order by r.region) filter (
+  select coalesce(array_agg(r.region order by r.region collate "C"), '{}'),
+    coalesce(array_agg(r.region order by r.region collate "C") filter (
       where r.median_d >= 1 and hirundo.sign_test_p(r.positive, r.positive + r.negative) < 0.01), '{}'),
-    coalesce(array_agg(r.region order by r.region) filter (
+    coalesce(array_agg(r.region order by r.region collate "C") filter (
       where r.median_d <= -1 and hirundo.sign_test_p(r.negative, r.positive + r.negative) < 0.01), '{}')
   into judged, farther, nearer
   from jsonb_to_recordset(v -> 'regions') r(region text, at_home bool, pairs bigint, median_d int, positive bigint, negative bigint)

@@ -10,7 +10,7 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
-  v_bucket text := lower(btrim(coalesce(bucket, 'month')));
+  v_bucket text := lower(btrim(coalesce(bucket, 'month')) collate "C");
   v_zone text := hirundo.time_zone();
   v_home text := hirundo.home_country();
 begin

@@ -103,7 +103,7 @@ begin
       c.n - c.flow_n + c.floods - c.flood_n
     from compared c
     left join hirundo.sensor s on s.sensor_id = c.sensor_id
-    order by 1, 2;
+    order by s.name collate "C", c.sensor_id, c.h;
 end
 $$;
 ----
