@@ -152,6 +152,13 @@ select fixture.send('2023-03-16', '198.18.0.', 1, 12, '{"jp1": 8}', t0 => 64);
 select fixture.send('2023-03-16', '198.18.0.', 1, 12, '{"my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 128);
 select is((select sum(pairs) from hirundo.ttl_origin(hirundo.day('2023-03-16'), '{198.18.0.0/24}', '{22/TCP}')), 0::numeric, 'no pairs across initial TTLs');
 
+-- two nearer of eleven are less than a fifth; two of ten are a fifth
+select fixture.sensor(lower(c), c) from unnest(array['GH', 'LK', 'MA', 'DE']) c;
+select fixture.send('2023-03-17', '198.18.0.', 1, 12, '{"jp1": 12, "my": 18, "tw": 18, "bn": 18, "au": 18, "us": 18, "kr": 18, "hk": 18, "gh": 18, "lk": 6, "ma": 6}');
+select alike(fixture.verdict('2023-03-17'), 'contradicts_home: 2 of 10 regions are nearer % LK, MA', 'a fifth of ten');
+select fixture.send('2023-03-17', '198.18.0.', 1, 12, '{"de": 18}');
+select is(fixture.verdict('2023-03-17'), 'undetermined: closer: LK, MA', 'less than a fifth of eleven');
+
 -- home not set, empty and strange arguments
 select is((select string_agg(verdict || ': ' || reason, '') from hirundo.ttl_origin('empty')), 'undetermined: no packets that count from these sources on these ports in this period', 'empty period');
 select is((select count(*) from hirundo.ttl_origin(hirundo.day('2999-01-01'))), 1::bigint, 'future');

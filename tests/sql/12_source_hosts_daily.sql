@@ -44,6 +44,10 @@ select results_eq($$select * from hirundo.source_hosts_daily(hirundo.day('2999-0
   $$values ('2999-01-01'::date, '22/TCP', null::bigint, null::bigint, 0::bigint)$$, 'a future day: nobody observed');
 select is_empty($$select * from hirundo.source_hosts_daily(hirundo.day('2999-01-01'))$$, 'and no port occurs');
 
+-- a slot of which nothing was covered is not observed
+insert into hirundo.observation (sensor_id, slot, covered_ms, lost) values (fixture.id('tw'), '2023-02-05T01:00Z', 0, 7);
+select ok((select hosts is null from hirundo.source_hosts_daily(hirundo.day('2023-02-05'), '{198.18.0.0/24}', '{22/TCP}')), 'losses alone are no observation');
+
 -- a zone where 23 packets a day, one an hour, fall on a day of 23 hours
 select fixture.zone('Europe/Berlin');
 select fixture.flow('jp1', g, ('198.18.2.' || extract(epoch from g - '2023-03-25T00:30Z')::int / 3600)::inet)
