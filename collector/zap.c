@@ -105,7 +105,7 @@ static void *zap_run(void *data)
         if (items[1].revents)
             break;
         struct frame frames[FRAMES] = {0};
-        size_t n;
+        size_t n = 0;
         if (items[0].revents && receive(z->requests, frames, &n) == 0)
             answer(z, frames, n);
     }
