@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file. Deterministic."""
+import pathlib
+import random
+import struct
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
+
+from flows import ether, icmp, ipv4, ipv6, pcap, pcapng, tcp, udp  # noqa: E402
+from test_links import LINKS, ODD  # noqa: E402
+
+# LINKTYPE in the file -> DLT in the program, where they differ
+DLT = {100: 11, 101: 12}
+
+
+def decode_seeds(folder):
+    for name, (link, *frames) in {**LINKS, **{f"odd_{n}": (link, frame) for n, (link, frame, _) in ODD.items()}}.items():
+        for i, frame in enumerate(frame for frame in frames if frame is not None):
+            (folder / f"{name}_{i}").write_bytes(struct.pack(">HB", DLT.get(link, link), i) + frame)
+    options = b"\2\4\5\xb4\4\2\x08\x0a" + b"\0" * 8 + b"\1\3\3\7"
+    packets = {"options": ipv4(tcp(options=options)), "icmp": ipv4(icmp(), 1), "udp": ipv4(udp(), 17),
+               "fragment": ipv4(b"\0" * 16, fragment=3), "first": ipv4(fragment=0x2000), "length_0": ipv4(length=0),
+               "chain": ipv6(struct.pack(">BB6xBB14xBBHI", 43, 0, 44, 1, 6, 0, 1, 1) + tcp(), 0)}
+    for name, packet in packets.items():
+        (folder / name).write_bytes(struct.pack(">HB", 1, 0) + ether(packet, 0x86dd if name == "chain" else 0x0800))
+
+
+def flow_table_seeds(folder, draw):
+    for name, packets, sources in (("few", 40, 4), ("many", 900, 60000), ("flood", 9000, 65000), ("windows", 3000, 65000)):
+        out = b""
+        for i in range(packets):
+            if name == "windows" and i % 700 == 699:
+                out += b"\xff" * 5
+            else:
+                source = draw.randrange(sources)
+                out += struct.pack(">HBBB", source, 0 if name == "flood" else draw.randrange(256), draw.randrange(256),
+                                   draw.randrange(256))
+        (folder / name).write_bytes(out)
+
+
+def capture_file_seeds(folder, draw):
+    frames = [ether(ipv4()), ether(ipv4(udp(), 17)), ether(ipv6(), 0x86dd), ether(ipv4(icmp(), 1)), ether(b"\0" * 28, 0x0806)]
+    for order, letter in (("<", "le"), (">", "be")):
+        for nano in (False, True):
+            pcap(folder / f"pcap_{letter}_{nano}", frames, order=order, nano=nano)
+        ticks = [(0, 1675814400 * 10**6 + i * 10**6, frame) for i, frame in enumerate(frames)]
+        pcapng(folder / f"pcapng_{letter}", [1], ticks, order)
+    times = [(draw.randrange(2**32), draw.randrange(2**20)) for _ in range(40)]
+    pcap(folder / "times", [ether(ipv4(ttl=i)) for i in range(40)], times=times)
+    pcap(folder / "flood", [ipv4(src=struct.pack(">I", i)) for i in range(3000)], 101)
+    pcapng(folder / "mixed", [1, 101], [(0, 10**15, frames[0]), (1, 10**15, ipv4())])
+    pcapng(folder / "seconds", [1], [(0, 2**62, frames[0]), (0, 5, frames[1])], resolution=0)
+    (folder / "empty").write_bytes(b"")
+    (folder / "gzip").write_bytes(b"\x1f\x8b\x08\0")
+
+
+def main():
+    top = pathlib.Path(sys.argv[1])
+    for name, make in (("decode", lambda folder: decode_seeds(folder)),
+                       ("flow_table", lambda folder: flow_table_seeds(folder, random.Random(1))),
+                       ("capture_file", lambda folder: capture_file_seeds(folder, random.Random(2)))):
+        folder = top / name
+        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+#!/bin/bash
+# seeds.sh WIRE_SEEDS DIRECTORY: all seeds, made anew.
+set -euo pipefail
+rm -rf "$2"
+mkdir -p "$2/wire"
+/usr/bin/python3 -B "$(dirname "$0")/make_seeds.py" "$2"
+"$1" "$2/wire"
