@@ -9,9 +9,25 @@ int command_fail(const struct errmsg *e)
     return EXIT_FAILURE;
 }
 
+// -c FILE may stand before a subcommand's name: puts the name first.
+void command_name_first(int argc, char **argv)
+{
+    bool apart = argc > 3 && (strcmp(argv[1], "-c") == 0 || strcmp(argv[1], "--config") == 0);
+    bool joined = argc > 2 && !apart &&
+                  (strncmp(argv[1], "--config=", 9) == 0 ||
+                   (strncmp(argv[1], "-c", 2) == 0 && argv[1][2] != '\0'));
+    if (!apart && !joined)
+        return;
+    size_t options = apart ? 2 : 1;
+    char *name = argv[1 + options];
+    memmove(&argv[2], &argv[1], options * sizeof *argv);
+    argv[1] = name;
+}
+
 int command_dispatch(const struct subcommand *table, size_t n, const char *usage, int argc,
                      char **argv)
 {
+    command_name_first(argc, argv);
     if (argc < 2) {
         fputs(usage, stderr);
         return EXIT_USAGE;

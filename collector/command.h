@@ -15,6 +15,8 @@ int command_sensor(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_quarantine(int argc, char **argv);
 
+void command_name_first(int argc, char **argv);
+
 // A group of subcommands: runs the one that argv[1] names.
 struct subcommand {
     const char *name;

@@ -98,7 +98,8 @@ static inline char *field_inet(char *p, const struct ip_addr *a)
 
 int copy_begin(struct copy_buffer *b)
 {
-    static const char head[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; // and its own NUL: flags, extension 0
+    static const char head[] =
+        "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; // and its own NUL: flags, extension 0
     b->used = 0;
     b->rows = 0;
     int r = reserve(b, sizeof head);

@@ -303,12 +303,13 @@ int group_add(struct group *g, struct db *db, struct dims *dims, struct stream *
 
 // ---- quarantine
 
-// Whether the header's windows can stand in a timestamp column.
-static bool sane_windows(const struct wire_header *h)
+// Whether the windows that the header claims can be believed: a message that decoded has passed
+// sharper tests, for the others this keeps nonsense out of timestamps.
+static bool sane_windows(const struct message *m)
 {
-    const int64_t most = 4102444800000; // 2100-01-01
-    return h->first_window_ms > 0 && h->first_window_ms <= h->last_window_ms &&
-           h->last_window_ms < most;
+    const int64_t day = 86400000;
+    return m->header.first_window_ms > 0 && m->header.first_window_ms <= m->header.last_window_ms &&
+           m->header.last_window_ms <= m->received_ms + day;
 }
 
 static int64_t booked_frames(const struct wire_header *h)
@@ -318,7 +319,7 @@ static int64_t booked_frames(const struct wire_header *h)
 
 static int64_t booked_at(const struct message *m)
 {
-    return sane_windows(&m->header) ? m->header.first_window_ms : m->received_ms;
+    return sane_windows(m) ? m->header.first_window_ms : m->received_ms;
 }
 
 int group_add_poison(struct group *g, struct stream *stream, const struct message *m,
@@ -334,7 +335,7 @@ int group_add_poison(struct group *g, struct stream *stream, const struct messag
     int r = observations_add_quarantined(g->observations, m->sensor_id, booked_at(m),
                                          booked_frames(&m->header));
     if (r == 0)
-        r = add_batch_row(g, m, stream->receiver.pending_seq, 0, 0, sane_windows(&m->header),
+        r = add_batch_row(g, m, stream->receiver.pending_seq, 0, 0, sane_windows(m),
                           booked_frames(&m->header), "quarantined");
     if (r < 0)
         return errmsg_set(e, r, "out of memory");
@@ -353,16 +354,14 @@ static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
 {
     const struct message *m = p->m;
     const struct wire_header *h = &m->header;
-    char sensor[16], spool[33], seq[24], received[24], frames[24], first[24], last[24], slot[24];
+    char sensor[16], spool[33], seq[24], received[24], frames[24], first[24], slot[24];
     snprintf(sensor, sizeof sensor, "%d", m->sensor_id);
     format_uuid(h->spool_id, spool);
     snprintf(seq, sizeof seq, "%" PRIu64, h->seq);
     snprintf(received, sizeof received, "%" PRId64, m->received_ms);
     snprintf(frames, sizeof frames, "%" PRId64, booked_frames(h));
     snprintf(first, sizeof first, "%" PRId64, h->first_window_ms);
-    snprintf(last, sizeof last, "%" PRId64, h->last_window_ms);
     snprintf(slot, sizeof slot, "%" PRId64, slot_of(booked_at(m)));
-    bool sane = sane_windows(h);
     const char *payload = zmq_msg_data((zmq_msg_t *)&m->payload);
     const char *values[] = {sensor,
                             spool,
@@ -371,32 +370,23 @@ static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
                             m->peer,
                             p->reason,
                             frames,
-                            sane ? first : NULL,
-                            sane ? last : NULL,
+                            sane_windows(m) ? first : NULL,
                             slot,
                             (const char *)m->raw_header,
                             payload ? payload : ""};
-    const int lengths[] = {-1,
-                           -1,
-                           -1,
-                           -1,
-                           -1,
-                           -1,
-                           -1,
-                           -1,
-                           -1,
-                           -1,
-                           (int)m->raw_header_size,
-                           (int)zmq_msg_size((zmq_msg_t *)&m->payload)};
+    int lengths[ARRAY_SIZE(values)];
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+        lengths[i] = -1;
+    lengths[9] = (int)m->raw_header_size;
+    lengths[10] = (int)zmq_msg_size((zmq_msg_t *)&m->payload);
     return db_query_mixed(
         db,
         "insert into hirundo.quarantine (sensor_id, spool_id, seq, received_at, peer, reason, "
-        "frames, first_window, last_window, booked_slot, header, payload) values ($1::smallint, "
-        "$2::uuid, $3::bigint, timestamptz 'epoch' + $4::bigint * interval '1 ms', $5, $6, "
-        "$7::bigint, timestamptz 'epoch' + $8::bigint * interval '1 ms', timestamptz 'epoch' + "
-        "$9::bigint * interval '1 ms', timestamptz 'epoch' + $10::bigint * interval '1 ms', "
-        "$11::bytea, $12::bytea)",
-        12, values, lengths, NULL, e);
+        "frames, first_window, booked_slot, header, payload) values ($1::smallint, $2::uuid, "
+        "$3::bigint, timestamptz 'epoch' + $4::bigint * interval '1 ms', $5, $6, $7::bigint, "
+        "timestamptz 'epoch' + $8::bigint * interval '1 ms', timestamptz 'epoch' + $9::bigint * "
+        "interval '1 ms', $10::bytea, $11::bytea)",
+        ARRAY_SIZE(values), values, lengths, NULL, e);
 }
 
 static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
@@ -450,7 +440,7 @@ static void add_move(struct text columns[L_COLUMNS], const struct stream *s)
     text_array_word(&columns[L_SPOOL], spool);
     text_array_int(&columns[L_FROM], (int64_t)s->from);
     text_array_int(&columns[L_NEXT], (int64_t)s->through + 1);
-    if (sane_windows(h))
+    if (sane_windows(s->last))
         text_array_int(&columns[L_WINDOW], h->last_window_ms);
     else
         text_array_null(&columns[L_WINDOW]);

@@ -19,8 +19,9 @@ static const char usage[] =
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
 
 static const struct subcommand commands[] = {
-    {"migrate", command_migrate}, {"serve", command_serve},   {"status", command_status},
-    {"keygen", command_keygen},   {"sensor", command_sensor},
+    {"migrate", command_migrate},       {"serve", command_serve},   {"status", command_status},
+    {"keygen", command_keygen},         {"sensor", command_sensor}, {"import", command_import},
+    {"quarantine", command_quarantine},
 };
 
 int main(int argc, char **argv)
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
         puts("hirundo-collector " HIRUNDO_VERSION);
         return EXIT_SUCCESS;
     }
+    command_name_first(argc, argv);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_SUCCESS;

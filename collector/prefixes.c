@@ -1,0 +1,226 @@
+#include "collector/prefixes.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <string.h>
+
+__extension__ typedef unsigned __int128 address_number;
+
+// ---- text
+
+static bool host_bits_set(const struct prefix *p)
+{
+    unsigned bits = p->address.version == 4 ? 32 : 128;
+    for (unsigned i = p->length; i < bits; i++)
+        if (p->address.b[i / 8] & (0x80u >> (i % 8)))
+            return true;
+    return false;
+}
+
+int prefix_parse(const char *text, struct prefix *ret, struct errmsg *e)
+{
+    char address[INET6_ADDRSTRLEN + 1];
+    const char *slash = strchr(text, '/');
+    size_t n = slash ? (size_t)(slash - text) : 0;
+    if (n == 0 || n >= sizeof address)
+        return errmsg_set(e, -EINVAL, "\"%.60s\" is not a prefix such as 192.0.2.0/24", text);
+    memcpy(address, text, n);
+    address[n] = '\0';
+    struct prefix p = {.address.version = strchr(address, ':') ? 6 : 4};
+    unsigned most = p.address.version == 6 ? 128 : 32;
+    char *end;
+    unsigned long length = isdigit((unsigned char)slash[1]) ? strtoul(slash + 1, &end, 10) : 999;
+    if (inet_pton(p.address.version == 6 ? AF_INET6 : AF_INET, address, p.address.b) != 1 ||
+        length > most || *end)
+        return errmsg_set(e, -EINVAL, "\"%.60s\" is not a prefix such as 192.0.2.0/24", text);
+    p.length = (uint8_t)length;
+    if (host_bits_set(&p))
+        return errmsg_set(e, -EINVAL, "%.60s has bits set behind its length", text);
+    *ret = p;
+    return 0;
+}
+
+static int parse_asn(const char *text, struct prefix *p, struct errmsg *e)
+{
+    if (!*text)
+        return 0;
+    const char *digits = strncasecmp(text, "AS", 2) == 0 ? text + 2 : text;
+    char *end;
+    errno = 0;
+    unsigned long long asn = isdigit((unsigned char)*digits) ? strtoull(digits, &end, 10) : 0;
+    if (!isdigit((unsigned char)*digits) || *end || errno || asn > UINT32_MAX)
+        return errmsg_set(e, -EINVAL, "\"%.40s\" is not an AS number", text);
+    p->has_asn = true;
+    p->asn = (uint32_t)asn;
+    return 0;
+}
+
+static int parse_country(const char *text, struct prefix *p, struct errmsg *e)
+{
+    if (!*text)
+        return 0;
+    if (strlen(text) != 2 || !isalpha((unsigned char)text[0]) || !isalpha((unsigned char)text[1]))
+        return errmsg_set(e, -EINVAL, "\"%.40s\" is not a country code such as JP", text);
+    p->country[0] = (char)toupper((unsigned char)text[0]);
+    p->country[1] = (char)toupper((unsigned char)text[1]);
+    return 0;
+}
+
+int prefix_parse_line(char *line, struct prefix *ret, struct errmsg *e)
+{
+    line[strcspn(line, "\r")] = '\0';
+    if (!*line || *line == '#')
+        return PREFIX_SKIP;
+    char *fields[3] = {line, "", ""};
+    size_t n = 1;
+    for (char *tab = line; (tab = strchr(tab, '\t')); n++) {
+        *tab++ = '\0';
+        if (n < ARRAY_SIZE(fields))
+            fields[n] = tab;
+    }
+    if (n > ARRAY_SIZE(fields))
+        return errmsg_set(e, -EINVAL, "%zu columns; there are three: prefix, AS, country", n);
+    if (strcasecmp(fields[0], "prefix") == 0)
+        return PREFIX_SKIP;
+    struct prefix p;
+    int r = prefix_parse(fields[0], &p, e);
+    if (r == 0)
+        r = parse_asn(fields[1], &p, e);
+    if (r == 0)
+        r = parse_country(fields[2], &p, e);
+    if (r == 0)
+        *ret = p;
+    return r;
+}
+
+// ---- ranges
+
+static address_number number_of(const struct ip_addr *a)
+{
+    address_number v = 0;
+    for (int i = 0; i < (a->version == 4 ? 4 : 16); i++)
+        v = v << 8 | a->b[i];
+    return v;
+}
+
+static struct ip_addr address_of(address_number v, uint8_t version)
+{
+    struct ip_addr a = {.version = version};
+    for (int i = version == 4 ? 3 : 15; i >= 0; i--) {
+        a.b[i] = (uint8_t)v;
+        v >>= 8;
+    }
+    return a;
+}
+
+static address_number last_of(const struct prefix *p)
+{
+    unsigned bits = (p->address.version == 4 ? 32u : 128u) - p->length;
+    address_number host = bits == 128 ? ~(address_number)0 : ((address_number)1 << bits) - 1;
+    return number_of(&p->address) | host;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct prefix *x = a, *y = b;
+    if (x->address.version != y->address.version)
+        return x->address.version < y->address.version ? -1 : 1;
+    int r = memcmp(x->address.b, y->address.b, sizeof x->address.b);
+    if (r != 0)
+        return r;
+    if (x->length != y->length)
+        return x->length < y->length ? -1 : 1;
+    return x->line < y->line ? -1 : x->line > y->line;
+}
+
+static bool same_network(const struct prefix *a, const struct prefix *b)
+{
+    return a->length == b->length && memcmp(&a->address, &b->address, sizeof a->address) == 0;
+}
+
+// Of equal prefixes the last line stays. Returns how many are left.
+static size_t drop_duplicates(struct prefix *p, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (kept > 0 && same_network(&p[kept - 1], &p[i]))
+            p[kept - 1] = p[i];
+        else
+            p[kept++] = p[i];
+    }
+    return kept;
+}
+
+struct sweep {
+    struct range *out;
+    size_t n;
+    const struct prefix *open[129 + 1]; // nested prefixes, the most specific last
+    size_t depth;
+    address_number next; // first address not written yet, of the innermost open prefix
+    bool past_end;       // beyond the last address there is
+};
+
+static bool says_same(const struct range *r, const struct prefix *p)
+{
+    return r->has_asn == p->has_asn && r->asn == p->asn &&
+           memcmp(r->country, p->country, sizeof r->country) == 0;
+}
+
+// Writes [next, hi] with what p says.
+static void write_range(struct sweep *s, const struct prefix *p, address_number hi)
+{
+    uint8_t version = p->address.version;
+    struct range *last = s->n ? &s->out[s->n - 1] : NULL;
+    if (last && last->hi.version == version && says_same(last, p) &&
+        number_of(&last->hi) + 1 == s->next) {
+        last->hi = address_of(hi, version);
+        return;
+    }
+    struct range *r = &s->out[s->n++];
+    *r = (struct range){.lo = address_of(s->next, version),
+                        .hi = address_of(hi, version),
+                        .has_asn = p->has_asn,
+                        .asn = p->asn};
+    memcpy(r->country, p->country, sizeof r->country);
+}
+
+// Ends the innermost open prefix.
+static void close_prefix(struct sweep *s)
+{
+    const struct prefix *p = s->open[--s->depth];
+    address_number hi = last_of(p);
+    if (!s->past_end && s->next <= hi) {
+        write_range(s, p, hi);
+        s->next = hi + 1;
+        s->past_end = s->next == 0;
+    }
+}
+
+static void open_prefix(struct sweep *s, const struct prefix *p)
+{
+    address_number lo = number_of(&p->address);
+    while (s->depth > 0 && (s->open[s->depth - 1]->address.version != p->address.version ||
+                            last_of(s->open[s->depth - 1]) < lo))
+        close_prefix(s);
+    if (s->depth > 0 && s->next < lo)
+        write_range(s, s->open[s->depth - 1], lo - 1);
+    s->next = lo;
+    s->past_end = false;
+    s->open[s->depth++] = p;
+}
+
+int prefixes_flatten(struct prefix *prefixes, size_t n, struct flattened *ret)
+{
+    qsort(prefixes, n, sizeof *prefixes, by_place);
+    size_t kept = drop_duplicates(prefixes, n);
+    // A prefix begins one range and, ending, lets one go on.
+    struct sweep s = {.out = calloc(2 * kept + 1, sizeof *s.out)};
+    if (!s.out)
+        return -ENOMEM;
+    for (size_t i = 0; i < kept; i++)
+        open_prefix(&s, &prefixes[i]);
+    while (s.depth > 0)
+        close_prefix(&s);
+    *ret = (struct flattened){.ranges = s.out, .n = s.n, .duplicates = n - kept};
+    return 0;
+}
