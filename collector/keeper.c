@@ -66,9 +66,12 @@ static int make_partitions(struct keeper *k, struct errmsg *e)
 
 static int refresh(struct keeper *k, struct errmsg *e)
 {
+    size_t before = keyring_count(k->keyring);
     int r = k->db ? 0 : connect_db(k, e);
     if (r == 0)
         r = keyring_refresh(k->keyring, k->db, e);
+    if (r == 0 && keyring_count(k->keyring) != before)
+        log_info("%zu keys are enrolled", keyring_count(k->keyring));
     if (r == 0)
         r = make_partitions(k, e);
     return r;

@@ -7,6 +7,11 @@ void receiver_start(struct receiver *r, uint64_t next_seq)
     *r = (struct receiver){.next_seq = next_seq, .pending_seq = next_seq};
 }
 
+void receiver_reload(struct receiver *r, uint64_t next_seq)
+{
+    r->next_seq = r->pending_seq = next_seq;
+}
+
 enum receiver_verdict receiver_judge(const struct receiver *r, uint64_t first, uint64_t last,
                                      int64_t now_ms)
 {

@@ -26,6 +26,8 @@ enum receiver_verdict {
 };
 
 void receiver_start(struct receiver *r, uint64_t next_seq);
+// The ledger was read again; what the sensor was told stays.
+void receiver_reload(struct receiver *r, uint64_t next_seq);
 // A batch has first == last; a loss message covers first..last.
 enum receiver_verdict receiver_judge(const struct receiver *r, uint64_t first, uint64_t last,
                                      int64_t now_ms);

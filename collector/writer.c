@@ -108,7 +108,7 @@ static int load_stream(struct writer *w, struct stream *s, struct errmsg *e)
     uint64_t next_seq;
     int r = read_next_seq(w, s, &next_seq, &s->revoked, e);
     if (r == 0) {
-        receiver_start(&s->receiver, next_seq);
+        receiver_reload(&s->receiver, next_seq);
         s->stale = false;
     }
     return r;
@@ -292,7 +292,17 @@ static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
     }
     uint64_t first, last;
     message_range(m, &first, &last);
-    switch (receiver_judge(&item->stream->receiver, first, last, clock_ms(CLOCK_MONOTONIC))) {
+    struct receiver *receiver = &item->stream->receiver;
+    enum receiver_verdict verdict =
+        receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
+    if (verdict == RECEIVER_GAP && receiver->pending_seq == receiver->next_seq) {
+        // Another collector may have taken what seems to be missing.
+        r = load_stream(w, item->stream, e);
+        if (r != 0)
+            return r;
+        verdict = receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
+    }
+    switch (verdict) {
     case RECEIVER_TAKE:
         r = add_to_group(w, item, e);
         if (r == 0)

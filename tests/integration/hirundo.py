@@ -126,7 +126,7 @@ class Postgres:
     def query(self, sql, *values):
         """All rows of one statement."""
         with self.connect() as conn, conn.cursor() as cursor:
-            cursor.execute(sql, values)
+            cursor.execute(sql, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def value(self, sql, *values):
