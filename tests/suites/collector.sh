@@ -1,0 +1,7 @@
+#!/bin/bash
+# Sensor and collector over CURVE into a real database, with accidents
+# shellcheck source=tests/lib/suite.sh
+. "$(dirname "$0")/../lib/suite.sh"
+
+build test
+pytests integration tests/integration
