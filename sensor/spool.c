@@ -115,7 +115,11 @@ static int range_halve(struct spool *s, uint64_t first, uint64_t last)
         return r;
     sqlite3_bind_int64(st, 1, (int64_t)first);
     sqlite3_bind_int64(st, 2, (int64_t)last);
-    int64_t n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+    int64_t n = 0;
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        n = sqlite3_column_int64(st, 0);
+        first = MAX(first, (uint64_t)sqlite3_column_int64(st, 4)); // a range may reach over `first`
+    }
     statement_resetp(&st);
     if (n < 2)
         return 1;
@@ -364,7 +368,10 @@ static int load(struct spool *s, bool fresh)
     if (r == 0)
         r = db_number(s, SQL_LOSS_BYTES, &bytes);
     s->loss_bytes = (uint64_t)bytes;
-    return r;
+    // SQLite takes a file whose header names a later format for read-only.
+    if (r == 0 && sqlite3_db_readonly(s->db, "main") == 1)
+        r = -EROFS;
+    return r == -EROFS && access(s->path, W_OK) == 0 ? -EUCLEAN : r;
 }
 
 // The spool's directory is made when only that is missing.

@@ -21,7 +21,7 @@
 #include "common/util.h"
 #include "common/wire.h"
 
-#define SPOOL_CAP_MIN     (1024LL * 1024)
+#define SPOOL_CAP_MIN     (2LL * 1024 * 1024) // the largest batch, and room to turn
 #define SPOOL_CAP_DEFAULT (256LL * 1024 * 1024)
 #define SPOOL_CAP_MAX     (1024LL * 1024 * 1024 * 1024)
 

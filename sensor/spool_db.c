@@ -58,7 +58,7 @@ static const char *const statements[SQL_MAX] = {
     [SQL_SPAN] = "SELECT coalesce(min(row), 0), coalesce(max(last_row), 0),"
                  " coalesce(sum(last_row - row + 1), 0) FROM entry",
     [SQL_RANGE] = "SELECT count(*), coalesce(min(nullif(first_ms, 0)), 0), max(last_ms),"
-                  " sum(frames) FROM entry WHERE row >= ?1 AND last_row <= ?2",
+                  " sum(frames), min(row) FROM entry WHERE row >= ?1 AND last_row <= ?2",
     [SQL_RANGE_MIDDLE] = "SELECT last_row FROM entry WHERE row >= ?1 AND last_row <= ?2"
                          " ORDER BY row LIMIT 1 OFFSET ?3",
     [SQL_RANGE_DELETE] = "DELETE FROM entry WHERE row >= ?1 AND last_row <= ?2",
