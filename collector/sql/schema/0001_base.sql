@@ -104,7 +104,7 @@ create table hirundo.ledger (
 comment on table hirundo.ledger is
   'Delivery: per sensor and spool the sequence number that comes next. Only an upsert that advances next_seq lets a batch in, so each is in the database exactly once.';
 ----
-comment on column hirundo.ledger.from_seq is 'next_seq before the last advance: the upsert advances a row only where next_seq still equals the from_seq it brings'
+comment on column hirundo.ledger.from_seq is 'next_seq before the last advance: the upsert advances a row only where next_seq still equals the from_seq it brings';
 ----
 comment on column hirundo.ledger.last_window is 'End of the last window delivered (sensor''s clock)';
 ----
