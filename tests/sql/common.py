@@ -1,12 +1,25 @@
-"""What the SQL tests in Python share: a connection whose work is rolled back, and rows to put in."""
+"""What the SQL tests in Python share: a connection, rows to put in, rules of the design."""
 import datetime
 import ipaddress
 
 import psycopg2
 
 UTC = datetime.timezone.utc
-COLUMNS = ('ts', 'duration_ms', 'packets', 'bytes', 'port', 'src_port', 'sensor_id', 'dst_no', 'proto', 'ttl', 'tcp_flags',
-           'marks', 'src')
+COLUMNS = (
+    'ts',
+    'duration_ms',
+    'packets',
+    'bytes',
+    'port',
+    'src_port',
+    'sensor_id',
+    'dst_no',
+    'proto',
+    'ttl',
+    'tcp_flags',
+    'marks',
+    'src',
+)
 
 
 def connect():
@@ -20,19 +33,27 @@ def settings(cur, zone, home):
 
 
 def add_sensor(cur, name, country):
-    cur.execute('insert into hirundo.sensor (name, country, label_en, label_ja) values (%s, %s, %s, %s) returning sensor_id',
-                (name, country, name, name))
+    cur.execute(
+        'insert into hirundo.sensor (name, country, label_en, label_ja) '
+        'values (%s, %s, %s, %s) returning sensor_id',
+        (name, country, name, name),
+    )
     return cur.fetchone()[0]
 
 
 def add_flows(cur, flows):
-    """flows: dicts with ts, sensor_id, src, proto, port, ttl, packets, tcp_flags, marks, src_port."""
+    """flows: dicts of the columns that vary, from ts and sensor_id to marks and src_port."""
     for day in sorted({f['ts'].astimezone(UTC).date() for f in flows}):
         cur.execute('select hirundo.partition_ensure(%s)', (day,))
-    rows = [tuple({**f, 'duration_ms': 0, 'bytes': f['packets'] * 60, 'dst_no': 1}[c] for c in COLUMNS) for f in flows]
+    rows = [
+        tuple({**f, 'duration_ms': 0, 'bytes': f['packets'] * 60, 'dst_no': 1}[c] for c in COLUMNS)
+        for f in flows
+    ]
     args = b','.join(cur.mogrify('(' + ','.join(['%s'] * len(COLUMNS)) + ')', r) for r in rows)
     if args:
-        cur.execute(b'insert into hirundo.flow (' + ','.join(COLUMNS).encode() + b') values ' + args)
+        cur.execute(
+            b'insert into hirundo.flow (' + ','.join(COLUMNS).encode() + b') values ' + args
+        )
 
 
 def traffic_class(f):
@@ -52,7 +73,12 @@ def traffic_class(f):
         return 'backscatter'
     if proto == 17 and f['src_port'] == 53:
         return 'backscatter'
-    if (proto == 6 and syn) or proto == 17 or (proto == 1 and kind in (8, 13, 15, 17)) or (proto == 58 and kind in (128, 139)):
+    if (
+        (proto == 6 and syn)
+        or proto == 17
+        or (proto == 1 and kind in (8, 13, 15, 17))
+        or (proto == 58 and kind in (128, 139))
+    ):
         return 'scan'
     return 'other'
 
@@ -61,7 +87,11 @@ def port_name(f):
     proto, port = f['proto'], f['port']
     name = {6: 'TCP', 17: 'UDP'}.get(proto)
     if name:
-        return f'{port}/{name}' if port is not None else name + ('/fragment' if f['marks'] & 4 else '/unknown')
+        return (
+            f'{port}/{name}'
+            if port is not None
+            else name + ('/fragment' if f['marks'] & 4 else '/unknown')
+        )
     return {1: 'ICMP', 58: 'ICMPv6', 47: 'GRE'}.get(proto, f'IP/{proto}')
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""top_ports, source_hosts_daily and sensor_average against a computation of their own, on random rows in random time zones.
+"""top_ports, source_hosts_daily and sensor_average against a computation of their own.
+
+On random rows in random time zones.
 
 Prints TAP. The seed is fixed; SEED=n tries another.
 """
@@ -13,8 +15,19 @@ from zoneinfo import ZoneInfo
 
 import common
 
-ZONES = ['UTC', 'Asia/Tokyo', 'Asia/Kathmandu', 'Asia/Kolkata', 'America/St_Johns', 'Australia/Lord_Howe', 'Europe/Berlin',
-         'America/New_York', 'Pacific/Chatham', 'Pacific/Kiritimati', 'America/Caracas']
+ZONES = [
+    'UTC',
+    'Asia/Tokyo',
+    'Asia/Kathmandu',
+    'Asia/Kolkata',
+    'America/St_Johns',
+    'Australia/Lord_Howe',
+    'Europe/Berlin',
+    'America/New_York',
+    'Pacific/Chatham',
+    'Pacific/Kiritimati',
+    'America/Caracas',
+]
 FIRST = datetime.datetime(2023, 3, 24, 12, tzinfo=common.UTC)
 SLOTS = 96 * 5
 ASKED = ['198.18.0.0/26', '2001:db8::/40']
@@ -26,15 +39,28 @@ def random_flows(rng, sensors):
     for _ in range(rng.choice([0, 50, 1500])):
         proto = rng.choice([6, 6, 6, 6, 17, 17, 1, 58, 47, 50])
         marks = rng.choice([0, 0, 0, 0, 1, 2, 4, 8, 12, 16])
-        port = {6: rng.choice([22, 23, 80]), 17: rng.choice([53, 123]), 1: rng.choice([0, 3, 8, 8, 11]) * 256,
-                58: rng.choice([1, 128, 135]) * 256}.get(proto)
+        port = {
+            6: rng.choice([22, 23, 80]),
+            17: rng.choice([53, 123]),
+            1: rng.choice([0, 3, 8, 8, 11]) * 256,
+            58: rng.choice([1, 128, 135]) * 256,
+        }.get(proto)
         if marks & 12 and rng.random() < 0.7:
             port = None
-        out.append(dict(
-            ts=FIRST + datetime.timedelta(milliseconds=rng.randrange(SLOTS * 900000)), sensor_id=rng.choice(sensors),
-            src=rng.choice(['198.18.0.%d', '2001:db8::%d', '100.64.0.%d']) % rng.randrange(90), proto=proto, port=port,
-            ttl=rng.randrange(256), packets=rng.choice([1, 1, 2, 7]), tcp_flags=rng.choice([2, 2, 2, 16, 18, 4]) if proto == 6 else 0,
-            marks=marks, src_port=rng.choice([53, 40000, 50000]) if proto in (6, 17) else None))
+        out.append(
+            dict(
+                ts=FIRST + datetime.timedelta(milliseconds=rng.randrange(SLOTS * 900000)),
+                sensor_id=rng.choice(sensors),
+                src=rng.choice(['198.18.0.%d', '2001:db8::%d', '100.64.0.%d']) % rng.randrange(90),
+                proto=proto,
+                port=port,
+                ttl=rng.randrange(256),
+                packets=rng.choice([1, 1, 2, 7]),
+                tcp_flags=rng.choice([2, 2, 2, 16, 18, 4]) if proto == 6 else 0,
+                marks=marks,
+                src_port=rng.choice([53, 40000, 50000]) if proto in (6, 17) else None,
+            )
+        )
     return out
 
 
@@ -46,18 +72,38 @@ class Case:
         self.zone = rng.choice(ZONES)
         self.tz = ZoneInfo(self.zone)
         common.settings(cur, self.zone, 'JP')
-        self.country = {common.add_sensor(cur, n, c): c for n, c in
-                        rng.sample([('a', 'JP'), ('b', 'JP'), ('c', 'TW'), ('d', 'KR'), ('e', 'GH')], rng.randint(1, 5))}
+        self.country = {
+            common.add_sensor(cur, n, c): c
+            for n, c in rng.sample(
+                [('a', 'JP'), ('b', 'JP'), ('c', 'TW'), ('d', 'KR'), ('e', 'GH')], rng.randint(1, 5)
+            )
+        }
         cur.execute('select sensor_id, name from hirundo.sensor')
         self.name = dict(cur.fetchall())
         self.flows = random_flows(rng, list(self.country))
         common.add_flows(cur, self.flows)
-        self.floods = [(FIRST + datetime.timedelta(milliseconds=rng.randrange(SLOTS * 900000)), rng.choice(list(self.country)),
-                        *rng.choice([(6, 22, '22/TCP'), (6, None, 'TCP/unknown'), (1, 2048, 'ICMP'), (47, None, 'GRE')]),
-                        rng.randrange(1, 10 ** 10)) for _ in range(rng.choice([0, 0, 5]))]
+        self.floods = [
+            (
+                FIRST + datetime.timedelta(milliseconds=rng.randrange(SLOTS * 900000)),
+                rng.choice(list(self.country)),
+                *rng.choice(
+                    [
+                        (6, 22, '22/TCP'),
+                        (6, None, 'TCP/unknown'),
+                        (1, 2048, 'ICMP'),
+                        (47, None, 'GRE'),
+                    ]
+                ),
+                rng.randrange(1, 10**10),
+            )
+            for _ in range(rng.choice([0, 0, 5]))
+        ]
         for ts, sensor, proto, port, _, n in self.floods:
             cur.execute('select hirundo.partition_ensure(%s)', (ts.date(),))
-            cur.execute('insert into hirundo.flood values (%s, %s, 1, null, %s, %s, 1, %s, 2, 1, 9)', (ts, n, port, sensor, proto))
+            cur.execute(
+                'insert into hirundo.flood values (%s, %s, 1, null, %s, %s, 1, %s, 2, 1, 9)',
+                (ts, n, port, sensor, proto),
+            )
         self.covered = self.observe()
         a, b = sorted(rng.sample(range(SLOTS + 1), 2))
         self.first, self.past = (FIRST + datetime.timedelta(minutes=15 * x) for x in (a, b))
@@ -68,9 +114,13 @@ class Case:
             gap = sorted(self.rng.choices(range(SLOTS), k=2))
             for i in range(SLOTS):
                 if not gap[0] <= i < gap[1]:
-                    covered[sensor, FIRST + datetime.timedelta(minutes=15 * i)] = self.rng.choice([900000, 900000, 60000, 0])
-        self.cur.executemany('insert into hirundo.observation (sensor_id, slot, covered_ms) values (%s, %s, %s)',
-                             [(*k, v) for k, v in covered.items()])
+                    covered[sensor, FIRST + datetime.timedelta(minutes=15 * i)] = self.rng.choice(
+                        [900000, 900000, 60000, 0]
+                    )
+        self.cur.executemany(
+            'insert into hirundo.observation (sensor_id, slot, covered_ms) values (%s, %s, %s)',
+            [(*k, v) for k, v in covered.items()],
+        )
         return covered
 
     def within(self, ts):
@@ -101,26 +151,47 @@ class Case:
         out = []
         for sensor in sorted(self.country, key=self.name.get):
             ranked = sorted(((-c, port) for (s, port), c in count.items() if s == sensor))[:n]
-            out += [(self.name[sensor], rank + 1, port, -c) for rank, (c, port) in enumerate(ranked)]
+            out += [
+                (self.name[sensor], rank + 1, port, -c) for rank, (c, port) in enumerate(ranked)
+            ]
         return out
 
     def source_hosts(self, sources, ports):
-        hits = [f for f in self.flows if self.within(f['ts']) and common.inside(f['src'], sources)
-                and common.traffic_class(f) not in ('local', 'backscatter') and (ports is None or common.port_name(f) in ports)]
-        observed = {self.day(slot) for (_, slot), ms in self.covered.items() if ms and self.within(slot)}
+        hits = [
+            f
+            for f in self.flows
+            if self.within(f['ts'])
+            and common.inside(f['src'], sources)
+            and common.traffic_class(f) not in ('local', 'backscatter')
+            and (ports is None or common.port_name(f) in ports)
+        ]
+        observed = {
+            self.day(slot) for (_, slot), ms in self.covered.items() if ms and self.within(slot)
+        }
         names = sorted({common.port_name(f) for f in hits} | set(ports or []))
         out = []
         for day in self.days():
             for port in names:
                 mine = [f for f in hits if self.day(f['ts']) == day and common.port_name(f) == port]
                 none = 0 if day in observed else None
-                out.append((day, port, len({f['src'] for f in mine}) or none, sum(f['packets'] for f in mine) or none,
-                            len({f['sensor_id'] for f in mine})))
+                out.append(
+                    (
+                        day,
+                        port,
+                        len({f['src'] for f in mine}) or none,
+                        sum(f['packets'] for f in mine) or none,
+                        len({f['sensor_id'] for f in mine}),
+                    )
+                )
         return out
 
     def bucket(self, day, kind):
-        return {'day': day, 'week': day - datetime.timedelta(days=day.weekday()), 'month': day.replace(day=1),
-                'quarter': day.replace(month=(day.month - 1) // 3 * 3 + 1, day=1)}[kind]
+        return {
+            'day': day,
+            'week': day - datetime.timedelta(days=day.weekday()),
+            'month': day.replace(day=1),
+            'quarter': day.replace(month=(day.month - 1) // 3 * 3 + 1, day=1),
+        }[kind]
 
     def averages(self, kind):
         packets, covered = collections.Counter(), collections.Counter()
@@ -141,18 +212,37 @@ class Case:
 def near(got, want):
     if len(got) != len(want):
         return False
-    return all(len(g) == len(w) and all(a == b or (isinstance(a, Decimal) and b is not None and abs(Fraction(a) - b) <= Fraction(1, 10 ** 6))
-                                        for a, b in zip(g, w)) for g, w in zip(got, want))
+    return all(
+        len(g) == len(w)
+        and all(
+            a == b
+            or (
+                isinstance(a, Decimal)
+                and b is not None
+                and abs(Fraction(a) - b) <= Fraction(1, 10**6)
+            )
+            for a, b in zip(g, w)
+        )
+        for g, w in zip(got, want)
+    )
 
 
 def check(case):
     cur, period = case.cur, (case.first, case.past)
     for n in (3, 10):
-        cur.execute('select sensor, rank, port, packets from hirundo.top_ports(tstzrange(%s, %s), %s)', (*period, n))
+        cur.execute(
+            'select sensor, rank, port, packets from hirundo.top_ports(tstzrange(%s, %s), %s)',
+            (*period, n),
+        )
         yield f'top_ports {n}', cur.fetchall(), case.top_ports(n)
     for sources, ports in ((None, None), (ASKED, PORTS), (ASKED, None), (None, PORTS)):
-        cur.execute('select * from hirundo.source_hosts_daily(tstzrange(%s, %s), %s::cidr[], %s)', (*period, sources, ports))
-        yield f'source_hosts_daily {sources} {ports}', cur.fetchall(), case.source_hosts(sources, ports)
+        cur.execute(
+            'select * from hirundo.source_hosts_daily(tstzrange(%s, %s), %s::cidr[], %s)',
+            (*period, sources, ports),
+        )
+        yield f'source_hosts_daily {sources} {ports}', cur.fetchall(), case.source_hosts(
+            sources, ports
+        )
     for kind in ('day', 'week', 'month', 'quarter'):
         cur.execute('select * from hirundo.sensor_average(tstzrange(%s, %s), %s)', (*period, kind))
         yield f'sensor_average {kind}', cur.fetchall(), case.averages(kind)

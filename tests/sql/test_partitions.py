@@ -1,5 +1,7 @@
 #!/usr/bin/python3
-"""Partition functions beside COPY, beside themselves and beside readers: nobody waits who need not, nothing is made twice.
+"""Partition functions beside COPY, beside themselves and beside readers.
+
+Nobody waits who need not, nothing is made twice.
 
 Commits, in days of its own, and cleans up. Prints TAP.
 """
@@ -11,8 +13,11 @@ import common
 
 DAY = datetime.date(2001, 5, 1)
 ROW = '{ts}\t0\t1\t60\t22\t40000\t\\N\t\\N\t\\N\t\\N\t1\t1\t6\t50\t2\t0\t198.18.0.1\n'
-COPY = ('copy hirundo.flow (ts, duration_ms, packets, bytes, port, src_port, tcp_window, ip_id, ip_len, options_id, sensor_id, dst_no, '
-        'proto, ttl, tcp_flags, marks, src) from stdin')
+COPY = (
+    'copy hirundo.flow (ts, duration_ms, packets, bytes, port, src_port, tcp_window, ip_id, ip_len, '
+    'options_id, sensor_id, dst_no, '
+    'proto, ttl, tcp_flags, marks, src) from stdin'
+)
 
 
 class Tap:
@@ -28,7 +33,11 @@ class Tap:
 def session(timeout='5s'):
     conn = common.connect()
     cur = conn.cursor()
-    cur.execute("select set_config('lock_timeout', %s, false), set_config('statement_timeout', '30s', false)", (timeout,))
+    cur.execute(
+        "select set_config('lock_timeout', %s, false), "
+        "set_config('statement_timeout', '30s', false)",
+        (timeout,),
+    )
     conn.commit()
     return conn, cur
 
@@ -44,7 +53,10 @@ def beside_copy(tap):
     tap.ok(ensure(mc, DAY), 'first day made')
     maker.commit()
     cc.copy_expert(COPY, io.StringIO(ROW.format(ts=f'{DAY} 12:00Z')))  # its transaction stays open
-    tap.ok(ensure(mc, DAY + datetime.timedelta(days=1)), 'another day is made while a COPY is not committed')
+    tap.ok(
+        ensure(mc, DAY + datetime.timedelta(days=1)),
+        'another day is made while a COPY is not committed',
+    )
     cc.copy_expert(COPY, io.StringIO(ROW.format(ts=f'{DAY} 13:00Z')))
     tap.ok(True, 'that COPY goes on while the new partition is not committed')
     tap.ok(not ensure(cc, DAY), 'a day that is there is looked up without waiting for the maker')

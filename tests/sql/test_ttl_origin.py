@@ -27,13 +27,17 @@ def lower(values, share=Fraction(1, 2)):
 
 
 def sign_p(k, n):
-    return Fraction(sum(math.comb(n, i) for i in range(k, n + 1)), 2 ** n)
+    return Fraction(sum(math.comb(n, i) for i in range(k, n + 1)), 2**n)
 
 
 def cells(flows):
     packets = collections.defaultdict(collections.Counter)
     for f in flows:
-        if f['proto'] in (1, 58) or f['marks'] & 4 or common.traffic_class(f) in ('backscatter', 'local'):
+        if (
+            f['proto'] in (1, 58)
+            or f['marks'] & 4
+            or common.traffic_class(f) in ('backscatter', 'local')
+        ):
             continue
         t0 = next(t for t in (32, 64, 128, 255) if f['ttl'] <= t)
         packets[f['src'], f['sensor_id'], t0][f['ttl']] += f['packets']
@@ -58,19 +62,32 @@ def regions_of(cell, country, ref):
     rows = {}
     for region in sorted({country[s] for _, s, _ in cell}):
         mine = {k: c for k, c in cell.items() if country[k[1]] == region}
-        d = [c['hops'] - ref[k[0], k[2]] for k, c in mine.items() if (k[0], k[2]) in ref] if region != HOME else []
+        d = (
+            [c['hops'] - ref[k[0], k[2]] for k, c in mine.items() if (k[0], k[2]) in ref]
+            if region != HOME
+            else []
+        )
         pos, neg = sum(x > 0 for x in d), sum(x < 0 for x in d)
         weak = False
         for t0 in {k[2] for k in mine} if region != HOME else ():
             span = [c['hops'] for k, c in cell.items() if country[k[1]] == HOME and k[2] == t0]
-            if span and min(span) <= lower([c['hops'] for k, c in mine.items() if k[2] == t0]) <= max(span):
+            if span and min(span) <= lower(
+                [c['hops'] for k, c in mine.items() if k[2] == t0]
+            ) <= max(span):
                 weak = True
         ttls = set().union(*(c['ttls'] for c in mine.values()))
         rows[region] = {
-            'pairs': len(d), 'median': lower(d) if d else None, 'share': round(pos / len(d), 4) if d else None,
-            'p': sign_p(pos, pos + neg) if d else None, 'p_near': sign_p(neg, pos + neg) if d else None,
-            'min': min(ttls), 'max': max(ttls), 'sources': len({k[0] for k in mine}),
-            'packets': sum(c['packets'] for c in mine.values()), 'weak': weak}
+            'pairs': len(d),
+            'median': lower(d) if d else None,
+            'share': round(pos / len(d), 4) if d else None,
+            'p': sign_p(pos, pos + neg) if d else None,
+            'p_near': sign_p(neg, pos + neg) if d else None,
+            'min': min(ttls),
+            'max': max(ttls),
+            'sources': len({k[0] for k in mine}),
+            'packets': sum(c['packets'] for c in mine.values()),
+            'weak': weak,
+        }
     return rows
 
 
@@ -89,13 +106,20 @@ def alike(cell, control, country, judged):
         near = compared = 0
         for region in judged:
             ours = [c['hops'] for k, c in cell.items() if k[2] == t0 and country[k[1]] == region]
-            theirs = [c['hops'] for k, c in control.items() if k[2] == t0 and country[k[1]] == region and (k[0], t0) in cref]
+            theirs = [
+                c['hops']
+                for k, c in control.items()
+                if k[2] == t0 and country[k[1]] == region and (k[0], t0) in cref
+            ]
             if ours and theirs:
                 compared += 1
                 near += abs(lower(ours) - lower(theirs)) <= 2
         if compared < 3:
             answers.add('too few')
-        elif lower([h for (_, t), h in ref.items() if t == t0]) > lower(home, Fraction(95, 100)) or near * 3 < compared * 2:
+        elif (
+            lower([h for (_, t), h in ref.items() if t == t0]) > lower(home, Fraction(95, 100))
+            or near * 3 < compared * 2
+        ):
             answers.add('unlike')
         else:
             answers.add('alike')
@@ -103,7 +127,9 @@ def alike(cell, control, country, judged):
 
 
 def expected(flows, country):
-    cell = cells([f for f in flows if common.inside(f['src'], ASKED) and common.port_name(f) in PORTS])
+    cell = cells(
+        [f for f in flows if common.inside(f['src'], ASKED) and common.port_name(f) in PORTS]
+    )
     rows = regions_of(cell, country, at_home(cell, country))
     judged = [r for r, x in rows.items() if r != HOME and x['pairs'] >= 10]
     farther = [r for r in judged if rows[r]['median'] >= 1 and rows[r]['p'] < Fraction(1, 100)]
@@ -121,10 +147,19 @@ def expected(flows, country):
     elif nearer:
         verdict = 'undetermined', 'closer: ' + ', '.join(nearer)
     elif len(farther) >= 3 and len(farther) >= 0.6 * len(judged):
-        control = cells([f for f in flows if common.inside(f['src'], ['198.18.0.0/16', '2001:db8::/32'])
-                         and not common.inside(f['src'], ASKED)])
-        verdict = {'alike': ('consistent_with_home', ''), 'unlike': ('undetermined', 'unlike other sources of JP'),
-                   'too few': ('home_nearest', 'too few controls')}[alike(cell, control, country, judged)]
+        control = cells(
+            [
+                f
+                for f in flows
+                if common.inside(f['src'], ['198.18.0.0/16', '2001:db8::/32'])
+                and not common.inside(f['src'], ASKED)
+            ]
+        )
+        verdict = {
+            'alike': ('consistent_with_home', ''),
+            'unlike': ('undetermined', 'unlike other sources of JP'),
+            'too few': ('home_nearest', 'too few controls'),
+        }[alike(cell, control, country, judged)]
     else:
         verdict = 'undetermined', 'not clearly nearest'
     return rows, verdict
@@ -136,7 +171,17 @@ def spread(flows, country):
     for region in sorted({country[f['sensor_id']] for f in chosen}, key=lambda r: (r != HOME, r)):
         mine = [f for f in chosen if country[f['sensor_id']] == region]
         ttls = [f['ttl'] for f in mine for _ in range(f['packets'])]
-        out.append((region, min(ttls), max(ttls), lower(ttls), len({f['src'] for f in mine}), len(ttls), len({f['src'] for f in chosen})))
+        out.append(
+            (
+                region,
+                min(ttls),
+                max(ttls),
+                lower(ttls),
+                len({f['src'] for f in mine}),
+                len(ttls),
+                len({f['src'] for f in chosen}),
+            )
+        )
     return out
 
 
@@ -145,10 +190,18 @@ class Network:
 
     def __init__(self, rng, cur):
         self.rng = rng
-        regions = rng.sample(AWAY, rng.choice([1, 2, 3, 4, 6, 9]) if rng.random() < 0.3 else rng.randint(4, 9))
-        names = ([HOME] * rng.randint(1, 3) if rng.random() > 0.05 else []) + regions + rng.choices(regions, k=rng.randint(0, 2))
+        regions = rng.sample(
+            AWAY, rng.choice([1, 2, 3, 4, 6, 9]) if rng.random() < 0.3 else rng.randint(4, 9)
+        )
+        names = (
+            ([HOME] * rng.randint(1, 3) if rng.random() > 0.05 else [])
+            + regions
+            + rng.choices(regions, k=rng.randint(0, 2))
+        )
         self.country = {common.add_sensor(cur, f's{i}', c): c for i, c in enumerate(names)}
-        self.truth = rng.choices(['home', 'foreign', 'alike', 'random', 'mixed', 'behind', 'near'], [5, 3, 1, 1, 2, 2, 2])[0]
+        self.truth = rng.choices(
+            ['home', 'foreign', 'alike', 'random', 'mixed', 'behind', 'near'], [5, 3, 1, 1, 2, 2, 2]
+        )[0]
         self.distance = {c: {s: self.far(c, s) for s in self.country} for c in [HOME] + regions}
         self.origin = rng.choice(regions)
         self.noise = rng.choice([0, 0, 1, 3])
@@ -183,11 +236,22 @@ class Network:
             for _ in range(rng.choice([1, 1, 2, 3])):
                 if rng.random() < 0.05:
                     t0 = rng.choice(self.t0s)
-                flows.append(dict(
-                    ts=DAY + datetime.timedelta(milliseconds=rng.randrange(86400000)) + datetime.timedelta(days=rng.random() < 0.03),
-                    sensor_id=sensor, src=src, proto=6 if rng.random() < 0.95 else rng.choice([1, 17, 47, 58]), port=rng.choice([22, 5900]),
-                    ttl=max(t0 - self.hops(sensor, control, n), 0), packets=rng.choice([1, 1, 1, 2, 5]), tcp_flags=2,
-                    marks=0 if rng.random() < 0.93 else rng.choice([1, 4, 8, 16]), src_port=rng.choice([53, 40000])))
+                flows.append(
+                    dict(
+                        ts=DAY
+                        + datetime.timedelta(milliseconds=rng.randrange(86400000))
+                        + datetime.timedelta(days=rng.random() < 0.03),
+                        sensor_id=sensor,
+                        src=src,
+                        proto=6 if rng.random() < 0.95 else rng.choice([1, 17, 47, 58]),
+                        port=rng.choice([22, 5900]),
+                        ttl=max(t0 - self.hops(sensor, control, n), 0),
+                        packets=rng.choice([1, 1, 1, 2, 5]),
+                        tcp_flags=2,
+                        marks=0 if rng.random() < 0.93 else rng.choice([1, 4, 8, 16]),
+                        src_port=rng.choice([53, 40000]),
+                    )
+                )
                 f = flows[-1]
                 if control:
                     f['port'] = rng.choice([22, 80, 443])
@@ -203,7 +267,11 @@ class Network:
 
     def flows(self):
         rng, out = self.rng, []
-        family = (lambda block, i: f'198.18.{block * 3}.{i}') if rng.random() < 0.7 else (lambda block, i: f'2001:db8:{block + 1:x}::{i:x}')
+        family = (
+            (lambda block, i: f'198.18.{block * 3}.{i}')
+            if rng.random() < 0.7
+            else (lambda block, i: f'2001:db8:{block + 1:x}::{i:x}')
+        )
         for i in range(1, rng.choice([6, 20, 30, 40])):
             out += self.send(family(0, i), i, False)
         for i in range(1, rng.choice([3, 30, 40, 40, 40])):
@@ -216,10 +284,18 @@ class Network:
 def one_round(conn, seed):
     cur = conn.cursor()
     common.settings(cur, 'UTC', HOME)
-    cur.execute("insert into hirundo.prefix_set (as_of, source, prefixes, ranges) values ('2023-01-01', 'test', 3, 3) returning set_id")
+    cur.execute(
+        "insert into hirundo.prefix_set (as_of, source, prefixes, ranges) "
+        "values ('2023-01-01', 'test', 3, 3) returning set_id"
+    )
     set_id = cur.fetchone()[0]
-    cur.execute("insert into hirundo.network (set_id, lo, hi, country) values (%s, '198.18.0.0', '198.18.255.255', 'JP'), "
-                "(%s, '2001:db8::', '2001:db8:ffff:ffff:ffff:ffff:ffff:ffff', 'JP'), (%s, '198.19.0.0', '198.19.255.255', 'US')", (set_id,) * 3)
+    cur.execute(
+        "insert into hirundo.network (set_id, lo, hi, country) "
+        "values (%s, '198.18.0.0', '198.18.255.255', 'JP'), "
+        "(%s, '2001:db8::', '2001:db8:ffff:ffff:ffff:ffff:ffff:ffff', 'JP'), "
+        "(%s, '198.19.0.0', '198.19.255.255', 'US')",
+        (set_id,) * 3,
+    )
     network = Network(random.Random(seed), cur)
     flows = network.flows()
     common.add_flows(cur, flows)
@@ -227,14 +303,34 @@ def one_round(conn, seed):
     today = [f for f in flows if f['ts'] < DAY + datetime.timedelta(days=1)]
     rows, (verdict, reason) = expected(today, country)
 
-    cur.execute('select * from hirundo.ttl_origin(tstzrange(%s, %s), %s::cidr[], %s)', (*PERIOD, ASKED, PORTS))
+    cur.execute(
+        'select * from hirundo.ttl_origin(tstzrange(%s, %s), %s::cidr[], %s)',
+        (*PERIOD, ASKED, PORTS),
+    )
     got = cur.fetchall()
     problems = []
-    want = [(r, x['pairs'], x['median'], x['share'], x['p'], x['min'], x['max'], x['sources'], x['packets'], x['weak'])
-            for r, x in sorted(rows.items(), key=lambda i: (i[0] != HOME, i[0]))] or [(None, 0, None, None, None, None, None, 0, 0, False)]
+    want = [
+        (
+            r,
+            x['pairs'],
+            x['median'],
+            x['share'],
+            x['p'],
+            x['min'],
+            x['max'],
+            x['sources'],
+            x['packets'],
+            x['weak'],
+        )
+        for r, x in sorted(rows.items(), key=lambda i: (i[0] != HOME, i[0]))
+    ] or [(None, 0, None, None, None, None, None, 0, 0, False)]
     for g, w in zip(got, want):
-        same = all(abs(float(a) - float(b)) <= 1e-4 * (i == 3) + 1e-9 * float(b) if i in (3, 4) and None not in (a, b) else a == b
-                   for i, (a, b) in enumerate(zip(g, w)))
+        same = all(
+            abs(float(a) - float(b)) <= 1e-4 * (i == 3) + 1e-9 * float(b)
+            if i in (3, 4) and None not in (a, b)
+            else a == b
+            for i, (a, b) in enumerate(zip(g, w))
+        )
         if not same:
             problems.append(f'row {g[:10]} should be {w}')
     if len(got) != len(want):
@@ -243,7 +339,10 @@ def one_round(conn, seed):
         problems.append('verdict or reason differ between rows')
     if got[0][10] != verdict or reason not in got[0][11]:
         problems.append(f'verdict {got[0][10:]} should be {verdict}, {reason}')
-    cur.execute('select * from hirundo.ttl_spread(tstzrange(%s, %s), %s::cidr[], %s)', (*PERIOD, ASKED, PORTS))
+    cur.execute(
+        'select * from hirundo.ttl_spread(tstzrange(%s, %s), %s::cidr[], %s)',
+        (*PERIOD, ASKED, PORTS),
+    )
     if cur.fetchall() != spread(today, country):
         problems.append('ttl_spread differs')
     conn.rollback()
@@ -264,10 +363,22 @@ def main():
     for v, n in sorted(verdicts.items()):
         print('#', n, *v)
     kinds = {v[0] for v in verdicts} | {v[1] for v in verdicts}
-    wanted = {'consistent_with_home', 'home_nearest', 'contradicts_home', 'closer', 'unlike other sources of JP', 'randomised', 'regions',
-              'not clearly nearest', 'no home sensor'}
+    wanted = {
+        'consistent_with_home',
+        'home_nearest',
+        'contradicts_home',
+        'closer',
+        'unlike other sources of JP',
+        'randomised',
+        'regions',
+        'not clearly nearest',
+        'no home sensor',
+    }
     missing = wanted - kinds if 'SEED' not in os.environ and 'ROUNDS' not in os.environ else set()
-    print(f"{'not ok' if missing else 'ok'} {rounds + 1} - every kind of verdict occurred {sorted(missing) or ''}")
+    print(
+        f"{'not ok' if missing else 'ok'} {rounds + 1} - "
+        f"every kind of verdict occurred {sorted(missing) or ''}"
+    )
     print(f'1..{rounds + 1}')
     return 1 if failed or missing else 0
 
