@@ -1,0 +1,274 @@
+// Small parts of the collector: accounting slots, the map, array texts, the CSV, TCP option
+// layouts, memory and credit.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "collector/dims.h"
+#include "collector/map.h"
+#include "collector/message.h"
+#include "collector/observe.h"
+#include "collector/organisations.h"
+#include "collector/text.h"
+#include "tests/unit/rand_batch.h"
+
+static void test_map_against_array(void **state)
+{
+    (void)state;
+    static uint32_t model[5000]; // 0: absent
+    struct map *map;
+    struct rand_source source = {3};
+    assert_int_equal(map_new(sizeof(uint64_t), &map), 0);
+    for (int i = 0; i < 50000; i++) {
+        uint64_t key = rand_below(&source, ARRAY_SIZE(model));
+        uint32_t value = 1 + rand_below(&source, 1000);
+        if (i == 30000) {
+            map_clear(map);
+            memset(model, 0, sizeof model);
+        }
+        if (rand_below(&source, 2)) {
+            assert_int_equal(map_put(map, &key, value), 0);
+            model[key] = value;
+        }
+        const uint32_t *got = map_get(map, &key);
+        assert_int_equal(got ? *got : 0, model[key]);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(model); i++)
+        n += model[i] != 0;
+    assert_int_equal(map_count(map), n);
+    map_free(map);
+}
+
+static void test_slots(void **state)
+{
+    (void)state;
+    assert_int_equal(slot_of(0), 0);
+    assert_int_equal(slot_of(SLOT_MS - 1), 0);
+    assert_int_equal(slot_of(SLOT_MS), SLOT_MS);
+    assert_int_equal(slot_of(-1), -SLOT_MS);
+    assert_int_equal(slot_of(-SLOT_MS), -SLOT_MS);
+}
+
+static void test_runs_spread_over_slots(void **state)
+{
+    static const struct {
+        uint32_t windows;
+        size_t slots;
+    } cases[] = {{1, 1}, {14, 1}, {15, 2}, {29, 2}, {30, 3}, {1440, 97}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct observations *o;
+        assert_int_equal(observations_new(&o), 0);
+        // begins one window into a slot
+        const struct window_record r = {.start_ms = 10 * SLOT_MS + 60000,
+                                        .windows = cases[i].windows,
+                                        .covered_ms = cases[i].windows * 60000};
+        assert_int_equal(observations_add(o, 1, &r, 60000), 0);
+        assert_int_equal(observations_count(o), cases[i].slots);
+        observations_free(o);
+    }
+}
+
+static void test_array_texts(void **state)
+{
+    (void)state;
+    struct text t = {0};
+    text_array_end(&t);
+    assert_string_equal(t.p, "{}");
+    text_clear(&t);
+    text_array_int(&t, -5);
+    text_array_null(&t);
+    text_array_word(&t, "a b");
+    text_array_word(&t, NULL);
+    text_array_end(&t);
+    assert_string_equal(t.p, "{-5,NULL,\"a b\",NULL}");
+    text_clear(&t);
+    for (int i = 0; i < 1000; i++)
+        text_array_int(&t, i);
+    text_array_end(&t);
+    assert_int_equal(t.used, 2 + 999 + 10 + 180 + 2700);
+    text_clear(&t);
+    text_hex(&t, (const uint8_t *)"\x00\xff\x10", 3);
+    assert_string_equal(t.p, "00ff10");
+    assert_false(t.bad);
+    text_release(&t);
+}
+
+static void test_layouts(void **state)
+{
+    static const struct {
+        struct tcp_options options;
+        const char *text;
+    } cases[] = {
+        {{0}, ""},
+        {{.n = 5, .kinds = {2, 4, 8, 1, 3}}, "mss,sok,ts,nop,ws"},
+        {{.n = 3, .kinds = {1, 1, 0}}, "nop,nop,eol"},
+        {{.n = 3, .kinds = {5, 34, OPT_KIND_MORE}}, "sack,?34,..."},
+    };
+    (void)state;
+    char text[DIMS_LAYOUT_MAX];
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        dims_layout(&cases[i].options, text);
+        assert_string_equal(text, cases[i].text);
+    }
+    struct tcp_options longest = {.n = OPT_KINDS_MAX};
+    memset(longest.kinds, 254, sizeof longest.kinds);
+    dims_layout(&longest, text);
+    assert_int_equal(strlen(text), 4 * OPT_KINDS_MAX + OPT_KINDS_MAX - 1);
+}
+
+// Reads a CSV from memory.
+static int read_csv(const char *text, struct organisations *ret, size_t *ret_refused,
+                    struct errmsg *e)
+{
+    FILE *f = fmemopen((void *)text, strlen(text), "r");
+    struct refusals refusals = {.file = "test", .n = REFUSALS_SHOWN}; // silent
+    assert_non_null(f);
+    int r = organisations_read(f, &refusals, ret, e);
+    fclose(f);
+    *ret_refused = refusals.n - REFUSALS_SHOWN;
+    return r;
+}
+
+static void test_csv(void **state)
+{
+    (void)state;
+    struct organisations o;
+    struct errmsg e;
+    size_t refused;
+    assert_int_equal(
+        read_csv("name,prefixes,contacts,tlp\r\n"
+                 "\"Example, \"\"Inc\"\"\",198.18.0.0/20;198.19.0.0/24,\"a\nb\",GREEN\r\n"
+                 "B, 2001:db8::/32 ,,\r\n",
+                 &o, &refused, &e),
+        0);
+    assert_int_equal(refused, 0);
+    assert_int_equal(o.n, 2);
+    assert_string_equal(o.list[0].name, "Example, \"Inc\"");
+    assert_string_equal(o.list[0].prefixes, "{\"198.18.0.0/20\",\"198.19.0.0/24\"}");
+    assert_string_equal(o.list[0].contacts, "a\nb");
+    assert_string_equal(o.list[1].tlp, "AMBER");
+    organisations_release(&o);
+}
+
+static void test_csv_refusals(void **state)
+{
+    static const char *const bad[] = {
+        ",198.18.0.0/20,,",           "A,,,", "A,198.18.0.1/20,,", "A,198.18.0.0/20,,PINK",
+        "G,198.18.0.0/20,,", // there already
+        "A,198.18.0.0/20;nonsense,,",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct organisations o;
+        size_t refused;
+        char text[256];
+        snprintf(text, sizeof text, "name,prefixes,contacts,tlp\nG,10.0.0.0/8,,RED\n%s\n", bad[i]);
+        assert_int_equal(read_csv(text, &o, &refused, NULL), 0);
+        assert_int_equal(refused, 1);
+        assert_int_equal(o.n, 1);
+        organisations_release(&o);
+    }
+}
+
+static void test_csv_of_another_kind(void **state)
+{
+    static const char *const bad[] = {
+        "prefix,country\n10.0.0.0/8,JP\n",
+        "\n\n",
+        "name,prefixes\nA,\"10.0.0.0/8\n",
+        "name,prefixes\nA,\"10.0.0.0/8\"x,\n",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct organisations o;
+        struct errmsg e = {""};
+        size_t refused;
+        assert_int_equal(read_csv(bad[i], &o, &refused, &e), -EINVAL);
+        assert_string_not_equal(e.text, "");
+    }
+}
+
+static struct message *new_message(struct budget *budget, int16_t sensor, size_t size, int *ret)
+{
+    zmq_msg_t payload;
+    struct message *m = NULL;
+    zmq_msg_init_size(&payload, size);
+    *ret = message_new(budget, sensor, &payload, &m);
+    zmq_msg_close(&payload);
+    return m;
+}
+
+static void test_budget(void **state)
+{
+    (void)state;
+    struct budget *budget = calloc(1, sizeof *budget);
+    struct message *held[16];
+    int r;
+    budget->limit = 8 << 20;
+    assert_int_equal(budget_credit(budget, 3), CREDIT_SENSOR_MAX);
+    for (int i = 0; i < 7; i++) {
+        held[i] = new_message(budget, (int16_t)(1 + i % 2), 1 << 20, &r);
+        assert_int_equal(r, 0);
+    }
+    assert_int_equal(budget_credit(budget, 3), CREDIT_BATCH); // shares shrink
+    assert_null(new_message(budget, 1, 1 << 20, &r));
+    assert_int_equal(r, -ENOBUFS);
+    held[7] = new_message(budget, 1, (1 << 20) - 64 * 1024, &r);
+    assert_int_equal(budget_credit(budget, 3), 0);
+    message_release(held[7]); // gives back once
+    message_free(held[7]);
+    for (int i = 0; i < 7; i++)
+        message_free(held[i]);
+    assert_int_equal(budget->used, 0);
+    assert_int_equal(budget->by_sensor[1], 0);
+    assert_int_equal(budget->by_sensor[2], 0);
+    free(budget);
+}
+
+static void test_queue(void **state)
+{
+    (void)state;
+    struct budget *budget = calloc(1, sizeof *budget);
+    struct queue *q;
+    int r;
+    budget->limit = 8 << 20;
+    assert_int_equal(queue_new(&q), 0);
+    assert_null(queue_pop(q, 0));
+    struct message *a = new_message(budget, 1, 10, &r), *b = new_message(budget, 1, 10, &r);
+    queue_push(q, a);
+    queue_push(q, b);
+    assert_ptr_equal(queue_pop(q, 1000), a);
+    queue_close(q);
+    assert_ptr_equal(queue_pop(q, 1000), b); // what waits is still given out
+    assert_null(queue_pop(q, 100000));
+    queue_pause(q, 100000);
+    queue_push(q, a);
+    queue_push(q, b);
+    queue_free(q); // and frees what is left
+    assert_int_equal(budget->used, 0);
+    free(budget);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_map_against_array),
+        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_runs_spread_over_slots),
+        cmocka_unit_test(test_array_texts),
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_csv_refusals),
+        cmocka_unit_test(test_csv_of_another_kind),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_queue),
+    };
+    return cmocka_run_group_tests_name("collector_parts", tests, NULL, NULL);
+}
