@@ -67,7 +67,6 @@ static int start(struct server *s, struct errmsg *e)
     if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0)
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
-    zmq_ctx_set(s->zmq, ZMQ_MAX_SOCKETS, 65000);
     int r = open_key(s->conf->key_path, &s->key, e);
     if (r == 0)
         r = keeper_start(s->conf->connection, s->keyring, &s->keeper, e);

@@ -230,10 +230,11 @@ class Collector(Server):
     def __enter__(self):
         return self.start()
 
-    def __exit__(self, *_):
-        if self.process and self.process.poll() is None:
-            self.stop()
+    def __exit__(self, kind, *_):
+        code = self.stop() if self.process and self.process.poll() is None else 0
         shutil.rmtree(self.directory, ignore_errors=True)
+        if code and not kind:
+            raise AssertionError(f"the collector ended with {code}:\n{self.log()}")
 
 
 class Sensor:
