@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/log.h"
 #include "sensor/capture.h"
@@ -154,11 +155,20 @@ static int replay(struct replay *r, const struct sensor_conf *conf, const struct
     return MAX(status, delivered);
 }
 
+// A file that is none is found before anything is sent. Pipes can be opened only once.
 static int check_readable(int n, char *paths[])
 {
     for (int i = 0; i < n; i++) {
-        if (access(paths[i], R_OK) < 0) {
-            cmd_say("%s: %s; nothing was sent", paths[i], strerror(errno));
+        struct stat st;
+        struct errmsg e;
+        _cleanup_(capture_freep) struct capture *capture = NULL;
+        int r = stat(paths[i], &st) < 0 || access(paths[i], R_OK) < 0 ? -errno : 0;
+        if (r < 0)
+            errmsg_set(&e, r, "%s: %s", paths[i], strerror(-r));
+        else if (S_ISREG(st.st_mode))
+            r = capture_open_file(paths[i], &capture, &e);
+        if (r < 0) {
+            cmd_say("%s; nothing was sent", e.text);
             return EXIT_FAILED;
         }
     }

@@ -169,11 +169,16 @@ static struct fake *fake_new(enum manner manner)
     return f;
 }
 
-static void fake_free(struct fake *f)
+// After this its figures may be looked at.
+static void fake_halt(struct fake *f)
 {
     f->stop = true;
     pthread_join(f->thread, NULL);
     assert_false(f->misbehaved);
+}
+
+static void fake_free(struct fake *f)
+{
     zmq_close(f->socket);
     zmq_ctx_term(f->context);
     pthread_mutex_destroy(&f->mutex);
@@ -271,6 +276,7 @@ static void deliver(enum manner manner, unsigned spools, uint64_t frames)
     assert_int_equal(view.spooled, 30);
     assert_int_equal(view.waiting, 0);
     bench_close(&b);
+    fake_halt(f);
     assert_int_equal(f->spools, spools);
     assert_int_equal(f->frames, frames);
     fake_free(f);
@@ -321,6 +327,7 @@ static void test_credit_0_pings_only(void **state)
     f->rich = true;
     assert_int_equal(uplink_join(b.uplink, NULL), 0);
     bench_close(&b);
+    fake_halt(f);
     assert_int_equal(f->frames, 15);
     fake_free(f);
 }
@@ -351,6 +358,7 @@ static void test_stop_leaves_the_rest_in_the_spool(void **state)
     queue_close(b.queue);
     assert_int_equal(uplink_join(b.uplink, NULL), 0);
     bench_close(&b);
+    fake_halt(f);
     assert_int_equal(f->frames, 15);
     fake_free(f);
 }
@@ -371,6 +379,7 @@ static void test_give_up(void **state)
     assert_int_equal(uplink_join(b.uplink, &e), UPLINK_GAVE_UP);
     assert_non_null(strstr(e.text, "server_key"));
     bench_close(&b);
+    fake_halt(f);
     assert_int_equal(f->batches, 0);
     fake_free(f);
 }
