@@ -2,6 +2,7 @@
 import os
 import re
 import stat
+import struct
 import subprocess
 
 import pytest
@@ -171,6 +172,6 @@ def test_replay_of_no_capture(conf, tmp_path):
 
 
 def test_spool_directory_missing(conf, tmp_path):
-    text = tmp_path / "text.pcap"
-    text.write_text("")
-    one_line(sensor("replay", "-c", conf(spool=f"{tmp_path}/a/b/spool.db"), str(text)), "a/b/spool.db")
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+    one_line(sensor("replay", "-c", conf(spool=f"{tmp_path}/a/b/spool.db"), str(empty)), "a/b/spool.db")
