@@ -138,5 +138,8 @@ struct batch {
 #define BATCH_FLOWS_MAX   8192
 #define BATCH_FLOODS_MAX  4096
 #define BATCH_WINDOWS_MAX 8192
+// From a batch's first window to the start of its last: a collector makes partitions for all of
+// them.
+#define BATCH_SPAN_MAX_MS (32LL * 86400 * 1000)
 #define BATCH_RAW_MAX     (256u * 1024u)  // uncompressed payload at which a batch is sealed
 #define BATCH_PAYLOAD_MAX (1024u * 1024u) // what the collector accepts, compressed

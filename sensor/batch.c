@@ -69,14 +69,16 @@ static int64_t records_end(const struct batch *batch)
     return last->start_ms + (int64_t)last->windows * batch->window_ms;
 }
 
-// Seals first when there is no room for another record with that many flood rows, or when time went
-// backwards: records ascend within a batch.
+// Seals first when there is no room for another record with that many flood rows, when time went
+// backwards (records ascend within a batch), or when a sparse capture would make the batch span
+// more days than a collector wants to make partitions for at once.
 static int make_room(struct batcher *b, int64_t start_ms, uint32_t floods)
 {
     const struct batch *batch = &b->builder.batch;
     if (batch->n_windows == 0)
         return 0;
     bool full = batch->n_windows == BATCH_WINDOWS_MAX || start_ms < records_end(batch) ||
+                start_ms - batch->windows[0].start_ms > BATCH_SPAN_MAX_MS ||
                 batch->n_floods + floods > BATCH_FLOODS_MAX ||
                 b->builder.raw + WINDOW_RAW + floods * FLOOD_RAW > BATCH_RAW_MAX;
     return full ? batch_seal(b) : 0;

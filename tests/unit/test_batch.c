@@ -234,6 +234,23 @@ static void test_leaps_are_not_observed_time(void **state)
     bench_free(b);
 }
 
+// A sparse capture does not make one batch of years: the collector makes a partition for each day.
+static void test_a_batch_spans_a_month_at_most(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_REPLAY, 1024);
+    assert_int_equal(batcher_begin(b->batcher, 0, 0), 0);
+    for (int day = 0; day < 365; day++)
+        assert_int_equal(frame_at(b, T0 + day * DAY, 1), 0);
+    assert_int_equal(batcher_end(b->batcher, 0, 0), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    assert_int_equal(b->sum.frames, 365);
+    assert_int_equal(b->batches, 12);
+    for (uint32_t i = 0; i < b->batches; i++)
+        assert_true(b->sizes[i].flows <= 33);
+    bench_free(b);
+}
+
 static void test_bounded_under_random_times(void **state)
 {
     (void)state;
@@ -448,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_no_window_is_covered_twice),
         cmocka_unit_test(test_late_and_backward),
         cmocka_unit_test(test_leaps_are_not_observed_time),
+        cmocka_unit_test(test_a_batch_spans_a_month_at_most),
         cmocka_unit_test(test_bounded_under_random_times),
         cmocka_unit_test(test_a_full_window_is_sliced),
         cmocka_unit_test(test_flood_goes_with_the_first_slice),
