@@ -28,7 +28,7 @@ int prefix_parse(const char *text, struct prefix *ret, struct errmsg *e)
     address[n] = '\0';
     struct prefix p = {.address.version = strchr(address, ':') ? 6 : 4};
     unsigned most = p.address.version == 6 ? 128 : 32;
-    char *end;
+    char *end = address + n; // of a length that begins with no digit
     unsigned long length = isdigit((unsigned char)slash[1]) ? strtoul(slash + 1, &end, 10) : 999;
     if (inet_pton(p.address.version == 6 ? AF_INET6 : AF_INET, address, p.address.b) != 1 ||
         length > most || *end)

@@ -7,18 +7,13 @@
 
 #include "collector/group.h"
 #include "collector/map.h"
+#include "collector/streams.h"
 #include "common/log.h"
 
-#define STREAMS_MAX      65536 // then the cache starts anew
 #define BACKOFF_FIRST_MS 250
 #define BACKOFF_MAX_MS   10000
 #define IDLE_MS          200
 #define CLONE_AGAIN_MS   600000
-
-struct stream_key {
-    uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
-    int32_t sensor_id;
-};
 
 // What the writer remembers of a sensor for the clone alarm.
 struct sensor_spools {
@@ -46,9 +41,7 @@ struct writer {
     struct db *db;
     struct dims *dims;
     struct group *group;
-    struct map *stream_index;
-    struct stream **streams;
-    size_t n_streams;
+    struct streams *streams;
     struct map *spool_index;
     struct sensor_spools *spools;
     size_t n_spools;
@@ -68,89 +61,9 @@ static int64_t clock_ms(clockid_t clock)
 static void forget_streams(struct writer *w)
 {
     group_clear(w->group);
-    for (size_t i = 0; i < w->n_streams; i++)
-        free(w->streams[i]);
-    w->n_streams = 0;
-    map_clear(w->stream_index);
+    streams_clear(w->streams);
     for (size_t i = 0; i < w->n_items; i++)
         w->items[i].stream = NULL;
-}
-
-static void format_spool(const uint8_t id[WIRE_SPOOL_ID_SIZE], char text[33])
-{
-    for (size_t i = 0; i < WIRE_SPOOL_ID_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", id[i]);
-}
-
-// The ledger's next number and whether the sensor is let in at all.
-static int read_next_seq(struct writer *w, const struct stream *s, uint64_t *ret, bool *ret_revoked,
-                         struct errmsg *e)
-{
-    char sensor[16], spool[33];
-    snprintf(sensor, sizeof sensor, "%d", s->sensor_id);
-    format_spool(s->spool_id, spool);
-    const char *values[] = {sensor, spool};
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(w->db,
-                     "select coalesce((select next_seq from hirundo.ledger where sensor_id = "
-                     "$1::smallint and spool_id = $2::uuid), 1), exists (select from "
-                     "hirundo.sensor where sensor_id = $1::smallint and revoked_at is null)",
-                     2, values, &result, e);
-    if (r == 0) {
-        *ret = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
-        *ret_revoked = *PQgetvalue(result, 0, 1) == 'f';
-    }
-    return r;
-}
-
-static int load_stream(struct writer *w, struct stream *s, struct errmsg *e)
-{
-    uint64_t next_seq;
-    int r = read_next_seq(w, s, &next_seq, &s->revoked, e);
-    if (r == 0) {
-        receiver_reload(&s->receiver, next_seq);
-        s->stale = false;
-    }
-    return r;
-}
-
-static int add_stream(struct writer *w, const struct stream_key *key, struct stream *s)
-{
-    struct stream **streams = realloc(w->streams, (w->n_streams + 1) * sizeof(struct stream *));
-    if (!streams)
-        return -ENOMEM;
-    w->streams = streams;
-    int r = map_put(w->stream_index, key, (uint32_t)w->n_streams);
-    if (r == 0)
-        streams[w->n_streams++] = s;
-    return r;
-}
-
-// The stream of a message, its ledger row read if need be.
-static int get_stream(struct writer *w, const struct message *m, struct stream **ret,
-                      struct errmsg *e)
-{
-    struct stream_key key = {.sensor_id = m->sensor_id};
-    memcpy(key.spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
-    const uint32_t *at = map_get(w->stream_index, &key);
-    if (at) {
-        *ret = w->streams[*at];
-        return (*ret)->stale ? load_stream(w, *ret, e) : 0;
-    }
-    struct stream *s = calloc(1, sizeof *s);
-    if (!s)
-        return -ENOMEM;
-    s->sensor_id = m->sensor_id;
-    memcpy(s->spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
-    int r = load_stream(w, s, e);
-    if (r == 0)
-        r = add_stream(w, &key, s);
-    if (r != 0) {
-        free(s);
-        return r;
-    }
-    *ret = s;
-    return 0;
 }
 
 static void watch_clones(struct writer *w, const struct message *m)
@@ -283,7 +196,7 @@ static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
         settle(item);
         return 0;
     }
-    int r = get_stream(w, m, &item->stream, e);
+    int r = streams_get(w->streams, w->db, m, &item->stream, e);
     if (r != 0)
         return r;
     if (item->stream->revoked) {
@@ -297,7 +210,7 @@ static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
         receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
     if (verdict == RECEIVER_GAP && receiver->pending_seq == receiver->next_seq) {
         // Another collector may have taken what seems to be missing.
-        r = load_stream(w, item->stream, e);
+        r = stream_load(w->db, item->stream, e);
         if (r != 0)
             return r;
         verdict = receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
@@ -475,26 +388,6 @@ static int commit_halving(struct writer *w, size_t from, size_t to, struct errms
 
 // ---- duplicates
 
-static int read_digest(struct writer *w, const struct message *m, bool *ret_found,
-                       uint8_t digest[WIRE_SHA256_SIZE], struct errmsg *e)
-{
-    char sensor[16], spool[33], seq[24];
-    snprintf(sensor, sizeof sensor, "%d", m->sensor_id);
-    format_spool(m->header.spool_id, spool);
-    snprintf(seq, sizeof seq, "%" PRIu64, m->header.seq);
-    const char *values[] = {sensor, spool, seq};
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(w->db,
-                     "select encode(digest, 'hex') from hirundo.batch where sensor_id = "
-                     "$1::smallint and spool_id = $2::uuid and seq = $3::bigint and outcome in "
-                     "('committed', 'quarantined')",
-                     3, values, &result, e);
-    if (r != 0)
-        return r;
-    *ret_found = PQntuples(result) == 1 && key_parse(PQgetvalue(result, 0, 0), digest) == 0;
-    return 0;
-}
-
 static int settle_duplicates(struct writer *w, struct errmsg *e)
 {
     for (size_t i = 0; i < w->n_items; i++) {
@@ -503,7 +396,9 @@ static int settle_duplicates(struct writer *w, struct errmsg *e)
             continue;
         uint8_t digest[WIRE_SHA256_SIZE];
         bool found = false;
-        int r = item->m->header.kind == WIRE_BATCH ? read_digest(w, item->m, &found, digest, e) : 0;
+        int r = item->m->header.kind == WIRE_BATCH
+                    ? stream_digest(w->db, item->stream, item->m->header.seq, &found, digest, e)
+                    : 0;
         if (r != 0)
             return r;
         if (receiver_is_fork(found ? digest : NULL, item->m->header.sha256)) {
@@ -628,7 +523,7 @@ static void *writer_run(void *data)
         fetch_items(w);
         if (w->n_items == 0 && queue_is_closed(w->queue))
             break;
-        if (w->n_streams > STREAMS_MAX)
+        if (streams_count(w->streams) > STREAMS_MAX)
             forget_streams(w);
         if (!work_off(w))
             break;
@@ -645,11 +540,8 @@ static void writer_free(struct writer *w)
 {
     if (!w)
         return;
-    if (w->group && w->stream_index)
-        forget_streams(w);
     group_free(w->group);
-    free(w->streams);
-    map_free(w->stream_index);
+    streams_free(w->streams);
     map_free(w->spool_index);
     free(w->spools);
     free(w->items);
@@ -668,7 +560,7 @@ int writer_start(const struct writer_options *options, struct writer **ret, stru
     w->options = *options;
     w->items = calloc(GROUP_MESSAGES, sizeof *w->items);
     if (!w->items || queue_new(&w->queue) < 0 || dims_new(&w->dims) < 0 ||
-        group_new(&w->group) < 0 || map_new(sizeof(struct stream_key), &w->stream_index) < 0 ||
+        group_new(&w->group) < 0 || streams_new(&w->streams) < 0 ||
         map_new(sizeof(int16_t), &w->spool_index) < 0)
         return -ENOMEM;
     int r = connect_db(w, e);

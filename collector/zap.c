@@ -50,16 +50,20 @@ static bool is_text(const struct frame *f, const char *text)
     return f->size == strlen(text) && memcmp(f->bytes, text, f->size) == 0;
 }
 
+static uint8_t *put(uint8_t *p, const void *data, size_t size)
+{
+    memcpy(p, data, size);
+    return p + size;
+}
+
 // Metadata of a reply: name length, name, value length (4 bytes, network order), value.
 static size_t put_metadata(uint8_t *p, const char *name, const char *value)
 {
-    size_t name_size = strlen(name), value_size = strlen(value);
-    p[0] = (uint8_t)name_size;
-    memcpy(p + 1, name, name_size);
-    const uint8_t length[] = {0, 0, 0, (uint8_t)value_size};
-    memcpy(p + 1 + name_size, length, sizeof length);
-    memcpy(p + 1 + name_size + sizeof length, value, value_size);
-    return 1 + name_size + sizeof length + value_size;
+    const uint8_t name_size = (uint8_t)strlen(name), value_size = (uint8_t)strlen(value);
+    const uint8_t length[] = {0, 0, 0, value_size};
+    uint8_t *end = put(put(p, &name_size, 1), name, name_size);
+    end = put(put(end, length, sizeof length), value, value_size);
+    return (size_t)(end - p);
 }
 
 static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)

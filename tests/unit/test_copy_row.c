@@ -14,10 +14,10 @@
 
 static int64_t be(const char *p, size_t n)
 {
-    int64_t v = (signed char)p[0];
-    for (size_t i = 1; i < n; i++)
-        v = (int64_t)((uint64_t)v << 8 | (uint8_t)p[i]);
-    return v;
+    uint64_t v = p[0] & 0x80 ? UINT64_MAX : 0; // signed
+    for (size_t i = 0; i < n; i++)
+        v = v << 8 | (uint8_t)p[i];
+    return (int64_t)v;
 }
 
 // Field k of the row at p: its length, and where it is.

@@ -1,0 +1,26 @@
+// The ledger rows that a writer has met: one stream for each (sensor, spool), read from the
+// database when it is first asked for. Belongs to one writer.
+#pragma once
+
+#include "collector/group.h"
+
+#define STREAMS_MAX 65536 // spools; then the owner clears the cache
+
+struct streams;
+int streams_new(struct streams **ret);
+void streams_free(struct streams *s);
+DEFINE_CLEANUP(struct streams *, streams_free)
+// Forgets and frees all: no stream may be in use.
+void streams_clear(struct streams *s);
+size_t streams_count(const struct streams *s);
+
+// The stream of a message; its row is read from the database when it is new or stale. *ret stays
+// valid until streams_clear. 0; DB_REFUSED, -EPIPE, -ENOMEM.
+int streams_get(struct streams *s, struct db *db, const struct message *m, struct stream **ret,
+                struct errmsg *e);
+// Reads the row again.
+int stream_load(struct db *db, struct stream *stream, struct errmsg *e);
+
+// Digest of a batch in the ledger: *ret_found false where none is kept.
+int stream_digest(struct db *db, const struct stream *stream, uint64_t seq, bool *ret_found,
+                  uint8_t ret_digest[WIRE_SHA256_SIZE], struct errmsg *e);
