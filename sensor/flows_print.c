@@ -1,9 +1,7 @@
 #include "sensor/flows_print.h"
 
 #include <arpa/inet.h>
-#include <inttypes.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <string.h>
 #include <time.h>
 
@@ -62,18 +60,55 @@ static const struct {
     [SOURCES] = {"sources", false},
 };
 
+#define VALUE_MAX   INET6_ADDRSTRLEN                     // the longest is an address
+#define OPTIONS_MAX (OPT_KINDS_MAX * sizeof "mss=65535") // but for these
+#define LINE_MAX    (COLUMNS * (VALUE_MAX + 24) + OPTIONS_MAX)
+
 struct row {
-    char value[COLUMNS][INET6_ADDRSTRLEN];
-    char options[OPT_KINDS_MAX * sizeof "mss=65535"]; // longer than the rest
+    char value[COLUMNS][VALUE_MAX];
+    char options[OPTIONS_MAX];
 };
 
-__attribute__((format(printf, 3, 4))) static void set(struct row *row, enum column column,
-                                                      const char *format, ...)
+static void row_clear(struct row *row)
 {
-    va_list ap;
-    va_start(ap, format);
-    vsnprintf(row->value[column], sizeof row->value[column], format, ap);
-    va_end(ap);
+    for (unsigned i = 0; i < COLUMNS; i++)
+        row->value[i][0] = '\0';
+    row->options[0] = '\0';
+}
+
+// Millions of rows: printf would take most of the time.
+static char *put_number(char *at, uint64_t value)
+{
+    char digits[20];
+    unsigned n = 0;
+    do {
+        digits[n++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    while (n)
+        *at++ = digits[--n];
+    *at = '\0';
+    return at;
+}
+
+static char *put_text(char *at, const char *text)
+{
+    size_t n = strlen(text);
+    memcpy(at, text, n + 1);
+    return at + n;
+}
+
+static void set_number(struct row *row, enum column column, uint64_t value)
+{
+    put_number(row->value[column], value);
+}
+
+static void set_flags(struct row *row, uint8_t flags)
+{
+    static const char hex[] = "0123456789abcdef";
+    char *at = put_text(row->value[TCP_FLAGS], "0x00");
+    at[-2] = hex[flags >> 4];
+    at[-1] = hex[flags & 15];
 }
 
 static void set_time(struct row *row, int64_t ts_ms)
@@ -83,23 +118,44 @@ static void set_time(struct row *row, int64_t ts_ms)
     time_t s = (time_t)((ts_ms - ms) / 1000);
     struct tm tm;
     gmtime_r(&s, &tm);
-    set(row, TS, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1,
-        tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
+    const unsigned fields[] = {
+        (unsigned)tm.tm_year + 1900,
+        (unsigned)tm.tm_mon + 1,
+        (unsigned)tm.tm_mday,
+        (unsigned)tm.tm_hour,
+        (unsigned)tm.tm_min,
+        (unsigned)tm.tm_sec,
+        (unsigned)ms,
+    };
+    static const uint8_t last_digit[] = {3, 6, 9, 12, 15, 18, 22};
+    char *text = row->value[TS];
+    put_text(text, "0000-00-00T00:00:00.000Z");
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        char *digit = text + last_digit[i];
+        for (unsigned value = fields[i]; value; value /= 10)
+            *digit-- = (char)('0' + value % 10);
+    }
 }
 
 static void set_address(struct row *row, enum column column, const struct ip_addr *address)
 {
-    if (address->version)
-        inet_ntop(address->version == 4 ? AF_INET : AF_INET6, address->b, row->value[column],
-                  sizeof row->value[column]);
+    char *at = row->value[column];
+    if (address->version == 6) {
+        inet_ntop(AF_INET6, address->b, at, VALUE_MAX);
+    } else if (address->version == 4) {
+        for (unsigned i = 0; i < 4; i++) {
+            at = put_number(at, address->b[i]);
+            *at++ = i < 3 ? '.' : '\0';
+        }
+    }
 }
 
 static void set_port(struct row *row, uint8_t proto, uint16_t port)
 {
-    set(row, PORT, "%u", port);
+    set_number(row, PORT, port);
     if (proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6) {
-        set(row, ICMP_TYPE, "%u", port >> 8);
-        set(row, ICMP_CODE, "%u", port & 0xff);
+        set_number(row, ICMP_TYPE, port >> 8);
+        set_number(row, ICMP_CODE, port & 0xff);
     }
 }
 
@@ -108,38 +164,58 @@ static void set_options(struct row *row, const struct tcp_options *options)
 {
     static const char *const names[] = {"eol", "nop", NULL, NULL, "sok", "sack", NULL, NULL, "ts"};
     char *at = row->options;
+    *at = '\0';
     for (uint8_t i = 0; i < options->n; i++) {
         uint8_t kind = options->kinds[i];
         if (i)
             *at++ = ',';
         if (kind == 2)
-            at += sprintf(at, "mss=%u", options->mss);
+            at = put_number(put_text(at, "mss="), options->mss);
         else if (kind == 3 && options->wscale != WSCALE_NONE)
-            at += sprintf(at, "ws=%u", options->wscale);
+            at = put_number(put_text(at, "ws="), options->wscale);
         else if (kind == OPT_KIND_MORE)
-            at += sprintf(at, "...");
+            at = put_text(at, "...");
         else if (kind < ARRAY_SIZE(names) && names[kind])
-            at += sprintf(at, "%s", names[kind]);
+            at = put_text(at, names[kind]);
         else
-            at += sprintf(at, "?%u", kind);
+            at = put_number(put_text(at, "?"), kind);
     }
-    *at = '\0';
+}
+
+static char *put_csv(char *at, unsigned column, const char *value)
+{
+    bool quoted = column == TCP_OPTIONS && strchr(value, ',');
+    if (column)
+        *at++ = ',';
+    if (quoted)
+        *at++ = '"';
+    at = put_text(at, value);
+    if (quoted)
+        *at++ = '"';
+    return at;
+}
+
+static char *put_json(char *at, unsigned column, const char *value)
+{
+    bool quoted = columns[column].text && *value;
+    at = put_text(at, column ? ",\"" : "{\"");
+    at = put_text(at, columns[column].name);
+    at = put_text(at, quoted ? "\":\"" : "\":");
+    at = put_text(at, *value ? value : "null");
+    if (quoted)
+        *at++ = '"';
+    return at;
 }
 
 static void print_row(FILE *out, enum flows_format format, const struct row *row)
 {
+    char line[LINE_MAX], *at = line;
     for (unsigned i = 0; i < COLUMNS; i++) {
         const char *value = i == TCP_OPTIONS ? row->options : row->value[i];
-        if (format == FLOWS_CSV) {
-            const char *quote = strchr(value, ',') ? "\"" : "";
-            fprintf(out, "%s%s%s%s", i ? "," : "", quote, value, quote);
-        } else {
-            const char *quote = columns[i].text && *value ? "\"" : "";
-            fprintf(out, "%s\"%s\":%s%s%s", i ? "," : "{", columns[i].name, quote,
-                    *value ? value : "null", quote);
-        }
+        at = format == FLOWS_CSV ? put_csv(at, i, value) : put_json(at, i, value);
     }
-    fputs(format == FLOWS_CSV ? "\n" : "}\n", out);
+    at = put_text(at, format == FLOWS_CSV ? "\n" : "}\n");
+    fwrite(line, 1, (size_t)(at - line), out);
 }
 
 void flows_print_header(FILE *out, enum flows_format format)
@@ -153,48 +229,50 @@ void flows_print_header(FILE *out, enum flows_format format)
 
 void flows_print_flow(FILE *out, enum flows_format format, const struct flow *flow)
 {
-    struct row row = {0};
+    struct row row;
+    row_clear(&row);
     set_time(&row, flow->ts_ms);
-    set(&row, DURATION_MS, "%" PRIu32, flow->duration_ms);
+    set_number(&row, DURATION_MS, flow->duration_ms);
     set_address(&row, SRC, &flow->src);
     set_address(&row, DST, &flow->dst);
-    set(&row, PROTO, "%u", flow->proto);
+    set_number(&row, PROTO, flow->proto);
     if (flow->has & HAS_PORT) {
         set_port(&row, flow->proto, flow->port);
         if (flow->proto == IPPROTO_TCP)
-            set(&row, TCP_FLAGS, "0x%02x", flow->tcp_flags);
+            set_flags(&row, flow->tcp_flags);
     }
     if (flow->has & HAS_SRC_PORT)
-        set(&row, SRC_PORT, "%u", flow->src_port);
-    set(&row, TTL, "%u", flow->ttl);
-    set(&row, MARKS, "%u", flow->marks);
-    set(&row, PACKETS, "%" PRIu32, flow->packets);
-    set(&row, BYTES, "%" PRIu64, flow->bytes);
+        set_number(&row, SRC_PORT, flow->src_port);
+    set_number(&row, TTL, flow->ttl);
+    set_number(&row, MARKS, flow->marks);
+    set_number(&row, PACKETS, flow->packets);
+    set_number(&row, BYTES, flow->bytes);
     if (flow->has & HAS_TCP_WINDOW)
-        set(&row, TCP_WINDOW, "%u", flow->tcp_window);
+        set_number(&row, TCP_WINDOW, flow->tcp_window);
     if (flow->has & HAS_IP_ID)
-        set(&row, IP_ID, "%u", flow->ip_id);
-    set(&row, IP_LEN, "%" PRIu32, flow->ip_len);
+        set_number(&row, IP_ID, flow->ip_id);
+    set_number(&row, IP_LEN, flow->ip_len);
     set_options(&row, &flow->options);
     print_row(out, format, &row);
 }
 
 void flows_print_flood(FILE *out, enum flows_format format, const struct flood *flood)
 {
-    struct row row = {0};
+    struct row row;
+    row_clear(&row);
     set_time(&row, flood->ts_ms);
     set_address(&row, DST, &flood->dst);
-    set(&row, PROTO, "%u", flood->proto);
+    set_number(&row, PROTO, flood->proto);
     if (flood->has_port) {
         set_port(&row, flood->proto, flood->port);
         if (flood->proto == IPPROTO_TCP)
-            set(&row, TCP_FLAGS, "0x%02x", flood->tcp_flags);
+            set_flags(&row, flood->tcp_flags);
     }
-    set(&row, PACKETS, "%" PRIu64, flood->packets);
-    set(&row, BYTES, "%" PRIu64, flood->bytes);
-    set(&row, TTL_MIN, "%u", flood->ttl_min);
-    set(&row, TTL_MAX, "%u", flood->ttl_max);
+    set_number(&row, PACKETS, flood->packets);
+    set_number(&row, BYTES, flood->bytes);
+    set_number(&row, TTL_MIN, flood->ttl_min);
+    set_number(&row, TTL_MAX, flood->ttl_max);
     if (flood->has_sources)
-        set(&row, SOURCES, "%" PRIu64, flood->sources_estimate);
+        set_number(&row, SOURCES, flood->sources_estimate);
     print_row(out, format, &row);
 }
