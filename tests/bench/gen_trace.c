@@ -52,7 +52,7 @@ static void put32(uint8_t *p, uint32_t v)
 static void write_packet(struct generator *g, uint64_t us, const struct spec *s)
 {
     static const uint8_t syn_options[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0,
-                                          0, 1, 0, 0, 0,    0, 1, 3, 3, 7};
+                                          0, 1, 0, 0,    0, 0, 1, 3,  3, 7};
     uint8_t frame[SNAPLEN] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0};
     uint8_t *ip = frame + 14, *l4 = ip + 20;
     uint32_t options = s->proto == 6 && s->window != 1024 ? (uint32_t)sizeof syn_options : 0;
