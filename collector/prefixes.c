@@ -17,6 +17,18 @@ static bool host_bits_set(const struct prefix *p)
     return false;
 }
 
+// 0 to 999; 999 where it is no number.
+static unsigned parse_length(const char *text)
+{
+    unsigned length = 0;
+    size_t n = strspn(text, "0123456789");
+    if (n == 0 || n > 3 || text[n])
+        return 999;
+    for (size_t i = 0; i < n; i++)
+        length = length * 10 + (unsigned)(text[i] - '0');
+    return length;
+}
+
 int prefix_parse(const char *text, struct prefix *ret, struct errmsg *e)
 {
     char address[INET6_ADDRSTRLEN + 1];
@@ -28,10 +40,9 @@ int prefix_parse(const char *text, struct prefix *ret, struct errmsg *e)
     address[n] = '\0';
     struct prefix p = {.address.version = strchr(address, ':') ? 6 : 4};
     unsigned most = p.address.version == 6 ? 128 : 32;
-    char *end = address + n; // of a length that begins with no digit
-    unsigned long length = isdigit((unsigned char)slash[1]) ? strtoul(slash + 1, &end, 10) : 999;
+    unsigned length = parse_length(slash + 1);
     if (inet_pton(p.address.version == 6 ? AF_INET6 : AF_INET, address, p.address.b) != 1 ||
-        length > most || *end)
+        length > most)
         return errmsg_set(e, -EINVAL, "\"%.60s\" is not a prefix such as 192.0.2.0/24", text);
     p.length = (uint8_t)length;
     if (host_bits_set(&p))
@@ -45,10 +56,9 @@ static int parse_asn(const char *text, struct prefix *p, struct errmsg *e)
     if (!*text)
         return 0;
     const char *digits = strncasecmp(text, "AS", 2) == 0 ? text + 2 : text;
-    char *end;
-    errno = 0;
-    unsigned long long asn = isdigit((unsigned char)*digits) ? strtoull(digits, &end, 10) : 0;
-    if (!isdigit((unsigned char)*digits) || *end || errno || asn > UINT32_MAX)
+    size_t n = strspn(digits, "0123456789");
+    unsigned long long asn = strtoull(digits, NULL, 10);
+    if (n == 0 || n > 10 || digits[n] || asn > UINT32_MAX)
         return errmsg_set(e, -EINVAL, "\"%.40s\" is not an AS number", text);
     p->has_asn = true;
     p->asn = (uint32_t)asn;
