@@ -12,8 +12,8 @@ collector_key() {
 # hirundo_collector COMMAND...: a command of the collector, with the quickstart's configuration.
 hirundo_collector() {
     local log=$home/log/set-up.log
-    "$bin/hirundo-collector" "$1" -c "$home/conf/collector.conf" "${@:2}" >>"$log" 2>&1 ||
-        die_log "$log" "hirundo-collector $1 failed"
+    "$bin/hirundo-collector" "$@" -c "$home/conf/collector.conf" >>"$log" 2>&1 ||
+        die_log "$log" "hirundo-collector $* failed"
 }
 
 # Roles, database, schema, settings. A database whose scenario was interrupted is made anew.

@@ -77,7 +77,7 @@ replay_all() {
             running=$((running - 1))
         fi
         # shellcheck disable=SC2086 # a list of files without white space
-        (cd "$home/scenario" && exec "$bin/hirundo-sensor" replay --progress \
+        (cd "$home/scenario" && exec "$bin/hirundo-sensor" replay --progress --timeout 300 \
             -c "$home/conf/$name.conf" $files) </dev/null 2> >(sed -un \
             -e "s/^progress /$name progress /p" -e t -e "w $home/log/replay-$name.log") &
         names[$!]=$name
@@ -91,10 +91,29 @@ replay_all() {
     done
 }
 
+# replay_watch: says once why nothing moves.
+replay_watch() {
+    if ((frames_read + batches_acked != moved)); then
+        moved=$((frames_read + batches_acked)) moved_at=$SECONDS
+        return
+    fi
+    if ((SECONDS - moved_at < 10)); then
+        return
+    fi
+    moved_at=$((SECONDS + 3600))
+    [[ ! -t 1 ]] || echo
+    if collector_running; then
+        warn "nothing moved for 10 s. The collector's last word: $(tail -n 1 "$home/log/collector.log")"
+    else
+        warn "the collector is gone; the sensors keep their batches and wait for five minutes. Start it again with: deploy/quickstart start (log: $home/log/collector.log)"
+    fi
+}
+
 # replay FRAMES < LINES: replays and shows how far it is; 1 if a sensor failed, which it names.
 replay() {
     local -A read=() acked=() total=()
-    local name word a b c drawn=0 now failed=() jobs lines fd runner collector_gone=0
+    local name word a b c drawn=0 now failed=() jobs lines fd runner
+    local moved=-1 moved_at=$SECONDS
     frames_total=$1 frames_read=0 batches_acked=0 batches_total=0 progress_shown=-1
     jobs=$(nproc)
     jobs=$((jobs < 2 ? 2 : jobs > 4 ? 4 : jobs))
@@ -124,13 +143,7 @@ replay() {
         if ((now - drawn > 200000)); then
             drawn=$now
             progress_draw
-            if collector_running; then
-                collector_gone=0
-            elif ((!collector_gone)); then
-                collector_gone=1
-                [[ ! -t 1 ]] || echo
-                warn "the collector is gone; the sensors keep their batches and wait. Start it again with: deploy/quickstart start (log: $home/log/collector.log)"
-            fi
+            replay_watch
         fi
     done
     wait "$runner"
