@@ -88,10 +88,12 @@ home_describe() {
 build() {
     local log=$home/log/build.log program changed=()
     say "Building ..."
-    if [[ ! -f $home/build/build.ninja ]]; then
+    # Of this clone, not of another one that used the directory before.
+    if [[ ! -f $home/build/build.ninja || $(cat "$home/build/source" 2>/dev/null) != "$top" ]]; then
         rm -rf -- "$home/build"
         meson setup --buildtype=release -Dwerror=false "$home/build" "$top" >"$log" 2>&1 ||
             die_log "$log" "meson setup failed"
+        printf '%s\n' "$top" >"$home/build/source"
     fi
     ninja -C "$home/build" sensor/hirundo-sensor collector/hirundo-collector \
         tests/scenario/scenario-gen >>"$log" 2>&1 || die_log "$log" "the build failed"

@@ -5,7 +5,7 @@
 \pset border 1
 \pset null '-'
 
-\echo One hosting company''s addresses, 22/TCP and 5900/TCP, as the sensors of each region see them:
+\echo Addresses of one hosting company, 22/TCP and 5900/TCP, as the sensors of each region see them:
 select region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources
 from hirundo.ttl_spread(:period, :'prefixes', :'ports');
 
@@ -15,7 +15,7 @@ from hirundo.ttl_origin(:period, :'prefixes', :'ports', 'JP');
 select distinct verdict, reason
 from hirundo.ttl_origin(:period, :'prefixes', :'ports', 'JP');
 
-\echo Source hosts of that company a day:
+\echo Its source hosts, day by day:
 \pset format unaligned
 \pset tuples_only on
 with d as (
@@ -29,11 +29,11 @@ with d as (
     max(day) filter (where ssh + vnc > 0) over () as last
   from d
 )
-select '              22/TCP                              5900/TCP'
+select '               22/TCP                             5900/TCP'
 union all
-(select format('  %s  %s  %s', day,
-    rpad(repeat('█', (ssh * 26.0 / most)::int) || ' ' || ssh, 34),
-    repeat('█', (vnc * 26.0 / most)::int) || ' ' || vnc)
+(select format('  %s  %s %s  %s %s', day,
+    lpad(ssh::text, 3), rpad(repeat('█', (ssh * 28.0 / most)::int), 29),
+    lpad(vnc::text, 3), repeat('█', (vnc * 28.0 / most)::int))
   from shown where day between first and last order by day);
 \echo
 
@@ -52,7 +52,8 @@ order by country <> 'JP', regexp_replace(label_en, '\d+$', ''),
 \pset format aligned
 
 \echo Average packets a sensor and day, home against overseas:
-select to_char(bucket, 'YYYY-MM') as month, side, packets, sensor_days, average
+select to_char(bucket, 'YYYY-MM') as month, side, packets, round(sensor_days, 1) as sensor_days,
+  round(average, 1) as average
 from hirundo.sensor_average(:period, 'month')
 order by 1, 2;
 
