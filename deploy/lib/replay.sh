@@ -181,7 +181,7 @@ scenario_run() {
 
 # replay_own FILE...: the newcomer's own captures through a sensor of their own.
 replay_own() {
-    local log=$home/log/set-up.log n name file frames=0 status=0
+    local log=$home/log/set-up.log n name file frames=0 status=0 links=()
     scenario_done || die "run deploy/quickstart first: it makes the database and the collector"
     pg_up
     collector_up
@@ -197,12 +197,12 @@ replay_own() {
     for file in "$@"; do
         # By a name without white space.
         ln -s -- "$file" "$home/run/own/$((++n))"
+        links+=("../run/own/$n")
     done
     frames=$("$bin/hirundo-sensor" flows --summary "$@" 2>/dev/null |
         sed -nE 's/.*"frames": ?([0-9]+).*/\1/p')
     say "Replaying through the new sensor $name ..."
-    replay "${frames:-0}" < <(printf '%s' "$name"; printf ' ../run/own/%s' "$(seq "$n")"; echo) ||
-        status=1
+    replay "${frames:-0}" <<<"$name ${links[*]}" || status=1
     answers_own "$name"
     return "$status"
 }

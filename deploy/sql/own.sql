@@ -31,7 +31,14 @@ limit 10;
 \else
 \echo Nothing arrived from sensor :sensor in any window.
 \endif
+select count(*) > 0 as any_quarantined
+from hirundo.quarantine join hirundo.sensor using (sensor_id)
+where name = :'sensor'
+\gset
+\if :any_quarantined
+\echo Batches that were set aside (hirundo-collector quarantine show):
 select quarantine_id, reason, frames
 from hirundo.quarantine join hirundo.sensor using (sensor_id)
 where name = :'sensor'
 order by quarantine_id;
+\endif
