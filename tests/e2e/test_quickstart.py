@@ -4,6 +4,7 @@ The first run is interrupted half way; in the second the collector is killed (SI
 again. What the database answers then must be what the generator planted. The tests stand in the
 order of a newcomer's day and build on each other.
 """
+import contextlib
 import csv
 import json
 import os
@@ -120,15 +121,13 @@ def truth(finished):
 @pytest.fixture(scope="module")
 def ask(finished):
     env = environment()
-    connection = psycopg2.connect(host=env["PGHOST"], port=env["PGPORT"], dbname=env["PGDATABASE"], user=env["PGUSER"])
-    connection.autocommit = True
 
     def query(sql, *values):
-        with connection.cursor() as cursor:
+        with contextlib.closing(psycopg2.connect(host=env["PGHOST"], port=env["PGPORT"], dbname=env["PGDATABASE"],
+                                                 user=env["PGUSER"])) as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
-    yield query
-    connection.close()
+    return query
 
 
 def golden(name):
