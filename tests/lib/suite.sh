@@ -10,7 +10,8 @@ PYTHON=/usr/bin/python3
 export TOP RESULTS PYTHON
 cd "$TOP" || exit 1
 
-# build KIND: builds into build/KIND; sets HIRUNDO_BUILD, by which tests find the programs.
+# build KIND: builds into build/KIND (test, asan, release); sets HIRUNDO_BUILD, by which tests find the
+# programs.
 build() {
     local kind=$1 options=(--buildtype=debugoptimized)
     if [[ $kind == asan ]]; then
@@ -20,6 +21,7 @@ build() {
         export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
         export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
     fi
+    [[ $kind != release ]] || options=(--buildtype=release)
     export HIRUNDO_BUILD=$TOP/build/$kind
     if [[ ! -f $HIRUNDO_BUILD/build.ninja ]]; then
         rm -rf "$HIRUNDO_BUILD"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The tests of unit and golden once more, built with ASan and UBSan
+# The tests of unit, fuzz and golden once more, built with ASan and UBSan
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 

@@ -4,4 +4,4 @@
 . "$(dirname "$0")/../lib/suite.sh"
 
 build test
-meson_tests --num-processes 2
+meson_tests --num-processes 2 --no-suite fuzz
