@@ -1,8 +1,9 @@
 #!/bin/bash
-# The tests of unit, fuzz and golden once more, built with ASan and UBSan
+# The tests of unit, fuzz, golden and integration once more, built with ASan and UBSan
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 
 build asan
 meson_tests --num-processes 2 --timeout-multiplier 5
 pytests golden tests/golden
+pytests integration tests/integration
