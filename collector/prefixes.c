@@ -221,7 +221,8 @@ static void open_prefix(struct sweep *s, const struct prefix *p)
 
 int prefixes_flatten(struct prefix *prefixes, size_t n, struct flattened *ret)
 {
-    qsort(prefixes, n, sizeof *prefixes, by_place);
+    if (n > 0)
+        qsort(prefixes, n, sizeof *prefixes, by_place);
     size_t kept = drop_duplicates(prefixes, n);
     // A prefix begins one range and, ending, lets one go on.
     struct sweep s = {.out = calloc(2 * kept + 1, sizeof *s.out)};
