@@ -10,8 +10,10 @@
 #include "sensor/privilege.h"
 #include "sensor/sensor.h"
 
-#define TICK_MS     1000
-#define READ_FRAMES 1024
+#define TICK_MS       1000
+#define READ_FRAMES   1024
+#define DRAIN_MS      1000
+#define DRAIN_WAIT_MS 200
 
 static const char help[] =
     "usage: hirundo-sensor run -c FILE\n\n"
@@ -73,8 +75,23 @@ static int capture_loop(struct run *r, struct errmsg *e)
     return 0;
 }
 
+// What the kernel has captured by now, within reason: a flood must not keep the sensor from ending.
+static void drain(struct run *r)
+{
+    int64_t until = mono_ms() + DRAIN_MS;
+    uint64_t before;
+    struct errmsg e;
+    do {
+        before = batcher_counters(r->sensor.batcher)->frames;
+        if (capture_read(r->capture, READ_FRAMES, DRAIN_WAIT_MS, on_frame, r, &e) != 0)
+            return;
+    } while (batcher_counters(r->sensor.batcher)->frames != before && mono_ms() < until);
+}
+
 static int end(struct run *r, int result)
 {
+    if (result == 0)
+        drain(r);
     count_drops(r);
     int ended = batcher_end(r->sensor.batcher, wall_ms(), mono_ms());
     if (sensor_seal(&r->sensor) != 0 || ended != 0)
