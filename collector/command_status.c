@@ -7,7 +7,7 @@
 static const char usage[] =
     "usage: hirundo-collector status [-c FILE]\n"
     "Says whether the database answers and is migrated, what each sensor delivered last, and what "
-    "lies in quarantine. Exit 1 if something needs a person.\n";
+    "lies in quarantine. Exit 1 if the database does not answer or is not migrated.\n";
 
 static void print_server_key(const struct collector_conf *conf)
 {
