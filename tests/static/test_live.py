@@ -1,0 +1,83 @@
+"""The static sensor live, in an empty root and a network namespace of its own, which tests/suites/static.sh makes."""
+import os
+import pathlib
+import re
+import socket
+import subprocess
+
+import pytest
+
+import hirundo
+import static_sensor
+from flows import ether, ipv4, tcp
+
+FRAMES = 500
+
+
+@pytest.fixture(name="link", scope="module")
+def fixture_link():
+    """(the sensor's interface, the one to send from)"""
+    if os.geteuid() != 0:
+        pytest.skip("live capture needs root rights")
+    if set(os.listdir("/proc/self/net/dev_snmp6")) - {"lo"}:
+        pytest.skip("not in a network namespace of its own")
+    for words in ("link add s0 type veth peer name p0", "link set s0 up", "link set p0 up"):
+        subprocess.run(["ip", *words.split()], check=True)
+    yield "s0", "p0"
+    subprocess.run(["ip", "link", "del", "s0"], check=True)
+
+
+def send(interface):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((interface, 0))
+        for i in range(FRAMES):
+            raw.send(ether(ipv4(tcp(dport=2323), src=bytes([198, 18, i >> 8, i & 255]))))
+
+
+def status_of(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
+
+
+def live_root(directory, collector, user, extra=""):
+    """An empty root, enrolled; (root, name)."""
+    root = static_sensor.Root(directory)
+    directory.chmod(0o755)  # it is what the sensor's user finds as /
+    (directory / "etc").mkdir()
+    (directory / "etc/passwd").write_text("root:x:0:0::/:/\nsensor:x:4321:4321::/:/\n")
+    (directory / "spool").mkdir()
+    os.chown(directory / "spool", 4321, 4321)
+    conf = static_sensor.configure(directory, "", collector,
+                                   f"[capture]\ninterface = s0\n[flow]\nwindow = 1s\n[batch]\nmax_delay = 1s\n{extra}")
+    conf.write_text(conf.read_text().replace("[sensor]\n", f"[sensor]\nuser = {user}\n"))
+    done = root.run("keygen", "-c", "/sensor.conf")
+    assert done.returncode == 0, done.stderr
+    name = f"live-{user}"
+    collector.postgres.command("sensor", "add", name, "--country", "JP", "--key", done.stdout.strip())
+    return root, name
+
+
+def test_live_as_a_user_known_to_the_root_alone(link, tmp_path, collector, record_property):
+    root, name = live_root(tmp_path, collector, "sensor")
+    server = hirundo.Server([*root.command, "run", "-c", "/sensor.conf"]).start()
+    server.wait_log(f"listening on {link[0]}")
+    send(link[1])
+    query = ("select coalesce(sum(f.packets), 0) from hirundo.flow f join hirundo.sensor s using (sensor_id) "
+             "where s.name = %s and f.port = 2323")
+    hirundo.wait_for(lambda: collector.postgres.value(query, name) == FRAMES, f"{FRAMES} packets in the database")
+    status = status_of(server.process.pid)
+    record_property("rss_live", status["VmHWM"])
+    print(f"RSS live {status['VmHWM']}")
+    assert status["Uid"].split() == ["4321"] * 4
+    assert status["CapEff"] == "0" * 16
+    assert status["NoNewPrivs"] == "1"
+    assert server.stop() == 0, server.log()
+    assert "Sanitizer" not in server.log()
+
+
+def test_unknown_user_is_named(link, tmp_path, collector):
+    del link
+    root, _ = live_root(tmp_path, collector, "nosuchuser")
+    done = root.run("run", "-c", "/sensor.conf")
+    assert done.returncode == 1
+    assert 'user "nosuchuser" does not exist' in done.stderr
