@@ -8,12 +8,22 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+// NULL if there is none. Reads /etc/passwd itself: in the static program getpwnam() would load the
+// plug-ins that nsswitch.conf names, made for another libc, and crash in them.
+static const struct passwd *find_user(const char *user)
+{
+    _cleanup_(fclosep) FILE *file = fopen("/etc/passwd", "re");
+    const struct passwd *pw = file ? fgetpwent(file) : NULL;
+    while (pw && strcmp(pw->pw_name, user) != 0)
+        pw = fgetpwent(file);
+    return pw;
+}
+
 static int become(const char *user, struct errmsg *e)
 {
-    errno = 0;
-    const struct passwd *pw = getpwnam(user);
+    const struct passwd *pw = find_user(user);
     if (!pw)
-        return errmsg_set(e, errno ? -errno : -ENOENT, "[sensor] user \"%s\" does not exist", user);
+        return errmsg_set(e, -ENOENT, "[sensor] user \"%s\" is not in /etc/passwd", user);
     if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
         setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
         return errmsg_set(e, -errno, "cannot become user %s: %s", user, strerror(errno));
