@@ -39,7 +39,7 @@ def status_of(pid):
     return dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
 
 
-def live_root(directory, collector, user, extra=""):
+def live_root(directory, collector, user, enroll=True):
     """An empty root, enrolled; (root, name)."""
     root = static_sensor.Root(directory)
     directory.chmod(0o755)  # it is what the sensor's user finds as /
@@ -48,17 +48,28 @@ def live_root(directory, collector, user, extra=""):
     (directory / "spool").mkdir()
     os.chown(directory / "spool", 4321, 4321)
     conf = static_sensor.configure(directory, "", collector,
-                                   f"[capture]\ninterface = s0\n[flow]\nwindow = 1s\n[batch]\nmax_delay = 1s\n{extra}")
+                                   "[capture]\ninterface = s0\n[flow]\nwindow = 1s\n[batch]\nmax_delay = 1s\n")
     conf.write_text(conf.read_text().replace("[sensor]\n", f"[sensor]\nuser = {user}\n"))
     done = root.run("keygen", "-c", "/sensor.conf")
     assert done.returncode == 0, done.stderr
     name = f"live-{user}"
-    collector.postgres.command("sensor", "add", name, "--country", "JP", "--key", done.stdout.strip())
+    if enroll:
+        collector.postgres.command("sensor", "add", name, "--country", "JP", "--key", done.stdout.strip())
     return root, name
+
+
+def name_service_plugin(directory):
+    """A plug-in that crashes when it is loaded, as real ones do in a static program, and is asked first."""
+    libraries = directory / "lib"
+    libraries.mkdir()
+    subprocess.run(["cc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "-", "-o", libraries / "libnss_trap.so.2"],
+                   input=b"__attribute__((constructor)) static void load(void) { __builtin_trap(); }", check=True)
+    (directory / "etc/nsswitch.conf").write_text("passwd: trap files\n")
 
 
 def test_live_as_a_user_known_to_the_root_alone(link, tmp_path, collector, record_property):
     root, name = live_root(tmp_path, collector, "sensor")
+    name_service_plugin(tmp_path)
     server = hirundo.Server([*root.command, "run", "-c", "/sensor.conf"]).start()
     server.wait_log(f"listening on {link[0]}")
     send(link[1])
@@ -75,9 +86,12 @@ def test_live_as_a_user_known_to_the_root_alone(link, tmp_path, collector, recor
     assert "Sanitizer" not in server.log()
 
 
-def test_unknown_user_is_named(link, tmp_path, collector):
+@pytest.mark.parametrize("plugin", [False, True])
+def test_unknown_user_is_named(link, tmp_path, collector, plugin):
     del link
-    root, _ = live_root(tmp_path, collector, "nosuchuser")
+    root, _ = live_root(tmp_path, collector, "nosuchuser", enroll=False)
+    if plugin:
+        name_service_plugin(tmp_path)
     done = root.run("run", "-c", "/sensor.conf")
     assert done.returncode == 1
-    assert 'user "nosuchuser" does not exist' in done.stderr
+    assert done.stderr.splitlines()[-1].endswith('user "nosuchuser" is not in /etc/passwd')
