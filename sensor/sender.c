@@ -236,12 +236,18 @@ static void heard(struct sender *s, uint64_t credit, int64_t now)
         s->next_ping = MIN(s->next_ping, now + s->config.ping_poor_ms);
 }
 
+// The last number of what flies for the message that began with seq.
+static uint64_t answered_through(const struct sender *s, uint64_t seq)
+{
+    for (uint32_t i = 0; i < s->n_flying; i++) {
+        if (s->flying[i].first <= seq && seq <= s->flying[i].last)
+            return s->flying[i].last;
+    }
+    return MIN(seq, s->sent_max);
+}
+
 static void committed(struct sender *s, int64_t now, uint64_t through)
 {
-    if (through > s->sent_max) {
-        s->one_by_one_through = MAX(s->one_by_one_through, through);
-        through = s->sent_max;
-    }
     if (through <= s->acked)
         return;
     s->acked = through;
@@ -255,13 +261,17 @@ static void committed(struct sender *s, int64_t now, uint64_t through)
     }
 }
 
-void sender_ack(struct sender *s, int64_t now, uint64_t committed_through, uint64_t credit)
+void sender_ack(struct sender *s, int64_t now, uint64_t seq, uint64_t committed_through,
+                uint64_t credit)
 {
     if (s->link != SENDER_UP)
         return;
     heard(s, credit, now);
     s->answered = true;
-    committed(s, now, committed_through);
+    uint64_t compared = answered_through(s, seq);
+    if (committed_through > compared)
+        s->one_by_one_through = MAX(s->one_by_one_through, committed_through);
+    committed(s, now, MIN(committed_through, compared));
 }
 
 void sender_nack_gap(struct sender *s, int64_t now, uint64_t expected, uint64_t credit)
@@ -272,8 +282,6 @@ void sender_nack_gap(struct sender *s, int64_t now, uint64_t expected, uint64_t 
     s->answered = true;
     if (expected == 0 || expected > s->sent_max)
         return; // not a gap in what was sent
-    if (expected - 1 > s->acked)
-        committed(s, now, expected - 1);
     if (s->rewound_to == expected && now < s->rewound_until)
         return;
     if (expected - 1 < s->acked) {
@@ -281,6 +289,7 @@ void sender_nack_gap(struct sender *s, int64_t now, uint64_t expected, uint64_t 
         s->note_rewind = true;
         s->note_acked = false;
     }
+    s->one_by_one_through = MAX(s->one_by_one_through, expected - 1);
     s->rewound_to = expected;
     s->rewound_until = now + s->config.ack_timeout_ms;
     s->sent_max = s->acked;

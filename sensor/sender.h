@@ -9,13 +9,13 @@
 //   collector's credit, are in flight; after connecting, one message until the first answer to it.
 // - Credit 0: nothing but pings, every 5 s. Credit that is smaller than the next message lets one
 //   message through when nothing is in flight.
-// - An ack counts only for numbers sent on this connection, so that each was compared (by digest)
-//   with what the ledger holds. An ack beyond them means that an earlier answer was lost, or that
+// - An ack counts only up to the message that it answers, so that each was compared (by digest)
+//   with what the ledger holds. An ack beyond that means that an earlier answer was lost, or that
 //   this spool is an old copy: up to that number messages go one at a time, so that a fork shows
 //   before anything behind it is taken for delivered.
-// - Nack gap: go on from the number the collector expects, backwards (a restored database) or
-//   forwards. Further nacks with the same number belong to messages that were already on their
-//   way and are ignored until the ack timeout.
+// - Nack gap: go on from the number the collector expects, backwards (a restored database); what
+//   it has and was not acknowledged yet goes again, one at a time. Further nacks with the same
+//   number belong to messages that were already on their way and are ignored until the ack timeout.
 // - Nack fork: the connection ends, the driver moves everything from that number on into a new
 //   spool (SENDER_FORK, then sender_restart).
 // - No answer for ack_timeout though there is credit: send again from the oldest unacknowledged
@@ -108,7 +108,9 @@ void sender_unsent(struct sender *s, int64_t now, bool later);
 // The spool was replaced (fork, damage): numbers begin anew. Ends the connection, if there is one.
 void sender_restart(struct sender *s, int64_t now, uint64_t acked, uint64_t next);
 
-void sender_ack(struct sender *s, int64_t now, uint64_t committed_through, uint64_t credit);
+// seq: of the message that is answered, from the reply's header.
+void sender_ack(struct sender *s, int64_t now, uint64_t seq, uint64_t committed_through,
+                uint64_t credit);
 void sender_nack_gap(struct sender *s, int64_t now, uint64_t expected, uint64_t credit);
 void sender_nack_fork(struct sender *s, int64_t now, uint64_t seq, uint64_t credit);
 void sender_pong(struct sender *s, int64_t now, uint64_t credit);

@@ -295,7 +295,7 @@ static void on_reply(struct uplink *u, const struct wire_header *h, const struct
     } else if (names_other_spool(u, h)) {
         log_debug("a reply about another spool is ignored");
     } else if (h->kind == WIRE_ACK) {
-        sender_ack(u->sender, mono_ms(), reply->committed_through, reply->credit);
+        sender_ack(u->sender, mono_ms(), h->seq, reply->committed_through, reply->credit);
     } else if (h->kind == WIRE_NACK) {
         on_nack(u, h, reply);
     }

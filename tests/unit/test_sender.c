@@ -21,7 +21,7 @@ enum step_kind {
     FAILED,  // the look
     UNSENT,  // a: later
     RESTART, // a: acked, b: next
-    ACK,     // a: through, b: credit
+    ACK,     // a: through, b: credit, c: answers this message, 0: a
     GAP,     // a: expected, b: credit
     FORK,    // a: seq, b: credit
     PONG,    // a: credit
@@ -171,7 +171,7 @@ static const struct schedule schedules[] = {
       {3, ACK, 2, BIG},
       {3, WANT, SENDER_ACKED, 0, 2},
       SENDS(3, 4, 10)}},
-    {"gap forwards: what the collector has counts as committed",
+    {"gap forwards: what the collector has goes again, one at a time, to be compared",
      1,
      4,
      9,
@@ -184,9 +184,32 @@ static const struct schedule schedules[] = {
       SENDS(1, 7, 10),
       SENDS(1, 8, 10),
       {2, GAP, 7, BIG},
+      SENDS(2, 6, 10),
+      {2, UNTIL, 15000},
+      {3, ACK, 6, BIG},
+      {3, WANT, SENDER_ACKED, 0, 6},
+      SENDS(3, 7, 10),
+      SENDS(3, 8, 10)}},
+    {"an ack counts for what it answers, not for what was sent since: that may be a fork",
+     1,
+     4,
+     12,
+     0,
+     {UP(0, BIG),
+      SENDS(0, 5, 10),
+      {1, ACK, 5, BIG},
+      {1, WANT, SENDER_ACKED, 0, 5},
+      SENDS(1, 6, 10),
+      SENDS(1, 7, 10),
+      SENDS(1, 8, 10),
+      SENDS(1, 9, 10),
+      SENDS(1, 10, 10),
+      SENDS(1, 11, 10),
+      {2, ACK, 10, BIG, 6},
       {2, WANT, SENDER_ACKED, 0, 6},
-      SENDS(2, 7, 10),
-      SENDS(2, 8, 10)}},
+      {3, FORK, 7, BIG},
+      {3, WANT, SENDER_DISCONNECT},
+      {3, WANT, SENDER_FORK, 7}}},
     {"a gap behind what was sent is nonsense and changes nothing",
      1,
      4,
@@ -211,7 +234,7 @@ static const struct schedule schedules[] = {
       {1, ACK, 6, BIG},
       {1, WANT, SENDER_ACKED, 0, 6},
       SENDS(1, 7, 10)}},
-    {"an ack inside a range: the range goes again",
+    {"a gap inside a range: the range goes again",
      1,
      0,
      10,
@@ -221,8 +244,7 @@ static const struct schedule schedules[] = {
       {0, FOUND, 1, 6, 100},
       {0, WANT, SENDER_SEND, 1, 6},
       {1, GAP, 4, BIG},
-      {1, WANT, SENDER_ACKED, 0, 3},
-      {1, WANT, SENDER_LOOK, 4},
+      {1, WANT, SENDER_LOOK, 1},
       {1, FOUND, 1, 6, 100},
       {1, WANT, SENDER_SEND, 1, 6},
       {2, ACK, 6, BIG},
@@ -275,11 +297,11 @@ static const struct schedule schedules[] = {
      0,
      {UP(0, BIG),
       SENDS(0, 5, 10),
-      {1, ACK, 7, BIG},
+      {1, ACK, 7, BIG, 5},
       {1, WANT, SENDER_ACKED, 0, 5},
       SENDS(1, 6, 10),
       {1, UNTIL, 15000},
-      {2, ACK, 7, BIG},
+      {2, ACK, 7, BIG, 6},
       {2, WANT, SENDER_ACKED, 0, 6},
       SENDS(2, 7, 10),
       {3, ACK, 7, BIG},
@@ -518,7 +540,7 @@ static void take_step(const struct schedule *sc, size_t i, struct sender *s)
         sender_restart(s, t->at, t->a, t->b);
         break;
     case ACK:
-        sender_ack(s, t->at, t->a, t->b);
+        sender_ack(s, t->at, t->c ? t->c : t->a, t->a, t->b);
         break;
     case GAP:
         sender_nack_gap(s, t->at, t->a, t->b);
@@ -592,6 +614,7 @@ struct model_message {
 struct model_reply {
     enum { R_PONG, R_ACK, R_GAP, R_FORK } kind;
     uint64_t number;
+    uint64_t seq; // of what is answered
 };
 
 struct model {
@@ -649,17 +672,19 @@ static void receive_one(struct model *m)
     if (msg.is_ping) {
         answer(m, (struct model_reply){.kind = R_PONG});
     } else if (msg.first > m->ledger_next) {
-        answer(m, (struct model_reply){R_GAP, m->ledger_next});
+        answer(m, (struct model_reply){.kind = R_GAP, .number = m->ledger_next});
     } else if (msg.first < m->ledger_next) {
         bool fork = m->ledger[msg.first] != msg.digest;
-        answer(m,
-               (struct model_reply){fork ? R_FORK : R_ACK, fork ? msg.first : m->ledger_next - 1});
+        answer(m, (struct model_reply){.kind = fork ? R_FORK : R_ACK,
+                                       .number = fork ? msg.first : m->ledger_next - 1,
+                                       .seq = msg.first});
     } else if (m->faults && draw(m, 20) == 0) {
         cut(m); // the collector dies before its commit
     } else {
         m->ledger[m->ledger_next++] = msg.digest;
         m->commits[msg.digest]++;
-        answer(m, (struct model_reply){R_ACK, m->ledger_next - 1});
+        answer(m,
+               (struct model_reply){.kind = R_ACK, .number = m->ledger_next - 1, .seq = msg.first});
     }
 }
 
@@ -671,7 +696,7 @@ static void hear_one(struct model *m)
     if (r.kind == R_PONG)
         sender_pong(m->sender, m->now, credit);
     else if (r.kind == R_ACK)
-        sender_ack(m->sender, m->now, r.number, credit);
+        sender_ack(m->sender, m->now, r.seq, r.number, credit);
     else if (r.kind == R_GAP)
         sender_nack_gap(m->sender, m->now, r.number, credit);
     else
