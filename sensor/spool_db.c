@@ -57,7 +57,7 @@ static const char *const statements[SQL_MAX] = {
                        " WHERE kind <> 1",
     [SQL_SPAN] = "SELECT coalesce(min(row), 0), coalesce(max(last_row), 0),"
                  " coalesce(sum(last_row - row + 1), 0) FROM entry",
-    [SQL_RANGE] = "SELECT count(*), coalesce(min(nullif(first_ms, 0)), 0), max(last_ms),"
+    [SQL_RANGE] = "SELECT count(*), min(first_ms), max(last_ms),"
                   " sum(frames), min(row) FROM entry WHERE row >= ?1 AND last_row <= ?2",
     [SQL_RANGE_MIDDLE] = "SELECT last_row FROM entry WHERE row >= ?1 AND last_row <= ?2"
                          " ORDER BY row LIMIT 1 OFFSET ?3",

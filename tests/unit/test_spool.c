@@ -320,6 +320,28 @@ static void test_losses_are_bounded(void **state)
     spool_free(s);
 }
 
+// What stands for "since the last window delivered" still does when it is merged with others.
+static void test_merged_range_keeps_its_open_beginning(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config c = config(true, false, SPOOL_CAP_MIN);
+    struct spool *s = open_spool(&c, T0, 0);
+    struct spool_item item = {
+        .header = {.last_window_ms = T0}, .unknown = true, .reason = "the spool file was damaged"};
+    assert_int_equal(spool_append(s, &item, 1, T0), 0);
+    for (uint64_t i = 2; i <= 1500; i++)
+        assert_int_equal(append_sized(s, i, 50000), 0);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 1, &found, &n);
+    assert_true(items[0].unknown);
+    assert_true(items[0].seq_last > 100);
+    assert_int_equal(items[0].first_ms, 0);
+    free(items);
+    spool_free(s);
+}
+
 static void test_fork(void **state)
 {
     (void)state;
@@ -636,6 +658,7 @@ int main(void)
         cmocka_unit_test(test_full_of_unacknowledged),
         cmocka_unit_test(test_keep_all_refuses),
         cmocka_unit_test(test_losses_are_bounded),
+        cmocka_unit_test(test_merged_range_keeps_its_open_beginning),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_unclean_end),
         cmocka_unit_test(test_declared_loss_goes_in),
