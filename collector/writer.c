@@ -332,7 +332,8 @@ static size_t count_open(const struct writer *w, size_t from, size_t to)
 }
 
 // One item alone was refused.
-static int blame(struct writer *w, size_t from, size_t to, const char *state, struct errmsg *e)
+static void blame(struct writer *w, size_t from, size_t to, const char *state,
+                  const struct errmsg *e)
 {
     for (size_t i = from; i < to; i++) {
         struct item *item = &w->items[i];
@@ -354,13 +355,13 @@ static int blame(struct writer *w, size_t from, size_t to, const char *state, st
                         item->m->peer, item->m->header.seq, item->reason);
         }
     }
-    return 0;
 }
 
 // Commits from..to-1; where the database refuses a group, halves it until the one at fault stands
 // alone. 0: all settled but duplicates; else the connection or the database is at fault.
 static int commit_halving(struct writer *w, size_t from, size_t to, struct errmsg *e)
 {
+    bool alone = false; // one item is left and was refused already
     for (unsigned stale = 0;;) {
         int r = commit_range(w, from, to, e);
         if (r == GROUP_STALE && stale++ < 8)
@@ -371,11 +372,11 @@ static int commit_halving(struct writer *w, size_t from, size_t to, struct errms
         snprintf(state, sizeof state, "%s", db_sqlstate(w->db));
         if (!is_data_error(state) && !is_lock_error(state))
             return r;
-        dims_forget_days(w->dims); // a partition may have gone
+        dims_forget_days(w->dims); // a partition may have gone: one more try makes it again
         if (count_open(w, from, to) == 1) {
-            r = blame(w, from, to, state, e);
-            if (r != 0)
-                return r;
+            if (alone)
+                blame(w, from, to, state, e);
+            alone = true;
             continue;
         }
         size_t middle = from + (to - from) / 2;

@@ -104,7 +104,7 @@ class Peer:
             reply = self.receive(end - time.monotonic())
             if reply and reply.kind == kind:
                 return reply
-        raise AssertionError(f"no {kind} within {timeout:.0f} s")
+        raise AssertionError(f"no {kind} within {timeout:.0f} s; the collector said:\n{self.collector.log()}")
 
     def wait_ack(self, seq, timeout=WAIT_S):
         """Until everything up to seq is acknowledged."""

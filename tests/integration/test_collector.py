@@ -1,7 +1,9 @@
 """The collector's door and its ledger, from outside."""
 import os
 import re
+import signal
 import socket
+from datetime import datetime, timezone
 
 import pytest
 
@@ -225,6 +227,39 @@ def test_declared_loss_is_booked_once(postgres, collector, enrolled):
     kind, declared = postgres.query("select kind, frames from hirundo.loss join hirundo.sensor using (sensor_id) "
                                     "where name = %s", name)[0]
     assert (kind, declared) == ("lost", lost) and lost > 0 and frames == booked
+
+
+def test_batch_that_the_database_refuses_is_found_among_others(postgres, collector, enrolled):
+    name, pair = enrolled()
+    bad = 1672490000000 // 60000 * 60000  # of a day whose partition is there
+    postgres.query("alter table hirundo.flow add constraint refusal check (not (ts >= %s and ts < %s)) not valid",
+                   *(datetime.fromtimestamp(s, timezone.utc) for s in (bad / 1000, bad / 1000 + 60)))
+    try:
+        with Peer(collector, pair) as peer:
+            peer.deliver(1)
+            collector.signal(signal.SIGSTOP)
+            for seq in range(2, 10):
+                peer.send_message("batch", seq, seed=seq, from_ms=bad if seq == 6 else 0)
+            collector.signal(signal.SIGCONT)
+            peer.wait_ack(9)
+        assert postgres.query("select seq, reason like 'the database refused it: %%refusal%%' from hirundo.quarantine "
+                              "where spool_id = %s", peer.spool.hex()) == [(6, True)]
+    finally:
+        postgres.query("alter table hirundo.flow drop constraint refusal")
+    assert rows(postgres, name) == 80
+    assert postgres.value("select sum(frames) = sum(row_packets + flood_packets + non_ip + malformed + quarantined) "
+                          "from hirundo.observation join hirundo.sensor using (sensor_id) where name = %s", name)
+
+
+def test_partition_that_went_is_made_again(postgres, collector, enrolled):
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        peer.deliver(1)
+        postgres.query("drop table hirundo.flow_20221231")
+        peer.deliver(2)
+        assert postgres.value("select outcome from hirundo.batch where spool_id = %s and seq = 2",
+                              peer.spool.hex()) == "committed"
+    assert rows(postgres, name) == 10
 
 
 # ---- accidents
