@@ -274,10 +274,9 @@ int spool_sync(struct spool *s)
 
 int spool_rewind(struct spool *s, uint64_t through)
 {
-    struct spool_state state = s->state;
-    state.acked = MIN(through, state.next_seq - 1);
-    int r = db_begin(s);
-    return r < 0 ? r : state_commit(s, &state, 0);
+    s->state.acked = MIN(through, s->state.next_seq - 1);
+    s->state_dirty = true;
+    return spool_sync(s);
 }
 
 int spool_fork(struct spool *s, uint64_t from)

@@ -82,7 +82,8 @@ int spool_read(struct spool *s, uint64_t first, uint64_t last, struct wire_heade
 // spool_sync: losing it costs a duplicate, which does no harm.
 int spool_acked(struct spool *s, uint64_t through, int64_t now_ms);
 int spool_sync(struct spool *s);
-// Only what is up to this number is committed.
+// Only what is up to this number is committed. Known at once, even when noting it on disk fails:
+// the collector would say it again.
 int spool_rewind(struct spool *s, uint64_t through);
 // A new spool_id; what stood at `from` becomes number 1, what was before it is forgotten.
 int spool_fork(struct spool *s, uint64_t from);

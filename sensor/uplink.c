@@ -123,6 +123,13 @@ static bool all_delivered(struct uplink *u)
     return spool_acked_through(u->spool) + 1 == spool_next_seq(u->spool);
 }
 
+static bool nothing_left(struct uplink *u)
+{
+    struct queue_state q;
+    queue_state(u->queue, &q);
+    return q.closed && q.items == 0 && all_delivered(u);
+}
+
 static bool gave_up(struct uplink *u, int64_t now)
 {
     uint64_t acked = spool_acked_through(u->spool);
@@ -203,7 +210,7 @@ static void *uplink_main(void *arg)
         int64_t wait = MAX(0, MIN(until - now, WAIT_MAX_MS));
         if (now < u->append_at)
             wait = MIN(wait, u->append_at - now);
-        if (all_delivered(u) && u->closed_at >= 0)
+        if (nothing_left(u))
             wait = 0;
         (void)link_wait(u->link, queue_fd(u->queue), (int)wait);
         queue_fd_clear(u->queue);
