@@ -383,6 +383,24 @@ static void test_live_silence_is_seen(void **state)
     bench_free(b);
 }
 
+// The process stood still for minutes: the kernel went on capturing, the time was observed.
+static void test_live_after_a_pause(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_LIVE, 1024);
+    assert_int_equal(batcher_begin(b->batcher, T0, 0), 0);
+    assert_int_equal(frame_at(b, T0 + 10, 1), 0);
+    assert_int_equal(batcher_tick(b->batcher, T0 + 7 * MINUTE + 500, 7 * MINUTE + 500), 0);
+    assert_int_equal(frame_at(b, T0 + 7 * MINUTE + 600, 1), 0);
+    assert_int_equal(batcher_end(b->batcher, T0 + 7 * MINUTE + 700, 7 * MINUTE + 700), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    assert_int_equal(b->n_records, 3);
+    check_record(b, 0, 0, 1, MINUTE, 1);
+    check_record(b, 1, MINUTE, 6, 6 * MINUTE, 0);
+    check_record(b, 2, 7 * MINUTE, 1, 700, 1);
+    bench_free(b);
+}
+
 static void test_live_clock_that_is_set(void **state)
 {
     (void)state;
@@ -473,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_callback_failure_is_forwarded),
         cmocka_unit_test(test_live_covers_from_start_to_stop),
         cmocka_unit_test(test_live_silence_is_seen),
+        cmocka_unit_test(test_live_after_a_pause),
         cmocka_unit_test(test_live_clock_that_is_set),
         cmocka_unit_test(test_live_drops_count_in_the_open_window),
         cmocka_unit_test(test_live_late_packets),

@@ -268,6 +268,37 @@ static void test_flood_rows_are_bounded(void **state)
     flow_table_free(t);
 }
 
+// Whatever is flooded, the others keep their rows: each protocol's ports have a limit of their own.
+static void test_every_kind_of_flood_has_its_limit(void **state)
+{
+    (void)state;
+    static struct outcome o;
+    static const struct {
+        uint8_t proto, version;
+        bool has_port;
+    } kinds[] = {{1, 4, true}, {17, 4, true}, {58, 6, true}, {47, 4, false}, {6, 4, false}};
+    struct flow_table *t;
+    assert_int_equal(flow_table_new(4096, NULL, &t), 0);
+    for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+        for (uint32_t i = 0; i < 50000; i++) {
+            struct packet p = make_packet(i, kinds[k].proto, kinds[k].has_port ? 2048 : 0);
+            p.key.version = kinds[k].version;
+            p.key.has_port = kinds[k].has_port;
+            if (i % 1000 == 999)
+                p = make_packet(0xc0000200u + i / 1000, 6, 23);
+            flow_table_add(t, &p, 0);
+        }
+        close_window(t, &o);
+        assert_int_equal(o.packets, 50000);
+        assert_int_equal(o.slow, 50);
+        assert_int_equal(o.n_floods, 1);
+        assert_int_equal(o.floods[0].proto, kinds[k].proto);
+        assert_int_equal(o.floods[0].has_port, kinds[k].has_port);
+        assert_int_equal(o.floods[0].dst.version, kinds[k].version);
+    }
+    flow_table_free(t);
+}
+
 static void test_estimates_over_seeds(void **state)
 {
     (void)state;
@@ -338,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_flood_keeps_the_slow_scan),
         cmocka_unit_test(test_same_key_is_never_in_two_rows),
         cmocka_unit_test(test_flood_rows_are_bounded),
+        cmocka_unit_test(test_every_kind_of_flood_has_its_limit),
         cmocka_unit_test(test_estimates_over_seeds),
         cmocka_unit_test(test_sources_exact_then_estimated),
         cmocka_unit_test(test_sources_come_with_the_window),
