@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "sensor/capture_internal.h"
 #include "sensor/decode.h"
@@ -12,6 +13,9 @@
 static const char *foreign_format(const char *path)
 {
     unsigned char magic[8] = {0};
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return NULL; // a pipe's first bytes are gone
     _cleanup_(fclosep) FILE *f = fopen(path, "rbe");
     if (!f || fread(magic, 1, sizeof magic, f) < 2)
         return NULL;

@@ -2,8 +2,10 @@
 import gzip
 import ipaddress
 import json
+import os
 import random
 import struct
+import threading
 
 import pytest
 
@@ -350,6 +352,19 @@ def test_damaged_file_gives_what_was_read(tmp_path):
     assert len(flows(cut).rows) == 3
     both = flows("--summary", cut, whole)
     assert both.status == 1 and both.summary["frames"] == 7 and len(both.errors) == 1
+
+
+def test_pipe(tmp_path):
+    """A pipe is read like a file, and one that holds no capture is told so too."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content, status in ((pcap(tmp_path / "x.pcap", FRAMES).read_bytes(), 0), (b"no capture at all, really not", 1)):
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        result = flows("--summary", pipe)
+        writer.join()
+        assert result.status == status
+        assert result.summary["frames"] == 4 if status == 0 else "not a pcap" in result.errors[0]
 
 
 def test_several_files_are_one_summary(tmp_path):
