@@ -72,6 +72,8 @@ static void write_packet(struct generator *g, uint64_t us, const struct spec *s)
         put16(l4, s->sport);
         put16(l4 + 2, s->dport);
     }
+    if (s->proto == 17)
+        put16(l4 + 4, 8u + s->payload);
     if (s->proto == 6) {
         put32(l4 + 4, s->seq);
         l4[12] = (uint8_t)((header / 4) << 4);

@@ -12,11 +12,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
-import threading
 
 TRACES = ("sensor", "slash24", "flood", "flood2")
 PATIENCE_S = 90
@@ -30,27 +30,31 @@ class Meter:
         self.output = output  # (standard output, directory) -> (frames, flows, bytes out), each may be None
         self.cpu, self.rss, self.result, self.failed = {}, {}, {}, {}
 
-    def run(self, trace, path, work):
+    def run(self, launch, trace, path, work):
         if trace in self.failed:
             return
         folder = work / "out"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        command = [launch, str(CORE), work / "usage", *self.command(str(path), folder)]
         with open(work / "stdout", "w+") as out:
-            process = subprocess.Popen(self.command(str(path), folder), stdin=subprocess.DEVNULL, stdout=out,
-                                       stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {CORE}))
-            timer = threading.Timer(PATIENCE_S, process.kill)
-            timer.start()
-            _, status, usage = os.wait4(process.pid, 0)
-            timer.cancel()
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode != 0:
-                self.failed[trace] = "did not end" if process.returncode == -9 else f"failed: {process.returncode}"
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL, cwd=folder,
+                                       start_new_session=True)
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                self.failed[trace] = "did not end"
                 return
             out.seek(0)
             text = out.read()
-        self.cpu.setdefault(trace, []).append(usage.ru_utime + usage.ru_stime)
-        self.rss.setdefault(trace, []).append(usage.ru_maxrss)
+        status, cpu, rss = (work / "usage").read_text().split()
+        if status != "0":
+            self.failed[trace] = f"failed with {status}"
+            return
+        self.cpu.setdefault(trace, []).append(float(cpu))
+        self.rss.setdefault(trace, []).append(int(rss))
         self.result[trace] = self.output(text, folder) if self.output else (None, None, None)
 
 
@@ -96,9 +100,9 @@ def meters(build, udp):
     if shutil.which("nfpcapd"):
         found.append(Meter("nfpcapd -y", lambda t, d: ["nfpcapd", "-y", "-r", t, "-w", d], nfdump_totals))
     if shutil.which("softflowd"):
-        # -d stays in the foreground; control socket and pid file would be shared
+        # -d stays in the foreground; with absolute paths it waits for its control socket
         found.append(Meter("softflowd", lambda t, d: ["softflowd", "-d", "-r", t, "-v", "9", "-n", f"127.0.0.1:{port}",
-                                                     "-p", d / "pid", "-c", d / "ctl"]))
+                                                     "-p", "pid", "-c", "ctl"]))
     if shutil.which("argus"):
         found.append(Meter("argus", lambda t, d: ["argus", "-F", "/dev/null", "-r", t, "-w", d / "argus"],
                            lambda _, d: (None, None, size_of(d))))
@@ -116,7 +120,7 @@ def row(meter, trace, packets, loop):
 
 
 def main():
-    build, work = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+    build, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
     runs = int(sys.argv[3]) if len(sys.argv) > 3 else 5
     packets = int(sys.argv[4]) if len(sys.argv) > 4 else 5_000_000
     work.mkdir(parents=True, exist_ok=True)
@@ -129,7 +133,7 @@ def main():
         for turn in range(runs):
             for trace in TRACES:
                 for meter in found:
-                    meter.run(trace, work / f"{trace}-{packets}.pcap", work)
+                    meter.run(build / "tests" / "bench" / "launch", trace, work / f"{trace}-{packets}.pcap", work)
             print(f"run {turn + 1} of {runs}", file=sys.stderr)
     for trace in TRACES:
         loop = statistics.median(found[0].cpu[trace])
