@@ -30,7 +30,7 @@ database_up() {
     fi
     PGHOST=$pg_socket PGPORT=$pg_port PGDATABASE=hirundo PGUSER=postgres \
         "$bin/hirundo-collector" migrate >>"$log" 2>&1 ||
-        die_log "$log" "hirundo-collector migrate failed; deploy/quickstart clean, then deploy/quickstart, makes all anew"
+        die_log "$log" "hirundo-collector migrate failed; $self clean, then $self, makes all anew"
     sql hirundo postgres >>"$log" 2>&1 <<'END' || die_log "$log" "cannot set the database up"
 -- Two logins: the collector's, and one for the person at the keyboard, who may do all that an
 -- operator may.

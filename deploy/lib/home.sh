@@ -7,9 +7,11 @@ home_parts=(bin build conf env keys log run scenario spool state)
 home_find() {
     home=$(realpath -m -- "${HIRUNDO_HOME:-$top/var/quickstart}")
     # These end up in configuration files and connection strings, each with quoting rules of its own.
-    if [[ $home == *[$'\n\t\'"\\;#%$']* ]]; then
-        die "HIRUNDO_HOME=$home: choose a path without quotes, backslashes, ; # % \$"
+    if [[ $home == *[$'\n\t\'"\\;,#%$']* ]]; then
+        die "HIRUNDO_HOME=$home: choose a path without quotes, backslashes, commas, ; # % \$"
     fi
+    self=deploy/quickstart # as people should type it
+    [[ $home == "$top/var/quickstart" ]] || self="HIRUNDO_HOME=$(quoted "$home") $self"
     mark=$home/.hirundo-quickstart
     bin=$home/bin
 }
@@ -46,11 +48,11 @@ sensors_end() {
 }
 
 home_lock() {
-    [[ -e $mark ]] || die "there is no quickstart in $home yet: run deploy/quickstart first"
+    [[ -e $mark ]] || die "there is no quickstart in $home yet: run $self first"
     exec 9>>"$home/run/lock"
     if ! flock -n 9; then
         if quickstart_pid >/dev/null; then
-            die "a quickstart is at work in $home already; wait for it, or end it with: deploy/quickstart stop"
+            die "a quickstart is at work in $home already; wait for it, or end it with: $self stop"
         fi
         sensors_end
         flock -w 30 9 || die "another process holds $home/run/lock"
@@ -136,14 +138,17 @@ Database and collector keep running. To ask questions of your own:
     . $(quoted "$home/env") && psql
     select * from hirundo.ttl_spread(hirundo.quarter('2023Q1'), '$(truth_prefixes)', '{22/TCP}');
     \\df+ hirundo.*          every function, with an example
-To send a capture file of your own:  deploy/quickstart replay FILE
-To stop:                             deploy/quickstart stop      (remove all: deploy/quickstart clean)
+To send a capture file of your own:
+    $self replay FILE
+To stop both, and to remove all:
+    $self stop
+    $self clean
 END
 }
 
 # No lock: the collector may be started again while a replay waits for it.
 start() {
-    [[ -x $bin/hirundo-collector ]] || die "nothing was set up yet in $home: run deploy/quickstart"
+    [[ -x $bin/hirundo-collector ]] || die "nothing was set up yet in $home: run $self"
     pg_up
     collector_up
     say "Database and collector run."
@@ -157,25 +162,25 @@ stop() {
     home_take
     collector_stop
     pg_down
-    say "Database and collector are stopped; the data stay in $home. Again: deploy/quickstart start"
+    say "Database and collector are stopped; the data stay in $home. Again: $self start"
 }
 
 status() {
-    [[ -e $mark ]] || die "there is no quickstart in $home yet: run deploy/quickstart"
+    [[ -e $mark ]] || die "there is no quickstart in $home yet: run $self"
     if ! pg_running; then
-        say "The database is stopped. deploy/quickstart start starts it."
+        say "The database is stopped. $self start starts it."
         return 1
     fi
     say "The database runs (PGHOST=$pg_socket)."
     if ! collector_running; then
-        say "The collector is stopped. deploy/quickstart start starts it."
+        say "The collector is stopped. $self start starts it."
         return 1
     fi
     say "The collector runs at $(collector_endpoint)."
     if scenario_done; then
         say "The scenario is in the database."
     else
-        say "The scenario is not complete; deploy/quickstart begins it anew."
+        say "The scenario is not complete; $self begins it anew."
     fi
     "$bin/hirundo-collector" status -c "$home/conf/collector.conf"
 }

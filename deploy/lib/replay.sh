@@ -14,7 +14,7 @@ scenario_done() {
 # A database holds one scenario.
 scenario_check() {
     if scenario_done && [[ $(cat "$home/state/scenario") != "$(scenario_name)" ]]; then
-        die "the database holds the scenario of $(cat "$home/state/scenario"). deploy/quickstart clean removes it, then run this again; or set HIRUNDO_HOME to another directory"
+        die "the database holds the scenario of $(cat "$home/state/scenario"). $self clean removes it, then run this again; or set HIRUNDO_HOME to another directory"
     fi
 }
 
@@ -105,7 +105,7 @@ replay_watch() {
     if collector_running; then
         warn "nothing moved for 10 s. The collector's last word: $(tail -n 1 "$home/log/collector.log")"
     else
-        warn "the collector is gone; the sensors keep their batches and wait for five minutes. Start it again with: deploy/quickstart start (log: $home/log/collector.log)"
+        warn "the collector is gone; the sensors keep their batches and wait for five minutes. Start it again with: $self start (log: $home/log/collector.log)"
     fi
 }
 
@@ -175,14 +175,14 @@ scenario_run() {
     say "Replaying it: sensor -> spool -> CURVE -> collector -> PostgreSQL ..."
     frames=$("$python" "$lib/truth.py" "$dir/truth.json" frames | awk '{ n += $2 } END { print n }')
     replay "$frames" < <(cut -f 1,5 "$home/run/sensors.tsv" | tr '\t,' '  ') ||
-        die "the scenario did not get through; the sensors' logs are $home/log/replay-*.log. Run deploy/quickstart again: it begins anew"
+        die "the scenario did not get through; the sensors' logs are $home/log/replay-*.log. Run $self again: it begins anew"
     scenario_name >"$home/state/scenario"
 }
 
 # replay_own FILE...: the newcomer's own captures through a sensor of their own.
 replay_own() {
     local log=$home/log/set-up.log n name file frames=0 status=0 links=()
-    scenario_done || die "run deploy/quickstart first: it makes the database and the collector"
+    scenario_done || die "run $self first: it makes the database and the collector"
     pg_up
     collector_up
     : >"$log"
