@@ -1,0 +1,90 @@
+// The database of a simulation: what hirundo.ledger, hirundo.batch and hirundo.loss would hold.
+//
+// A transaction takes the ledger rows it moves one by one in key order and holds them until its
+// end; another transaction that wants one of them waits. Its rows are seen by nobody before its
+// commit. tests/sim/test_ledger.py holds all this to PostgreSQL and the collector's own statements.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/util.h"
+
+enum row_kind { ROW_NONE, ROW_COMMITTED, ROW_LOST, ROW_UNKNOWN };
+
+// What the table `batch` (and for losses `loss`) says about a number.
+struct row {
+    enum row_kind kind;
+    uint32_t content; // committed, lost: which batch of the sensor
+    int64_t lo, hi;   // its windows: (lo, hi], ms
+};
+
+struct ledger_stream {
+    uint32_t spool;
+    bool exists; // false: only a place for its lock
+    uint64_t next_seq;
+    int64_t last_window;
+    struct row *rows; // of number i at i - 1
+    size_t room;
+    uint32_t locked_by; // transaction, 0: none
+};
+
+struct ledger_sensor {
+    struct ledger_stream *streams;
+    size_t n;
+};
+
+struct ledger {
+    struct ledger_sensor *sensors;
+    uint32_t n_sensors;
+};
+
+int ledger_new(uint32_t n_sensors, struct ledger **ret);
+void ledger_free(struct ledger *l);
+DEFINE_CLEANUP(struct ledger *, ledger_free)
+// What a backup would hold: without locks.
+int ledger_copy(const struct ledger *l, struct ledger **ret);
+
+// NULL: there is none.
+struct ledger_stream *ledger_find(const struct ledger *l, uint32_t sensor, uint32_t spool);
+uint64_t ledger_next_seq(const struct ledger *l, uint32_t sensor, uint32_t spool);
+// End of the last window delivered over all of a sensor's spools, 0: none.
+int64_t ledger_last_window(const struct ledger *l, uint32_t sensor);
+// NULL: nothing is kept for that number.
+const struct row *ledger_row(const struct ledger *l, uint32_t sensor, uint32_t spool, uint64_t seq);
+
+// One transaction. Moves must be added in key order.
+struct ledger_move {
+    uint32_t sensor, spool;
+    uint64_t from, next;
+    int64_t last_window;
+    bool advanced; // after tx_upsert
+};
+
+struct tx_row {
+    uint32_t sensor, spool;
+    uint64_t seq;
+    struct row row;
+};
+
+struct tx {
+    uint32_t id; // not 0
+    struct ledger_move *moves;
+    size_t n_moves, room_moves;
+    size_t n_locked;
+    struct tx_row *rows;
+    size_t n_rows, room_rows;
+};
+
+#define TX_WAIT  1 // another transaction holds a row
+#define TX_STALE 2 // some row was not where the move begins: `advanced` says which were
+
+void tx_clear(struct tx *t);
+void tx_release(struct tx *t);
+int tx_add_move(struct tx *t, struct ledger_move move);
+int tx_add_row(struct tx *t, struct tx_row row);
+// The conditional upsert; after TX_WAIT call again.
+int tx_upsert(struct tx *t, struct ledger *l);
+int tx_commit(struct tx *t, struct ledger *l);
+void tx_rollback(struct tx *t, struct ledger *l);
