@@ -20,7 +20,7 @@ static unsigned order_words(enum flow_order order)
     return 0;
 }
 
-static uint32_t node_word(const struct flow_node *node, enum flow_order order, unsigned i)
+static inline uint32_t node_word(const struct flow_node *node, enum flow_order order, unsigned i)
 {
     const struct flow_key *key = &node->key;
     if (order == FLOW_ORDER_TIME) {
@@ -59,11 +59,13 @@ const uint64_t *flow_sort(const struct flow_node *nodes, uint32_t n, enum flow_o
                           uint64_t *entries, uint64_t *scratch)
 {
     unsigned words = order_words(order);
-    uint32_t differ[WORDS_MAX] = {0}; // bits in which not all nodes agree
+    uint32_t first[WORDS_MAX], differ[WORDS_MAX] = {0}; // bits in which not all nodes agree
+    for (unsigned w = 0; n && w < words; w++)
+        first[w] = node_word(&nodes[0], order, w);
     for (uint32_t i = 0; i < n; i++) {
         entries[i] = i;
         for (unsigned w = 0; w < words; w++)
-            differ[w] |= node_word(&nodes[i], order, w) ^ node_word(&nodes[0], order, w);
+            differ[w] |= node_word(&nodes[i], order, w) ^ first[w];
     }
     for (unsigned w = words; w-- > 0;) {
         if (!differ[w])

@@ -334,6 +334,11 @@ void flow_table_sort(struct flow_table *t, enum flow_order order)
 
 void flow_table_flow(const struct flow_table *t, uint32_t i, int64_t start_ms, struct flow *ret)
 {
+    if (i + PENDING < t->n) { // sorted flows are all over the table: fetch those to come
+        uint32_t later = (uint32_t)t->sorted[i + PENDING];
+        __builtin_prefetch(&t->nodes[later]);
+        __builtin_prefetch(&t->firsts[later]);
+    }
     uint32_t number = (uint32_t)t->sorted[i];
     const struct flow_node *node = &t->nodes[number];
     const struct flow_first *first = &t->firsts[number];
