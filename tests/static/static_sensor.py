@@ -40,9 +40,9 @@ class Root:
                               text=True, check=False, timeout=120)
 
 
-def run(words, **options):
+def run(words, timeout=300):
     return subprocess.run([*map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                          timeout=300, **options)
+                          timeout=timeout)
 
 
 def configure(directory, inside, collector, extra=""):

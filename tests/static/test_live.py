@@ -67,7 +67,7 @@ def name_service_plugin(directory):
     (directory / "etc/nsswitch.conf").write_text("passwd: trap files\n")
 
 
-def test_live_as_a_user_known_to_the_root_alone(link, tmp_path, collector, record_property):
+def test_live_as_a_user_known_to_the_root_alone(link, tmp_path, collector):
     root, name = live_root(tmp_path, collector, "sensor")
     name_service_plugin(tmp_path)
     server = hirundo.Server([*root.command, "run", "-c", "/sensor.conf"]).start()
@@ -77,7 +77,6 @@ def test_live_as_a_user_known_to_the_root_alone(link, tmp_path, collector, recor
              "where s.name = %s and f.port = 2323")
     hirundo.wait_for(lambda: collector.postgres.value(query, name) == FRAMES, f"{FRAMES} packets in the database")
     status = status_of(server.process.pid)
-    record_property("rss_live", status["VmHWM"])
     print(f"RSS live {status['VmHWM']}")
     assert status["Uid"].split() == ["4321"] * 4
     assert status["CapEff"] == "0" * 16

@@ -26,7 +26,8 @@ target_set() {
         # No path of this machine in the program. The last that fits counts.
         "-ffile-prefix-map=$top=hirundo" "-ffile-prefix-map=$work=work"
         "-ffile-prefix-map=$(realpath -m --relative-to="$work/build" "$top")=hirundo"
-        "-I$root/usr/include"
+        # As the system's headers: their macros are not ours to warn of.
+        "-isystem" "$root/usr/include"
         # Linker's options here as well: configure and cmake link what they try.
         -static-pie "-B$libc/" "-L$libc"
     )
