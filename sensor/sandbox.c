@@ -24,7 +24,7 @@ static const char *const allowed[] = {
     "_llseek", "access", "faccessat", "faccessat2", "fcntl", "fcntl64", "flock", "fsync",
     "fdatasync", "ftruncate", "ftruncate64", "fallocate", "rename", "renameat", "renameat2",
     "unlink", "unlinkat", "mkdir", "mkdirat", "fchmod", "fchown", "fchown32", "getcwd", "readlink",
-    "readlinkat", "getdents64", "statfs", "fstatfs", "dup", "dup2", "dup3", "pipe2",
+    "readlinkat", "getdents64", "statfs", "statfs64", "fstatfs", "fstatfs64", "dup", "dup2", "dup3", "pipe2",
     // sockets of the uplink, events
     "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "shutdown",
     "sendto", "sendmsg", "recvfrom", "recvmsg", "poll", "ppoll", "select", "pselect6",

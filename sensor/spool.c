@@ -38,7 +38,7 @@ static int free_pages(struct spool *s, int64_t *ret)
     if (r == 0)
         r = db_number(s, SQL_FREE_PAGES, &unused);
     if (r == 0)
-        *ret = s->max_pages - (pages - unused);
+        *ret = MIN(s->max_pages - (pages - unused), s->disk_short ? unused : INT64_MAX);
     return r;
 }
 
@@ -173,6 +173,8 @@ static int make_room(struct spool *s, uint64_t bytes)
         bool acked = (uint64_t)oldest <= spool_row(s, s->state.acked);
         if (!acked && s->config.keep_all)
             return SPOOL_FULL;
+        if (!acked && s->disk_short)
+            return -ENOSPC; // unlike the cap, a disk may have room again soon
         r = spool_lose(s, (uint64_t)oldest,
                        acked ? "delivered once and dropped from the spool since"
                              : "the spool was full");
@@ -226,7 +228,7 @@ static int append_one(struct spool *s, struct spool_state *state, const struct s
     return 0;
 }
 
-int spool_append(struct spool *s, const struct spool_item *items, size_t n, int64_t now_ms)
+static int append_all(struct spool *s, const struct spool_item *items, size_t n, int64_t now_ms)
 {
     struct spool_state state = s->state;
     uint64_t evicted = s->evicted;
@@ -242,6 +244,19 @@ int spool_append(struct spool *s, const struct spool_item *items, size_t n, int6
         s->loss_bytes = loss_bytes;
     }
     return r;
+}
+
+int spool_append(struct spool *s, const struct spool_item *items, size_t n, int64_t now_ms)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += items[i].size + items[i].records_size + SPOOL_PAGE_SIZE;
+    s->disk_short = db_disk_is_short(s, bytes);
+    int r = append_all(s, items, n, now_ms);
+    if (r != -ENOSPC || s->disk_short)
+        return r;
+    s->disk_short = true; // a quota, perhaps: acknowledged batches make room
+    return append_all(s, items, n, now_ms);
 }
 
 int spool_acked(struct spool *s, uint64_t through, int64_t now_ms)

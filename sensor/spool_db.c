@@ -2,10 +2,13 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "sensor/spool_internal.h"
 
-#define SPARE_PAGES 24 // of the cap, for the tables' own pages and for marking losses
+#define DISK_SPARE  (128 * 1024) // bytes left free on the disk, for noting acks and losses
+#define SPARE_PAGES 24           // of the cap, for the tables' own pages and for marking losses
 
 // A seal is a keyless BLAKE2b over a row's fields: SQLite does not notice a flipped bit in a value.
 static const char schema[] =
@@ -406,6 +409,31 @@ int db_open(struct spool *s, bool fresh)
     snprintf(limit, sizeof limit, "PRAGMA max_page_count = %lld",
              (long long)(s->config.cap_bytes / SPOOL_PAGE_SIZE));
     return r == 0 ? exec(s, limit) : r;
+}
+
+static int64_t wal_size(const struct spool *s)
+{
+    char path[4096];
+    struct stat st;
+    snprintf(path, sizeof path, "%s-wal", s->path);
+    return stat(path, &st) < 0 ? 0 : st.st_size;
+}
+
+bool db_disk_is_short(struct spool *s, uint64_t bytes)
+{
+    struct statvfs disk;
+    if (statvfs(s->path, &disk) < 0)
+        return false; // the write itself will tell
+    int64_t need = (int64_t)bytes * 2 + DISK_SPARE;
+    if ((int64_t)(disk.f_bavail * disk.f_frsize) - wal_size(s) >= need)
+        return false;
+    int frames = -1;
+    int moved = -1;
+    if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_RESTART, &frames, &moved) !=
+            SQLITE_OK ||
+        frames != moved || statvfs(s->path, &disk) < 0)
+        return true;
+    return (int64_t)(disk.f_bavail * disk.f_frsize) + MIN(wal_size(s), (int64_t)bytes) < need;
 }
 
 void db_close(struct spool *s)

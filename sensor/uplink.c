@@ -79,7 +79,7 @@ static void spool_queue(struct uplink *u, int64_t now)
         if (n == 0)
             return;
         int r = spool_append(u->spool, items, n, wall_ms());
-        if (r == SPOOL_FULL && n > 1)
+        if ((r == SPOOL_FULL || r == -ENOSPC) && n > 1)
             r = spool_append(u->spool, items, n = 1, wall_ms());
         if (r == SPOOL_FULL) { // replay: until something is acknowledged
             u->append_at = now + SYNC_AFTER_MS;

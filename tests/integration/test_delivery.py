@@ -266,6 +266,31 @@ def test_damaged_spool_is_set_aside_and_declared(pg, collector, tmp_path):
                     "where s.name = 'damaged' and l.kind = 'unknown'") == 1
 
 
+@pytest.fixture(name="small_disk")
+def fixture_small_disk(tmp_path):
+    """A directory on a disk far smaller than the spool's cap."""
+    path = tmp_path / "spool"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small disk can be mounted by root only")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_disk_smaller_than_the_cap_gives_up_what_was_delivered(collector, small_disk, tmp_path):
+    assert small_disk
+    sensor = Replayer(collector, tmp_path, "smalldisk")
+    path = capture(tmp_path / "a.pcap", 400000, span_s=86400, sources=200000)
+    collector.stop()
+    replay = sensor.start_replay(path, options=["--progress"])
+    replay.wait_log("^progress 400000 0 ")
+    collector.start()
+    assert replay.process.wait(60) == 0, replay.log()
+    assert sensor.figures() == (400000, 400000, 400000, 0)
+    assert int(sensor.status()["delivered_kept"]) < int(sensor.status()["acked_through"])
+
+
 def test_two_processes_on_one_spool(collector, tmp_path):
     sensor = Replayer(collector, tmp_path, "twice")
     collector.stop()
