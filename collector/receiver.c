@@ -60,6 +60,28 @@ bool receiver_is_fork(const uint8_t *stored, const uint8_t digest[WIRE_SHA256_SI
     return stored && memcmp(stored, digest, WIRE_SHA256_SIZE) != 0;
 }
 
+static bool inside(int64_t first_ms, int64_t last_ms, const struct receiver_kept *k)
+{
+    return k->last_ms == 0 || (k->first_ms <= first_ms && last_ms <= k->last_ms);
+}
+
+bool receiver_batch_is_other(const struct receiver_kept *k, const struct wire_header *h)
+{
+    if (!k->found)
+        return false;
+    return k->is_batch ? receiver_is_fork(k->digest, h->sha256)
+                       : !inside(h->first_window_ms, h->last_window_ms, k);
+}
+
+bool receiver_loss_is_other(const struct receiver_kept *k, const struct loss_item *item)
+{
+    if (!k->found)
+        return false;
+    if (!item->unknown)
+        return !inside(item->first_ms, item->last_ms, k);
+    return item->first_ms != 0 && k->latest_ms != 0 && k->latest_ms < item->last_ms;
+}
+
 bool receiver_spool_seen(struct receiver_spools *s, const uint8_t spool_id[WIRE_SPOOL_ID_SIZE])
 {
     if (s->has_current && memcmp(s->current, spool_id, WIRE_SPOOL_ID_SIZE) == 0)

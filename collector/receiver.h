@@ -47,6 +47,20 @@ enum receiver_loss receiver_loss_item(uint64_t next_seq, const struct loss_item 
 // A duplicate's digest against the stored one (NULL: none is kept any more). True: a fork.
 bool receiver_is_fork(const uint8_t *stored, const uint8_t digest[WIRE_SHA256_SIZE]);
 
+// What the ledger keeps of a number: its own row, or that of the range of losses it lies in.
+struct receiver_kept {
+    bool found;
+    bool is_batch; // else a declared loss
+    uint8_t digest[WIRE_SHA256_SIZE];
+    int64_t first_ms, last_ms; // its windows; last_ms 0: not kept
+    int64_t latest_ms; // the last window of all that the ledger has of the numbers asked for
+};
+// What came again, against that. True: a fork, this is other data. A loss has no digest: counted,
+// it must lie in what stands there; of unknown extent, it is old news if the ledger knows of
+// anything as late.
+bool receiver_batch_is_other(const struct receiver_kept *k, const struct wire_header *h);
+bool receiver_loss_is_other(const struct receiver_kept *k, const struct loss_item *item);
+
 // One key, its spools. A sensor moves to a new spool now and then and never comes back; two
 // machines with one key alternate.
 struct receiver_spools {

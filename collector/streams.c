@@ -120,21 +120,81 @@ int streams_get(struct streams *s, struct db *db, const struct message *m, struc
     return 0;
 }
 
-int stream_digest(struct db *db, const struct stream *stream, uint64_t seq, bool *ret_found,
-                  uint8_t ret_digest[WIRE_SHA256_SIZE], struct errmsg *e)
+static int64_t number_at(const PGresult *result, int column)
+{
+    return strtoll(PQgetvalue(result, 0, column), NULL, 10); // "" of null: 0
+}
+
+// What is kept of numbers first..last.
+static int read_kept(struct db *db, const struct stream *stream, uint64_t first, uint64_t last,
+                     struct receiver_kept *ret, struct errmsg *e)
 {
     _Static_assert(KEY_SIZE == WIRE_SHA256_SIZE, "both are read from hex alike");
     const struct stream_words words = words_of(stream);
-    char number[24];
-    snprintf(number, sizeof number, "%" PRIu64, seq);
-    const char *values[] = {words.sensor, words.spool, number};
+    char from[24], to[24];
+    snprintf(from, sizeof from, "%" PRIu64, first);
+    snprintf(to, sizeof to, "%" PRIu64, last);
+    const char *values[] = {words.sensor, words.spool, from, to};
     _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db,
-                     "select encode(digest, 'hex') from hirundo.batch where sensor_id = "
-                     "$1::smallint and spool_id = $2::uuid and seq = $3::bigint and outcome in "
-                     "('committed', 'quarantined')",
-                     3, values, &result, e);
+    int r = db_query(
+        db,
+        "select b.seq, b.outcome in ('committed', 'quarantined'), b.outcome = 'unknown', "
+        "encode(b.digest, 'hex'), "
+        "(extract(epoch from coalesce(l.first_window, b.first_window)) * 1000)::bigint, "
+        "(extract(epoch from coalesce(l.last_window, b.last_window)) * 1000)::bigint, "
+        "(select (extract(epoch from max(coalesce(y.last_window, x.last_window))) * 1000)::bigint "
+        "from hirundo.batch x left join hirundo.loss y using (sensor_id, spool_id, seq) where "
+        "x.sensor_id = $1::smallint and x.spool_id = $2::uuid and x.seq between b.seq and "
+        "$4::bigint) from hirundo.batch b left join hirundo.loss l using (sensor_id, spool_id, "
+        "seq) where b.sensor_id = $1::smallint and b.spool_id = $2::uuid and b.seq <= $3::bigint "
+        "order by b.seq desc limit 1",
+        4, values, &result, e);
+    if (r != 0)
+        return r;
+    *ret = (struct receiver_kept){0};
+    if (PQntuples(result) != 1 || key_parse(PQgetvalue(result, 0, 3), ret->digest) != 0)
+        return 0;
+    // A row before it stands for it only when it is a range.
+    ret->found = (uint64_t)number_at(result, 0) == first || *PQgetvalue(result, 0, 2) == 't';
+    ret->is_batch = *PQgetvalue(result, 0, 1) == 't';
+    ret->first_ms = number_at(result, 4);
+    ret->last_ms = number_at(result, 5);
+    ret->latest_ms = number_at(result, 6);
+    return 0;
+}
+
+static int find_lost_fork(struct db *db, const struct stream *stream, const struct loss_item *items,
+                          size_t n, uint64_t *ret_seq, struct errmsg *e)
+{
+    for (size_t i = 0; i < n && items[i].seq_last < stream->receiver.next_seq; i++) {
+        struct receiver_kept kept;
+        int r = read_kept(db, stream, items[i].seq_first, items[i].seq_last, &kept, e);
+        if (r != 0)
+            return r;
+        if (receiver_loss_is_other(&kept, &items[i])) {
+            *ret_seq = items[i].seq_first;
+            return 0;
+        }
+    }
+    *ret_seq = 0;
+    return 0;
+}
+
+int stream_find_fork(struct db *db, const struct stream *stream, const struct message *m,
+                     uint64_t *ret_seq, struct errmsg *e)
+{
+    const struct wire_header *h = &m->header;
+    if (h->kind == WIRE_LOSS) {
+        _cleanup_(freep) struct loss_item *items = NULL;
+        size_t n = 0;
+        if (wire_loss_decode(zmq_msg_data((zmq_msg_t *)&m->payload),
+                             zmq_msg_size((zmq_msg_t *)&m->payload), &items, &n, NULL) != 0)
+            n = 0;
+        return find_lost_fork(db, stream, items, n, ret_seq, e);
+    }
+    struct receiver_kept kept;
+    int r = read_kept(db, stream, h->seq, h->seq, &kept, e);
     if (r == 0)
-        *ret_found = PQntuples(result) == 1 && key_parse(PQgetvalue(result, 0, 0), ret_digest) == 0;
+        *ret_seq = receiver_batch_is_other(&kept, h) ? h->seq : 0;
     return r;
 }

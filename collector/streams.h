@@ -21,6 +21,7 @@ int streams_get(struct streams *s, struct db *db, const struct message *m, struc
 // Reads the row again.
 int stream_load(struct db *db, struct stream *stream, struct errmsg *e);
 
-// Digest of a batch in the ledger: *ret_found false where none is kept.
-int stream_digest(struct db *db, const struct stream *stream, uint64_t seq, bool *ret_found,
-                  uint8_t ret_digest[WIRE_SHA256_SIZE], struct errmsg *e);
+// The first number of a message that the ledger holds with other data; 0: none. A loss message that
+// does not decode is none.
+int stream_find_fork(struct db *db, const struct stream *stream, const struct message *m,
+                     uint64_t *ret_seq, struct errmsg *e);

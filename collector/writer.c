@@ -22,7 +22,7 @@ struct sensor_spools {
 };
 
 // A message in hand and what became of it.
-enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_DONE };
+enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_DONE };
 
 struct item {
     struct message *m;
@@ -93,10 +93,10 @@ static void watch_clones(struct writer *w, const struct message *m)
 
 // ---- replies
 
-static void send_reply(struct writer *w, const struct message *m, enum wire_kind kind,
+static void send_reply(struct writer *w, const struct message *m, uint64_t seq, enum wire_kind kind,
                        struct wire_reply *body)
 {
-    struct reply reply = {.kind = kind, .spool_id = m->header.spool_id, .seq = m->header.seq};
+    struct reply reply = {.kind = kind, .spool_id = m->header.spool_id, .seq = seq};
     reply.body = *body;
     reply.body.db_ok = true;
     reply.body.credit = budget_credit(w->options.budget, m->sensor_id);
@@ -108,28 +108,30 @@ static void send_reply(struct writer *w, const struct message *m, enum wire_kind
 static void send_ack(struct writer *w, const struct item *item)
 {
     struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
-    send_reply(w, item->m, WIRE_ACK, &body);
+    send_reply(w, item->m, item->m->header.seq, WIRE_ACK, &body);
 }
 
-static void send_gap(struct writer *w, const struct message *m, struct stream *s)
+// The number asked for says that all before it is committed.
+static void send_gap(struct writer *w, const struct item *item)
 {
-    struct wire_reply body = {.expected_seq = s->receiver.pending_seq, .reason = WIRE_NACK_GAP};
-    receiver_told(&s->receiver, clock_ms(CLOCK_MONOTONIC));
+    const struct message *m = item->m;
+    uint64_t next_seq = item->stream->receiver.next_seq;
+    struct wire_reply body = {.expected_seq = next_seq, .reason = WIRE_NACK_GAP};
     log_info("sensor %s: batch %" PRIu64 " came, %" PRIu64 " is missing: asked for it", m->name,
-             m->header.seq, s->receiver.pending_seq);
-    send_reply(w, m, WIRE_NACK, &body);
+             m->header.seq, next_seq);
+    send_reply(w, m, m->header.seq, WIRE_NACK, &body);
 }
 
-static void send_fork(struct writer *w, const struct message *m)
+static void send_fork(struct writer *w, const struct message *m, uint64_t seq)
 {
-    struct wire_reply body = {.expected_seq = m->header.seq, .reason = WIRE_NACK_FORK};
+    struct wire_reply body = {.expected_seq = seq, .reason = WIRE_NACK_FORK};
     snprintf(body.detail, sizeof body.detail, "number %" PRIu64 " was taken with another content",
-             m->header.seq);
+             seq);
     log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
               " with another content than before: its spool was "
               "restored from a copy; it will begin a new one",
-              m->name, m->peer, m->header.seq);
-    send_reply(w, m, WIRE_NACK, &body);
+              m->name, m->peer, seq);
+    send_reply(w, m, seq, WIRE_NACK, &body);
 }
 
 static void settle(struct item *item)
@@ -187,6 +189,25 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
     return group_add_poison(w->group, item->stream, item->m, item->reason, e);
 }
 
+// A loss message may begin with numbers that the ledger has: those are compared first.
+static int take_item(struct writer *w, struct item *item, struct errmsg *e)
+{
+    uint64_t fork = 0;
+    int r = 0;
+    if (item->m->header.kind == WIRE_LOSS && item->m->header.seq < item->stream->receiver.next_seq)
+        r = stream_find_fork(w->db, item->stream, item->m, &fork, e);
+    if (r != 0)
+        return r;
+    if (fork != 0) {
+        item->state = ITEM_DUPLICATE;
+        return 0;
+    }
+    r = add_to_group(w, item, e);
+    if (r == 0)
+        item->state = ITEM_GROUPED;
+    return r;
+}
+
 // Judges one open item; takes it into the group where it is next in line.
 static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
 {
@@ -217,16 +238,14 @@ static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
     }
     switch (verdict) {
     case RECEIVER_TAKE:
-        r = add_to_group(w, item, e);
-        if (r == 0)
-            item->state = ITEM_GROUPED;
-        return r;
+        return take_item(w, item, e);
     case RECEIVER_DUPLICATE:
         item->state = ITEM_DUPLICATE;
         return 0;
     case RECEIVER_GAP:
-        send_gap(w, m, item->stream);
-        break;
+        receiver_told(receiver, clock_ms(CLOCK_MONOTONIC));
+        item->state = ITEM_GAP;
+        return 0;
     case RECEIVER_GAP_TOLD:
         break;
     case RECEIVER_ABSURD:
@@ -387,28 +406,37 @@ static int commit_halving(struct writer *w, size_t from, size_t to, struct errms
     }
 }
 
-// ---- duplicates
+// ---- duplicates and gaps
 
-static int settle_duplicates(struct writer *w, struct errmsg *e)
+static int answer_duplicate(struct writer *w, const struct item *item, struct errmsg *e)
+{
+    uint64_t fork;
+    int r = stream_find_fork(w->db, item->stream, item->m, &fork, e);
+    if (r != 0)
+        return r;
+    if (fork != 0) {
+        send_fork(w, item->m, fork);
+    } else {
+        log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name, item->m->header.seq);
+        send_ack(w, item);
+    }
+    return 0;
+}
+
+// What must wait until all that came with it is committed.
+static int settle_rest(struct writer *w, struct errmsg *e)
 {
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
-        if (item->state != ITEM_DUPLICATE)
+        int r = 0;
+        if (item->state == ITEM_DUPLICATE)
+            r = answer_duplicate(w, item, e);
+        else if (item->state == ITEM_GAP)
+            send_gap(w, item);
+        else
             continue;
-        uint8_t digest[WIRE_SHA256_SIZE];
-        bool found = false;
-        int r = item->m->header.kind == WIRE_BATCH
-                    ? stream_digest(w->db, item->stream, item->m->header.seq, &found, digest, e)
-                    : 0;
         if (r != 0)
             return r;
-        if (receiver_is_fork(found ? digest : NULL, item->m->header.sha256)) {
-            send_fork(w, item->m);
-        } else {
-            log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name,
-                      item->m->header.seq);
-            send_ack(w, item);
-        }
         settle(item);
     }
     return 0;
@@ -472,7 +500,7 @@ static bool work_off(struct writer *w)
             r = commit_halving(w, 0, w->n_items, &e);
         }
         if (r == 0)
-            r = settle_duplicates(w, &e);
+            r = settle_rest(w, &e);
         if (r == 0)
             return true;
         atomic_store(&w->db_ok, false);

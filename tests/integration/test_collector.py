@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import socket
+import time
 from datetime import datetime, timezone
 
 import pytest
@@ -166,6 +167,48 @@ def test_same_number_with_another_content_is_a_fork(postgres, collector, enrolle
         assert (nack.reason, nack.expected_seq) == ("fork", 1)
         collector.wait_log("alarm fork: sensor " + name)
     assert rows(postgres, name) == 10
+
+
+def test_loss_of_other_data_is_a_fork_and_of_the_same_is_not(postgres, collector, enrolled):
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        peer.deliver(1)
+        peer.send_message("loss", 2)
+        peer.wait_ack(2)
+        peer.send_message("loss", 1)  # committed, its ack lost, dropped since: counts once
+        peer.wait_ack(2)
+        peer.send_message("loss", 2)
+        peer.wait_ack(2)
+        peer.send_message("batch", 2)  # an old copy still has what was declared
+        peer.wait_ack(2)
+        later = int(time.time()) // 900 * 900000 - 7200000
+        for kind, seq in (("loss", 1), ("loss", 2), ("batch", 2)):
+            peer.send_message(kind, seq, from_ms=later)
+            nack = peer.wait_reply("nack")
+            assert (nack.reason, nack.expected_seq) == ("fork", seq)
+    assert rows(postgres, name) == 10
+    assert postgres.value("select count(*) from hirundo.loss join hirundo.sensor using (sensor_id) "
+                          "where name = %s", name) == 1
+
+
+def test_a_gap_is_told_after_the_commit_of_what_came_before(postgres, collector, enrolled):
+    """The number asked for says that everything before it is committed."""
+    _, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        peer.deliver(1)
+        messages = [message("batch", seq, peer.spool) for seq in (2, 3, 4, 6)]
+        with postgres.connect() as conn, conn.cursor() as cursor:
+            cursor.execute("begin; lock table hirundo.batch in share mode")  # commits wait
+            peer.send(*messages[0])
+            wait_for(lambda: postgres.value("select count(*) from pg_locks where not granted") > 0, "a commit that waits")
+            for frames in messages[1:]:  # these wait together, behind it
+                peer.send(*frames)
+            assert peer.receive(0.5) is None
+            cursor.execute("commit")
+        committed, reply = 0, peer.receive()
+        while reply.kind == "ack":
+            committed, reply = reply.committed_through, peer.receive()
+        assert (reply.kind, reply.expected_seq, committed) == ("nack", 5, 4)
 
 
 def test_two_machines_with_one_key_raise_the_clone_alarm_and_are_served(postgres, collector, enrolled):

@@ -184,55 +184,55 @@ static void roll_back(struct world *w, struct collector_node *c)
 
 // ---- what came again, against what is kept of its number
 
-static bool other_digest(uint32_t kept, uint32_t content)
+static void put_content(uint8_t digest[WIRE_SHA256_SIZE], uint32_t content)
 {
-    uint8_t stored[WIRE_SHA256_SIZE] = {0};
-    uint8_t digest[WIRE_SHA256_SIZE] = {0};
-    memcpy(stored, &kept, sizeof kept);
+    memset(digest, 0, WIRE_SHA256_SIZE);
     memcpy(digest, &content, sizeof content);
-    return receiver_is_fork(stored, digest);
 }
 
-// The row that stands for a number: its own, or that of the range of losses it lies in.
-static const struct row *covering_row(const struct world *w, const struct sim_message *m,
-                                      uint64_t seq)
+// What is kept of numbers first..last.
+static void read_kept(const struct world *w, const struct sim_message *m, uint64_t first,
+                      uint64_t last, struct receiver_kept *ret)
 {
+    *ret = (struct receiver_kept){0};
     const struct row *row = NULL;
+    uint64_t seq = first;
     for (; seq > 0 && !row; seq--)
         row = ledger_row(w->db.ledger, m->sensor, m->spool, seq);
-    return row;
-}
-
-static bool inside(int64_t lo, int64_t hi, const struct row *row)
-{
-    return row->lo <= lo && hi <= row->hi;
+    if (!row)
+        return;
+    ret->found = seq + 1 == first || row->kind == ROW_UNKNOWN;
+    ret->is_batch = row->kind == ROW_COMMITTED;
+    put_content(ret->digest, row->content);
+    ret->first_ms = row->lo;
+    ret->last_ms = ret->latest_ms = row->hi;
+    for (seq = first + 1; seq <= last; seq++) {
+        row = ledger_row(w->db.ledger, m->sensor, m->spool, seq);
+        ret->latest_ms = row ? MAX(ret->latest_ms, row->hi) : ret->latest_ms;
+    }
 }
 
 static bool batch_is_other(const struct world *w, const struct sim_message *m)
 {
-    const struct row *row = covering_row(w, m, m->first);
-    if (!row)
-        return false;
-    return row->kind == ROW_COMMITTED ? other_digest(row->content, m->content)
-                                      : !inside(m->last_window - 1, m->last_window, row);
+    struct receiver_kept kept;
+    struct wire_header h = {.first_window_ms = m->last_window - 1,
+                            .last_window_ms = m->last_window};
+    read_kept(w, m, m->first, m->first, &kept);
+    put_content(h.sha256, m->content);
+    return receiver_batch_is_other(&kept, &h);
 }
 
-// An interval of which nobody knows the counts is already told when the ledger knows of anything as
-// late under its numbers; a loss that is counted must lie in what stands there.
 static bool loss_is_other(const struct world *w, const struct sim_message *m,
                           const struct loss_part *p)
 {
-    const struct row *row = covering_row(w, m, p->first);
-    if (!row)
-        return false;
-    if (!p->unknown)
-        return !inside(p->lo, p->hi, row);
-    int64_t latest = row->hi;
-    for (uint64_t seq = p->first + 1; seq <= p->last; seq++) {
-        row = ledger_row(w->db.ledger, m->sensor, m->spool, seq);
-        latest = row ? MAX(latest, row->hi) : latest;
-    }
-    return latest < p->hi;
+    struct receiver_kept kept;
+    const struct loss_item item = {.seq_first = p->first,
+                                   .seq_last = p->last,
+                                   .unknown = p->unknown,
+                                   .first_ms = p->lo,
+                                   .last_ms = p->hi};
+    read_kept(w, m, p->first, p->last, &kept);
+    return receiver_loss_is_other(&kept, &item);
 }
 
 // The first number of the message that the ledger holds with another content; 0: none.

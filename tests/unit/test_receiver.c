@@ -167,6 +167,61 @@ static void test_random_schedules(void **state)
     }
 }
 
+struct other_case {
+    const char *name;
+    struct receiver_kept kept;
+    struct loss_item item;
+    bool other;
+};
+
+static void test_loss_against_what_is_kept(void **state)
+{
+    (void)state;
+    const struct receiver_kept batch = {
+        .found = true, .is_batch = true, .first_ms = 100, .last_ms = 160, .latest_ms = 160};
+    const struct receiver_kept range = {
+        .found = true, .first_ms = 100, .last_ms = 900, .latest_ms = 900};
+    const struct other_case cases[] = {
+        {"nothing is kept any more", {.found = false}, {.first_ms = 1, .last_ms = 2}, false},
+        {"the very batch, dropped since", batch, {.first_ms = 100, .last_ms = 160}, false},
+        {"another batch", batch, {.first_ms = 160, .last_ms = 220}, true},
+        {"inside a declared range", range, {.first_ms = 160, .last_ms = 220}, false},
+        {"later than the range", range, {.first_ms = 860, .last_ms = 920}, true},
+        {"unknown, as late as the batch",
+         batch,
+         {.unknown = true, .first_ms = 40, .last_ms = 160},
+         false},
+        {"unknown, of after a restart of an old copy",
+         batch,
+         {.unknown = true, .first_ms = 100, .last_ms = 5000},
+         true},
+        {"unknown since the last window delivered",
+         batch,
+         {.unknown = true, .first_ms = 0, .last_ms = 5000},
+         false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        if (receiver_loss_is_other(&cases[i].kept, &cases[i].item) != cases[i].other)
+            fail_msg("%s", cases[i].name);
+    }
+}
+
+static void test_batch_against_what_is_kept(void **state)
+{
+    (void)state;
+    struct receiver_kept kept = {.found = false};
+    struct wire_header h = {.first_window_ms = 100, .last_window_ms = 160, .sha256 = {1}};
+    assert_false(receiver_batch_is_other(&kept, &h));
+    kept = (struct receiver_kept){.found = true, .is_batch = true, .digest = {1}};
+    assert_false(receiver_batch_is_other(&kept, &h));
+    kept.digest[0] = 2;
+    assert_true(receiver_batch_is_other(&kept, &h));
+    kept = (struct receiver_kept){.found = true, .first_ms = 100, .last_ms = 160};
+    assert_false(receiver_batch_is_other(&kept, &h)); // declared lost, an old copy has it
+    kept.last_ms = 130;
+    assert_true(receiver_batch_is_other(&kept, &h));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +232,8 @@ int main(void)
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_clone),
         cmocka_unit_test(test_random_schedules),
+        cmocka_unit_test(test_loss_against_what_is_kept),
+        cmocka_unit_test(test_batch_against_what_is_kept),
     };
     return cmocka_run_group_tests_name("receiver", tests, NULL, NULL);
 }
