@@ -42,11 +42,23 @@ static int open_owner(const char *conf_path, struct db **ret)
     return 0;
 }
 
+// Spreadsheets put one before UTF-8. Nothing else that is taken begins with its first byte.
+static void skip_byte_order_mark(FILE *f)
+{
+    int c = getc(f);
+    if (c == 0xef && (c = getc(f)) == 0xbb && (c = getc(f)) == 0xbf)
+        return;
+    if (c != EOF)
+        (void)ungetc(c, f);
+}
+
 static FILE *open_input(const char *path, struct errmsg *e)
 {
     FILE *f = strcmp(path, "-") == 0 ? fdopen(dup(STDIN_FILENO), "re") : fopen(path, "re");
     if (!f)
         errmsg_set(e, -errno, "%s: %s", path, strerror(errno));
+    else
+        skip_byte_order_mark(f);
     return f;
 }
 
@@ -79,24 +91,33 @@ static int add_prefix(struct prefix_list *list, const struct prefix *p, struct e
     return 0;
 }
 
+// The next line without its end; false: there is none. *ret_wrong: why it cannot be taken, or NULL.
+static bool read_line(FILE *f, char *line, size_t size, const char **ret_wrong)
+{
+    size_t n = 0;
+    int c;
+    *ret_wrong = NULL;
+    while ((c = getc(f)) != EOF && c != '\n') {
+        if (c == '\0')
+            *ret_wrong = "a NUL byte in the line";
+        else if (n + 1 < size)
+            line[n++] = (char)c;
+        else if (!*ret_wrong)
+            *ret_wrong = "the line is too long for a prefix, an AS and a country";
+    }
+    line[n] = '\0';
+    return c != EOF || n > 0 || *ret_wrong;
+}
+
 static int read_prefixes(FILE *f, struct refusals *refusals, struct prefix_list *list,
                          struct errmsg *e)
 {
     char line[512];
-    for (uint32_t number = 1; fgets(line, sizeof line, f); number++) {
+    const char *wrong;
+    for (uint32_t number = 1; read_line(f, line, sizeof line, &wrong); number++) {
         struct prefix p;
         struct errmsg why;
-        size_t n = strcspn(line, "\n");
-        int r;
-        if (line[n] == '\0' && !feof(f)) {
-            int c;
-            while ((c = fgetc(f)) != EOF && c != '\n')
-                ;
-            r = errmsg_set(&why, -EINVAL, "a line of more than %zu bytes", sizeof line - 2);
-        } else {
-            line[n] = '\0';
-            r = prefix_parse_line(line, &p, &why);
-        }
+        int r = wrong ? errmsg_set(&why, -EINVAL, "%s", wrong) : prefix_parse_line(line, &p, &why);
         if (r == 0) {
             p.line = number;
             r = add_prefix(list, &p, e);
