@@ -407,15 +407,18 @@ static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
                             frames,
                             *l->reason ? l->reason : "no reason given"};
     // Since the last window delivered, which an earlier commit wrote: this statement runs before
-    // the ledger's upsert of this one. A sensor that never delivered lost an empty interval.
+    // the ledger's upsert of this one. A sensor that never delivered lost what it saw since it was
+    // enrolled.
     return db_query(
         db,
         "insert into hirundo.loss (sensor_id, spool_id, seq, kind, first_window, last_window, "
         "frames, reason, declared_at) select $1::smallint, $2::uuid, $3::bigint, $4, "
         "least(coalesce("
         "timestamptz 'epoch' + $5::bigint * interval '1 ms', (select max(last_window) from "
-        "hirundo.ledger where sensor_id = $1::smallint), t), t), t, $7::bigint, $8, now() from "
-        "(select timestamptz 'epoch' + $6::bigint * interval '1 ms' as t) u",
+        "hirundo.ledger where sensor_id = $1::smallint), (select added_at from hirundo.sensor "
+        "where "
+        "sensor_id = $1::smallint), t), t), t, $7::bigint, $8, now() from (select timestamptz "
+        "'epoch' + $6::bigint * interval '1 ms' as t) u",
         8, values, NULL, e);
 }
 
