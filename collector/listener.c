@@ -34,6 +34,8 @@ struct listener {
     size_t n_endpoints;
     uint64_t dropped; // for want of memory, since the last log line
     int64_t dropped_logged_ms;
+    uint64_t greedy; // beyond their sensor's credit, since the last log line
+    int64_t greedy_logged_ms;
 };
 
 static int64_t clock_ms(clockid_t clock)
@@ -83,6 +85,19 @@ static int set_up_router(void *router, const struct key_pair *key)
     return 0;
 }
 
+// libzmq takes 65536 + n for n, and words for 0. -EINVAL: neither a number nor the * for any.
+static int port_of(const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+    if (strcmp(colon, ":*") == 0)
+        return 0;
+    size_t digits = strspn(colon + 1, "0123456789");
+    if (digits == 0 || digits > 5 || colon[1 + digits])
+        return -EINVAL;
+    long port = strtol(colon + 1, NULL, 10);
+    return port > UINT16_MAX ? -EINVAL : (int)port;
+}
+
 static int bind_endpoint(struct listener *l, const char *endpoint, struct errmsg *e)
 {
     char wanted[ENDPOINT_MAX];
@@ -92,6 +107,8 @@ static int bind_endpoint(struct listener *l, const char *endpoint, struct errmsg
     if (l->n_endpoints == ENDPOINTS_MAX)
         return errmsg_set(e, -EINVAL, "more than %d endpoints", ENDPOINTS_MAX);
     memcpy(wanted, endpoint, n + 1);
+    if (port_of(wanted) < 0)
+        return errmsg_set(e, -EINVAL, "endpoint %.60s: the port must be 0 to 65535", endpoint);
     if (strcmp(wanted + n - 2, ":0") == 0)
         wanted[n - 1] = '*';
     // With it on, an IPv4 endpoint would be reported as an IPv6 one.
@@ -215,12 +232,29 @@ static void count_dropped(struct listener *l)
     l->dropped_logged_ms = now;
 }
 
+static void count_greedy(struct listener *l, const struct peer *peer)
+{
+    l->greedy++;
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    if (now - l->greedy_logged_ms < DROP_LOG_MS)
+        return;
+    log_warning("sensor %s (%s) sends more than it has credit for: %" PRIu64
+                " batches dropped; if it is no hirundo-sensor, revoke it",
+                peer->name, peer->address, l->greedy);
+    l->greedy = 0;
+    l->greedy_logged_ms = now;
+}
+
 static void enqueue(struct listener *l, struct incoming *in, const struct peer *peer,
                     const struct wire_header *h)
 {
     struct message *m;
-    if (message_new(l->options.budget, peer->sensor_id, &in->payload, &m) < 0) {
-        count_dropped(l);
+    int r = message_new(l->options.budget, peer->sensor_id, &in->payload, &m);
+    if (r < 0) {
+        if (r == -EDQUOT)
+            count_greedy(l, peer);
+        else
+            count_dropped(l);
         return;
     }
     memcpy(m->name, peer->name, sizeof m->name);
@@ -392,7 +426,7 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
     if (!l)
         return -ENOMEM;
     l->options = *options;
-    l->dropped_logged_ms = INT64_MIN / 2;
+    l->dropped_logged_ms = l->greedy_logged_ms = INT64_MIN / 2;
     int r = make_sockets(l, e);
     if (r == 0)
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);

@@ -12,6 +12,8 @@ static uint32_t cost(zmq_msg_t *payload)
 int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, struct message **ret)
 {
     uint32_t bytes = cost(payload);
+    if (atomic_load(&budget->by_sensor[sensor_id]) + bytes > CREDIT_HELD_MAX)
+        return -EDQUOT;
     if (atomic_fetch_add(&budget->used, bytes) + bytes > budget->limit) {
         atomic_fetch_sub(&budget->used, bytes);
         return -ENOBUFS;

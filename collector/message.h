@@ -11,6 +11,7 @@
 #define ROUTE_MAX         16 // a routing id made by libzmq has 5 bytes
 #define PEER_MAX          64
 #define CREDIT_SENSOR_MAX (2u << 20)   // what one sensor may have in flight
+#define CREDIT_HELD_MAX   (6u << 20)   // more of one sensor is not held: it heeds no credit
 #define CREDIT_BATCH      (384u << 10) // room for any one batch a sensor seals
 #define MESSAGE_OVERHEAD  1024u        // what a message costs beside its payload
 
@@ -39,6 +40,7 @@ struct message {
 
 // Takes over *payload and its share of the budget; -ENOBUFS when the budget is spent, -ENOMEM: then
 // *payload stays the caller's. Fields beside budget, sensor and payload are the caller's to fill.
+// -EDQUOT when the sensor has more waiting than any that heeds its credit.
 int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, struct message **ret);
 void message_free(struct message *m);
 DEFINE_CLEANUP(struct message *, message_free)

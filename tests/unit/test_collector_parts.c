@@ -205,6 +205,28 @@ static struct message *new_message(struct budget *budget, int16_t sensor, size_t
     return m;
 }
 
+static void test_one_sensor_cannot_take_the_budget(void **state)
+{
+    (void)state;
+    struct budget *budget = calloc(1, sizeof *budget);
+    struct message *held[64];
+    size_t n = 0;
+    int r;
+    budget->limit = 64 << 20;
+    while (n < 64 && (held[n] = new_message(budget, 1, 1 << 20, &r)))
+        n++;
+    assert_int_equal(r, -EDQUOT);
+    assert_in_range(n, 2 * CREDIT_SENSOR_MAX >> 20, 8); // sent twice fits
+    struct message *other = new_message(budget, 2, 1 << 20, &r);
+    assert_int_equal(r, 0);
+    assert_int_equal(budget_credit(budget, 3), CREDIT_SENSOR_MAX);
+    message_free(other);
+    while (n > 0)
+        message_free(held[--n]);
+    assert_int_equal(budget->used, 0);
+    free(budget);
+}
+
 static void test_budget(void **state)
 {
     (void)state;
@@ -267,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_csv_refusals),
         cmocka_unit_test(test_csv_of_another_kind),
+        cmocka_unit_test(test_one_sensor_cannot_take_the_budget),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_queue),
     };
