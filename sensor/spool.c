@@ -404,6 +404,9 @@ static int file_create(const char *path, bool *ret_fresh, struct errmsg *e)
         int r = -errno;
         return errmsg_set(e, r, "spool %s: %s", path, strerror(-r));
     }
+    struct stat st;
+    if (fd < 0 && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return errmsg_set(e, -EISDIR, "spool %s is no file: name another in [spool] path", path);
     *ret_fresh = fd >= 0;
     if (fd >= 0)
         close(fd);
@@ -479,6 +482,24 @@ static int begin_live(struct spool *s, int64_t now_ms)
     return r == 0 ? mark_live(s, now_ms) : r;
 }
 
+// A lock file with a byte in it says that there was a spool before.
+static bool had_spool(const struct spool *s)
+{
+    struct stat st;
+    return fstat(s->lock_fd, &st) == 0 && st.st_size > 0;
+}
+
+static int replace_lost(struct spool *s, int64_t now_ms, struct errmsg *e)
+{
+    int r = append_unknown(s, 0, now_ms, "the spool file was gone");
+    if (r < 0)
+        return r;
+    return errmsg_set(e, SPOOL_RENEWED,
+                      "spool %s was gone: a new one begun; what was not delivered is declared as "
+                      "unknown",
+                      s->path);
+}
+
 static int open_file(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
     bool fresh = false;
@@ -494,7 +515,11 @@ static int open_file(struct spool *s, int64_t now_ms, struct errmsg *e)
         outcome = SPOOL_RENEWED;
     } else if (r == 0) {
         r = s->config.live ? begin_live(s, now_ms) : mark_live(s, s->state.live_since_ms);
+        if (r == 0 && fresh && had_spool(s))
+            r = outcome = replace_lost(s, now_ms, e);
     }
+    if (r >= 0 && ftruncate(s->lock_fd, 1) < 0)
+        r = -errno;
     if (r < 0) {
         if (fresh)
             (void)unlink(s->path); // half made: not a spool yet

@@ -26,7 +26,7 @@
 #define SPOOL_CAP_MAX     (1024LL * 1024 * 1024 * 1024)
 
 #define SPOOL_FULL    1 // spool_append with keep_all: acknowledge something first
-#define SPOOL_RENEWED 2 // spool_open: the file was damaged and set aside, *e says where
+#define SPOOL_RENEWED 2 // spool_open: the file was damaged and set aside, or gone: *e says it
 
 struct spool_config {
     const char *path;

@@ -650,9 +650,52 @@ static void test_damaged_payload_is_a_counted_loss(void **state)
     spool_free(s);
 }
 
+// Somebody deletes the spool: that something may be missing is declared. A first start, even after
+// one that failed, declares nothing.
+static void test_deleted_spool_is_declared(void **state)
+{
+    (void)state;
+    struct spool_config c = config(true, false, SPOOL_CAP_DEFAULT);
+    char lock[160];
+    snprintf(lock, sizeof lock, "%s.lock", path);
+    fclose(fopen(lock, "w"));
+    struct spool *s = open_spool(&c, T0, 0);
+    assert_int_equal(spool_next_seq(s), 1);
+    append(s, 1);
+    assert_int_equal(spool_close_clean(s), 0);
+    spool_free(s);
+    assert_int_equal(unlink(path), 0);
+    s = open_spool(&c, T0 + 5, SPOOL_RENEWED);
+    struct spool_entry found;
+    assert_int_equal(spool_next_seq(s), 2);
+    assert_int_equal(spool_look(s, 1, &found), 0);
+    assert_true(found.loss);
+    assert_int_equal(spool_close_clean(s), 0);
+    spool_free(s);
+    s = open_spool(&c, T0 + 6, 0);
+    assert_int_equal(spool_next_seq(s), 2);
+    spool_free(s);
+    remove_all();
+}
+
+static void test_directory_for_a_spool_is_named(void **state)
+{
+    (void)state;
+    struct spool_config c = config(true, false, SPOOL_CAP_DEFAULT);
+    assert_int_equal(mkdir(path, 0700), 0);
+    struct spool *s = NULL;
+    struct errmsg e = {""};
+    assert_int_equal(spool_open(&c, T0, &s, &e), -EISDIR);
+    assert_non_null(strstr(e.text, path));
+    assert_int_equal(rmdir(path), 0);
+    remove_all();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deleted_spool_is_declared),
+        cmocka_unit_test(test_directory_for_a_spool_is_named),
         cmocka_unit_test(test_order_and_reopening),
         cmocka_unit_test(test_acked_goes_first_and_leaves_its_record),
         cmocka_unit_test(test_full_of_unacknowledged),
