@@ -53,7 +53,7 @@ static int allow_sockets(scmp_filter_ctx filter)
     for (unsigned family = 0; family < AF_MAX; family++) {
         bool used = family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
         int r = seccomp_rule_add(filter, used ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EAFNOSUPPORT),
-                                 SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family));
+                                 SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, family, 0));
         if (r < 0)
             return r;
     }

@@ -9,7 +9,7 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 if [[ ! -f $HIRUNDO_BUILD/build.ninja ]]; then
     rm -rf "$HIRUNDO_BUILD"
     CC=clang-14 meson setup "$HIRUNDO_BUILD" "$TOP" --buildtype=debug -Doptimization=1 \
-        "-Db_sanitize=address,undefined" -Db_lundef=false -Dwerror=false -Dfuzzers=true -Dcollector=false \
+        "-Db_sanitize=address,undefined" -Db_lundef=false -Dfuzzers=true -Dcollector=false \
         "-Dc_args=-fsanitize=fuzzer-no-link" || exit 1
 fi
 ninja -C "$HIRUNDO_BUILD" || exit 1
