@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "collector/selftest.h"
+#include "collector/unfinished.h"
 #include "common/log.h"
 
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
@@ -19,6 +20,7 @@
 #define ENDPOINTS_MAX 16
 #define BURST         256 // messages read before replies get a turn
 #define DROP_LOG_MS   10000
+#define CHECK_MS      500 // how often connections are looked over
 
 struct listener {
     struct listener_options options;
@@ -31,7 +33,10 @@ struct listener {
     struct writer **writers;
     size_t n_writers;
     char endpoints[ENDPOINTS_MAX][ENDPOINT_MAX];
+    uint16_t ports[ENDPOINTS_MAX];
     size_t n_endpoints;
+    struct unfinished *unfinished;
+    int64_t checked_ms;
     uint64_t dropped; // for want of memory, since the last log line
     int64_t dropped_logged_ms;
     uint64_t greedy; // beyond their sensor's credit, since the last log line
@@ -125,6 +130,7 @@ static int bind_endpoint(struct listener *l, const char *endpoint, struct errmsg
     size_t size = ENDPOINT_MAX;
     if (zmq_getsockopt(l->router, ZMQ_LAST_ENDPOINT, l->endpoints[l->n_endpoints], &size) < 0)
         return errmsg_set(e, -errno, "%s", zmq_strerror(errno));
+    l->ports[l->n_endpoints] = (uint16_t)port_of(l->endpoints[l->n_endpoints]);
     l->n_endpoints++;
     return 0;
 }
@@ -316,6 +322,7 @@ static void read_messages(struct listener *l)
         struct incoming in;
         if (!receive(l->router, &in))
             return;
+        unfinished_completed(l->unfinished, in.fd);
         handle(l, &in);
         incoming_close(&in);
     }
@@ -349,6 +356,15 @@ static void forward_replies(struct listener *l)
     }
 }
 
+static void check_connections(struct listener *l)
+{
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    if (now - l->checked_ms < CHECK_MS)
+        return;
+    l->checked_ms = now;
+    unfinished_cut(l->unfinished, l->ports, l->n_endpoints);
+}
+
 static void *listener_loop(void *data)
 {
     struct listener *l = data;
@@ -357,12 +373,14 @@ static void *listener_loop(void *data)
         zmq_pollitem_t items[] = {{l->replies, 0, ZMQ_POLLIN, 0},
                                   {l->stopped, 0, ZMQ_POLLIN, 0},
                                   {l->router, 0, ZMQ_POLLIN, 0}};
-        if (zmq_poll(items, reading ? 3 : 2, -1) < 0 && errno != EINTR)
+        if (zmq_poll(items, reading ? 3 : 2, reading ? CHECK_MS : -1) < 0 && errno != EINTR)
             break;
         if (items[0].revents)
             forward_replies(l);
         if (reading && items[2].revents)
             read_messages(l);
+        if (reading)
+            check_connections(l);
         char word;
         if (items[1].revents && zmq_recv(l->stopped, &word, 1, ZMQ_DONTWAIT) == 1) {
             reading = false;
@@ -397,6 +415,7 @@ void listener_free(struct listener *l)
     close_socket(l->stopped);
     close_socket(l->replies);
     close_socket(l->router);
+    unfinished_free(l->unfinished);
     free(l);
 }
 DEFINE_CLEANUP(struct listener *, listener_free)
@@ -427,7 +446,9 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
         return -ENOMEM;
     l->options = *options;
     l->dropped_logged_ms = l->greedy_logged_ms = INT64_MIN / 2;
-    int r = make_sockets(l, e);
+    int r = unfinished_new(&l->unfinished);
+    if (r == 0)
+        r = make_sockets(l, e);
     if (r == 0)
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
     for (size_t i = 0; i < options->endpoints->n && r == 0; i++)

@@ -54,6 +54,25 @@ def test_unknown_loss_of_a_sensor_that_never_delivered_begins_when_it_was_enroll
     assert since == added < until
 
 
+def test_message_without_an_end_is_cut_before_it_fills_the_memory(collector, enrolled):
+    def resident():
+        with open(f"/proc/{collector.process.pid}/status", encoding="ascii") as status:
+            return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) >> 10
+
+    _, bad_pair = enrolled()
+    _, pair = enrolled()
+    with Peer(collector, bad_pair) as bad, Peer(collector, pair) as good:
+        good.deliver(1)
+        bad.wait_connected()
+        before = resident()
+        frame = os.urandom(500000)
+        bad.send(*[frame] * 1000)
+        collector.wait_log("a message without an end")
+        bad.wait_cut()
+        good.deliver(2)
+        assert resident() - before < 300
+
+
 PREFIXES = "198.18.0.0/24\t64496\tJP\n198.18.1.0/24\t64497\tUS\n198.18.2.0/24\t64498\tDE\n"
 
 

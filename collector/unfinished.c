@@ -1,0 +1,103 @@
+#include "collector/unfinished.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <linux/tcp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/log.h"
+
+#define FDS_MAX 65536 // LimitNOFILE; connections beyond are not watched
+
+struct unfinished {
+    uint64_t
+        seen[FDS_MAX]; // bytes received by the last whole message; untouched pages cost nothing
+};
+
+int unfinished_new(struct unfinished **ret)
+{
+    struct unfinished *u = calloc(1, sizeof *u);
+    if (!u)
+        return -ENOMEM;
+    *ret = u;
+    return 0;
+}
+
+void unfinished_free(struct unfinished *u)
+{
+    free(u);
+}
+
+// False: no TCP connection (any more).
+static bool bytes_received(int fd, uint64_t *ret)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    memset(&info, 0, sizeof info);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+        return false;
+    *ret = info.tcpi_bytes_received;
+    return true;
+}
+
+void unfinished_completed(struct unfinished *u, int fd)
+{
+    uint64_t bytes;
+    if (fd >= 0 && fd < FDS_MAX && bytes_received(fd, &bytes))
+        u->seen[fd] = bytes;
+}
+
+static bool is_ours(int fd, const uint16_t *ports, size_t n)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+        return false;
+    uint16_t port = 0;
+    if (address.ss_family == AF_INET)
+        port = ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    else if (address.ss_family == AF_INET6)
+        port = ntohs(((const struct sockaddr_in6 *)&address)->sin6_port);
+    for (size_t i = 0; i < n; i++)
+        if (port != 0 && ports[i] == port)
+            return true;
+    return false;
+}
+
+static void cut(int fd, uint64_t bytes)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    char host[NI_MAXHOST] = "?";
+    if (getpeername(fd, (struct sockaddr *)&address, &size) == 0)
+        (void)getnameinfo((const struct sockaddr *)&address, size, host, sizeof host, NULL, 0,
+                          NI_NUMERICHOST);
+    log_warning("connection from %s cut: a message without an end, %llu MiB so far", host,
+                (unsigned long long)bytes >> 20);
+    shutdown(fd, SHUT_RDWR);
+}
+
+int unfinished_cut(struct unfinished *u, const uint16_t *ports, size_t n)
+{
+    DIR *fds = opendir("/proc/self/fd");
+    if (!fds)
+        return 0;
+    int count = 0;
+    for (const struct dirent *d; (d = readdir(fds));) {
+        int fd = atoi(d->d_name);
+        uint64_t bytes;
+        if (fd <= 0 || fd >= FDS_MAX || !is_ours(fd, ports, n) || !bytes_received(fd, &bytes))
+            continue;
+        if (bytes < u->seen[fd])
+            u->seen[fd] = 0; // another connection under the same number
+        if (bytes - u->seen[fd] > UNFINISHED_MAX) {
+            cut(fd, bytes - u->seen[fd]);
+            count++;
+        }
+    }
+    closedir(fds);
+    return count;
+}
