@@ -31,12 +31,13 @@ build() {
 }
 
 # meson_tests [MESON ARGUMENT...]: meson's tests of $HIRUNDO_BUILD, counted case by case where they print TAP.
+# What failed is in the log that tally.py reads; meson also calls a program failed whose cases were skipped.
 meson_tests() {
     rm -f "$HIRUNDO_BUILD"/meson-logs/tally.*
     meson test -C "$HIRUNDO_BUILD" --no-rebuild --logbase tally "$@"
     local status=$?
     cp "$HIRUNDO_BUILD"/meson-logs/tally.json "$RESULTS/" || return 1
-    return "$status"
+    ((status < 126)) || return "$status"
 }
 
 # pytests NAME PATH...: pytest over the paths.

@@ -20,16 +20,6 @@ none_match() {
     ! grep -nE -- "$pattern" "$@" /dev/null
 }
 
-tidy() {
-    # gcc's options that clang does not know are no finding. A finding in a header comes once for
-    # each file that includes it.
-    printf '%s\n' "${c_units[@]}" | xargs -P "$(nproc)" -n 1 \
-        clang-tidy-14 -p "$HIRUNDO_BUILD" --quiet --extra-arg=-Wno-unknown-warning-option \
-        2>"$RESULTS/tidy.err" >"$RESULTS/tidy.out" && return 0
-    grep -hE 'error:' "$RESULTS/tidy.out" "$RESULTS/tidy.err" | sed "s|$HIRUNDO_BUILD/||" | sort -u
-    return 1
-}
-
 mapfile -t sensor_files < <(sources 'sensor/*.[ch]')
 mapfile -t collector_files < <(sources 'collector/*.[ch]')
 mapfile -t common_files < <(sources 'common/*.[ch]')
@@ -39,7 +29,7 @@ mapfile -t ours < <(sources '*' | grep -vE '^tests/suites/style\.sh$|\.(pcap|pca
 check 'a release build has no warnings' build release
 build test
 check 'clang-format' clang-format-14 --dry-run -Werror "${c_files[@]}"
-check 'clang-tidy' tidy
+check 'clang-tidy' "$PYTHON" tests/lib/tidy.py "$HIRUNDO_BUILD" "${c_units[@]}"
 check 'shellcheck' shellcheck -x "${scripts[@]}"
 check 'pyflakes' "$PYTHON" -m pyflakes "${python_files[@]}"
 check 'the sensor does not include the collector' \
