@@ -45,6 +45,8 @@ pytests() {
     local name=$1
     shift
     "$PYTHON" -B -m pytest -p no:cacheprovider --durations=5 --junitxml="$RESULTS/$name.xml" "$@"
+    local status=$?
+    ((status < 3)) || exit "$status" # pytest itself failed, and wrote no results
 }
 
 # check NAME COMMAND...: one test in TAP, of a command's success.
