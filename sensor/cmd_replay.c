@@ -125,12 +125,12 @@ static int wait_delivered(struct replay *r)
         fputc('\n', stderr);
     struct uplink_view view;
     uplink_view(r->sensor.uplink, &view);
-    if (outcome == UPLINK_GAVE_UP)
-        cmd_say("%s", e.text);
+    bool gave_up = outcome == UPLINK_GAVE_UP;
     if (outcome != 0 || *r->stop)
-        cmd_say("%llu batches acknowledged, %llu wait in the spool and go out with the next start; "
-                "replaying the same file again would send its frames a second time",
-                (unsigned long long)view.delivered, (unsigned long long)view.waiting);
+        cmd_say("%s%s%llu batches acknowledged, %llu wait in the spool and go out with the next "
+                "start; replaying the same file again would send its frames a second time",
+                gave_up ? e.text : "", gave_up ? ": " : "", (unsigned long long)view.delivered,
+                (unsigned long long)view.waiting);
     else
         log_notice("%llu frames in %llu batches delivered", (unsigned long long)r->frames,
                    (unsigned long long)packer_batches(r->sensor.packer));
@@ -167,7 +167,7 @@ static int check_readable(int n, char *paths[])
         int r = stat(paths[i], &st) < 0 || access(paths[i], R_OK) < 0 ? -errno : 0;
         if (r < 0)
             errmsg_set(&e, r, "%s: %s", paths[i], strerror(-r));
-        else if (S_ISREG(st.st_mode))
+        else if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
             r = capture_open_file(paths[i], &capture, &e);
         if (r < 0) {
             cmd_say("%s; nothing was sent", e.text);
@@ -203,8 +203,12 @@ int command_replay(int argc, char *argv[])
             conf_path = optarg;
         else if (o == 'p')
             r.progress = true;
-        else if (o != 't' || parse_seconds(optarg, &give_up_ms) < 0)
+        else if (o != 't')
             return o == 'h' ? cmd_help(help) : cmd_usage(help);
+        else if (parse_seconds(optarg, &give_up_ms) < 0) {
+            cmd_say("--timeout %s: must be a number of seconds, at least 1", optarg);
+            return EXIT_USAGE;
+        }
     }
     if (optind == argc || !conf_path)
         return cmd_usage(help);

@@ -115,7 +115,7 @@ struct spool_status {
     int64_t error_ms;
     bool live;      // in use by `run` now, or that ended without a clean end
     char peer[128]; // "" : none
-    char last_error[256];
+    char last_error[512];
 };
 // Of the spool that is open here.
 int spool_status(struct spool *s, struct spool_status *ret);

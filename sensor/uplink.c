@@ -318,10 +318,18 @@ int uplink_join(struct uplink *u, struct errmsg *e)
         return 0;
     pthread_join(u->thread, NULL);
     u->running = false;
-    if (u->outcome == UPLINK_GAVE_UP)
+    if (u->outcome == UPLINK_GAVE_UP) {
+        // Why stands in the log already, unless nobody wants warnings. An unknown key is answered
+        // by silence at first.
+        const char *why = u->last_error;
+        if (why[0] && log_enabled(LOG_LEVEL_WARNING))
+            why = "";
+        else if (!why[0] && !u->was_ready)
+            why = "no collector has answered: see [collector] endpoint and server_key, and whether "
+                  "its owner has enrolled this sensor's key";
         errmsg_set(e, 0, "no acknowledgement for %lld s: given up%s%s",
-                   (long long)(u->config.give_up_ms / 1000), u->last_error[0] ? "; " : "",
-                   u->last_error);
+                   (long long)(u->config.give_up_ms / 1000), why[0] ? "; " : "", why);
+    }
     return u->outcome;
 }
 

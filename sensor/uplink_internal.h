@@ -51,7 +51,7 @@ struct uplink {
     bool has_clock_offset;
     int64_t clock_offset_ms; // collector's clock less ours
     char peer[128];
-    char last_error[256];
+    char last_error[512]; // whole: compared with the next one
 };
 
 // Logs (once, then every ten minutes) and keeps for `status`.

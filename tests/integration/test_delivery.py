@@ -189,6 +189,7 @@ def test_key_approved_later_gets_through_without_restart(collector, tmp_path):
     sensor.enroll()
     assert replay.process.wait(60) == 0, replay.log()
     assert sensor.figures()[0] == 1000
+    assert replay.log().count("refuses the handshake") == 1  # however often it was tried
 
 
 def test_wrong_server_key_is_named(collector, tmp_path):
