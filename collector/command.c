@@ -37,9 +37,13 @@ int command_dispatch(const struct subcommand *table, size_t n, const char *usage
         return EXIT_SUCCESS;
     }
     for (size_t i = 0; i < n; i++)
-        if (strcmp(argv[1], table[i].name) == 0)
+        if (strcmp(argv[1], table[i].name) == 0) {
+            char name[96];
+            snprintf(name, sizeof name, "%s %s", argv[0], table[i].name);
+            argv[1] = name;
             return table[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "hirundo-collector: unknown command \"%s %s\"\n%s", argv[0], argv[1], usage);
+        }
+    fprintf(stderr, "%s: unknown command \"%s\"\n%s", argv[0], argv[1], usage);
     return EXIT_USAGE;
 }
 
@@ -77,8 +81,8 @@ int command_parse(const struct command_line *line, int argc, char **argv, const 
     }
     int words = argc - optind;
     if (words < line->words_min || words > line->words_max) {
-        fprintf(stderr, "hirundo-collector %s: %s\n", argv[0],
-                words < line->words_min ? "something is missing" : "too many words");
+        fprintf(stderr, "%s: %s\n", argv[0],
+                words < line->words_min ? "an argument is missing" : "too many arguments");
         return usage_error(line, ret_exit);
     }
     *ret_conf = conf;
@@ -104,4 +108,47 @@ int command_open(const char *conf_path, const char *role, struct collector_conf 
     }
     *ret_conf = conf;
     return 0;
+}
+
+// How many columns a terminal takes for the text.
+static int width_of(const char *text)
+{
+    int encoding = pg_char_to_encoding("UTF8");
+    int width = 0;
+    for (const char *p = text; *p;) {
+        int step = PQmblenBounded(p, encoding);
+        width += MAX(PQdsplen(p, encoding), 0);
+        p += MAX(step, 1);
+    }
+    return width;
+}
+
+static void print_cell(const char *text, int width, bool right, bool last)
+{
+    int pad = width - width_of(text);
+    printf("%*s%s%*s%s", right ? pad : 0, "", text, right || last ? 0 : pad, "",
+           last ? "\n" : "  ");
+}
+
+static bool is_number(const PGresult *result, int column)
+{
+    enum { INT8 = 20, INT4 = 23, NUMERIC = 1700 }; // their OIDs, which never change
+    Oid type = PQftype(result, column);
+    return type == INT8 || type == INT4 || type == NUMERIC;
+}
+
+void command_print_table(const PGresult *result)
+{
+    enum { COLUMNS_MAX = 16 };
+    int columns = MIN(PQnfields(result), COLUMNS_MAX), rows = PQntuples(result);
+    int widths[COLUMNS_MAX];
+    for (int i = 0; i < columns; i++) {
+        widths[i] = width_of(PQfname(result, i));
+        for (int row = 0; row < rows; row++)
+            widths[i] = MAX(widths[i], width_of(PQgetvalue(result, row, i)));
+    }
+    for (int row = -1; row < rows; row++)
+        for (int i = 0; i < columns; i++)
+            print_cell(row < 0 ? PQfname(result, i) : PQgetvalue(result, row, i), widths[i],
+                       is_number(result, i), i == columns - 1);
 }

@@ -1,4 +1,4 @@
-// The program's subcommands and what they share. Each takes its own words (argv[0] is its name) and
+// The program's subcommands and what they share. Each takes its own words (argv[0] is the program's and its name) and
 // returns the exit code.
 #pragma once
 
@@ -41,5 +41,7 @@ int command_parse(const struct command_line *line, int argc, char **argv, const 
 // The configuration and a connection as `role`, both or neither; errors are printed.
 int command_open(const char *conf_path, const char *role, struct collector_conf *ret_conf,
                  struct db **ret_db);
+// A result as a table: columns as wide as a terminal shows their values (labels are in any script).
+void command_print_table(const PGresult *result);
 // "hirundo-collector: text" on stderr; returns EXIT_FAILURE.
 int command_fail(const struct errmsg *e);

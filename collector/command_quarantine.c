@@ -29,8 +29,7 @@ static int query_and_print(const char *conf_path, const char *sql, const char *i
     if (r != 0)
         return command_fail(&e);
     if (!expanded) {
-        PQprintOpt options = {.header = 1, .align = 1, .fieldSep = (char *)"  "};
-        PQprint(stdout, result, &options);
+        command_print_table(result);
         return EXIT_SUCCESS;
     }
     for (int i = 0; i < PQnfields(result); i++)

@@ -158,12 +158,6 @@ static int sensor_add(int argc, char **argv)
 }
 
 // Columns of a result, padded, with the names as heading.
-static void print_table(const PGresult *result)
-{
-    PQprintOpt options = {.header = 1, .align = 1, .fieldSep = (char *)"  "};
-    PQprint(stdout, result, &options);
-}
-
 static int query_and_print(const char *conf_path, const char *sql, const char *name)
 {
     _cleanup_(db_freep) struct db *db = NULL;
@@ -178,7 +172,7 @@ static int query_and_print(const char *conf_path, const char *sql, const char *n
         errmsg_set(&e, -ENOENT, "there is no sensor %s: see hirundo-collector sensor list", name);
         return command_fail(&e);
     }
-    print_table(result);
+    command_print_table(result);
     return EXIT_SUCCESS;
 }
 
@@ -236,7 +230,7 @@ static int print_ledger(struct db *db, const char *name, struct errmsg *e)
                  "using (sensor_id) where s.name = $1 order by l.first_at",
                  1, values, &result, e);
     if (r == 0)
-        print_table(result);
+        command_print_table(result);
     return r;
 }
 

@@ -51,8 +51,7 @@ static int print_sensors(struct db *db, struct errmsg *e)
         0, NULL, &result, e);
     if (r != 0)
         return r;
-    PQprintOpt options = {.header = 1, .align = 1, .fieldSep = (char *)"  "};
-    PQprint(stdout, result, &options);
+    command_print_table(result);
     return 0;
 }
 
@@ -62,7 +61,7 @@ static int print_database(struct db *db, struct errmsg *e)
     int r = migrate_version(db, version, sizeof version, e);
     if (r < 0)
         return r;
-    printf("database: answers, PostgreSQL %d.%d, schema %s\n", db_server_version(db) / 10000,
+    printf("database: answers, PostgreSQL %d.%d, %s\n", db_server_version(db) / 10000,
            db_server_version(db) % 10000, *version ? version : "not migrated");
     r = migrate_check(db, e);
     if (r < 0)

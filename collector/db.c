@@ -25,9 +25,13 @@ static void one_line(char *text)
     size_t n = strlen(text);
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
         text[--n] = '\0';
-    for (char *p = text; *p; p++)
-        if (*p == '\n' || *p == '\t')
-            *p = ' ';
+    char *to = text;
+    for (const char *p = text; *p; p++) {
+        char c = *p == '\n' || *p == '\t' ? ' ' : *p;
+        if (c != ' ' || to == text || to[-1] != ' ')
+            *to++ = c;
+    }
+    *to = '\0';
 }
 
 static int lose(struct db *db, int r, struct errmsg *e)
@@ -119,7 +123,12 @@ static int connect_to(const char *conninfo, PGconn **ret, struct errmsg *e)
         snprintf(text, sizeof text, "%s", PQerrorMessage(conn));
         one_line(text);
         PQfinish(conn);
-        return errmsg_set(e, -EPIPE, "database: %s", text);
+        bool missing = strstr(text, "database \"") && strstr(text, "does not exist");
+        return errmsg_set(e, -EPIPE, "database: %s%s", text,
+                          missing
+                              ? "; make it with createdb and hirundo-collector migrate, or name "
+                                "another in [database] connection or PGDATABASE"
+                              : "");
     }
     *ret = conn;
     return 0;

@@ -36,8 +36,12 @@ int main(int argc, char **argv)
         return argc < 2 ? EXIT_USAGE : EXIT_SUCCESS;
     }
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            char name[64];
+            snprintf(name, sizeof name, "hirundo-collector %s", commands[i].name);
+            argv[1] = name;
             return commands[i].run(argc - 1, argv + 1);
+        }
     fprintf(stderr, "hirundo-collector: unknown command \"%s\"; see hirundo-collector --help\n",
             argv[1]);
     return EXIT_USAGE;

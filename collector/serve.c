@@ -32,6 +32,9 @@ static int open_key(const char *path, struct key_pair *ret, struct errmsg *e)
     int r = key_pair_generate(&pair);
     if (r == 0)
         r = key_file_write(path, &pair, e);
+    if (r == -ENOENT)
+        r = errmsg_set(
+            e, r, "key file %s: its directory is missing: make it, or set [collector] key", path);
     if (r == 0) {
         char text[KEY_Z85_SIZE];
         key_format(pair.public_key, text);

@@ -58,6 +58,9 @@ int capture_open_file(const char *path, struct capture **ret, struct errmsg *e)
         int r = -errno;
         return errmsg_set(e, r, "%s: %s", path, strerror(-r));
     }
+    struct stat st;
+    if (fstat(fileno(f), &st) == 0 && S_ISDIR(st.st_mode))
+        return errmsg_set(e, -EISDIR, "%s: a directory, not a capture file", path);
     setvbuf(f, NULL, _IOFBF, READ_BUFFER);
     __fsetlocking(f, FSETLOCKING_BYCALLER); // one thread: no lock for each of two reads a frame
     char pcap_error[PCAP_ERRBUF_SIZE] = "";

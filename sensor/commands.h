@@ -1,4 +1,5 @@
-// The subcommands. argv[0] is the command's name; the value is the process's exit status.
+// The subcommands. argv[0] is the program's and the command's name; the value is the process's exit
+// status.
 #pragma once
 
 enum {

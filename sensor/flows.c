@@ -152,13 +152,13 @@ static void print_notes(const struct batcher_report *report)
     if (report->times_clamped)
         fprintf(stderr,
                 "hirundo-sensor flows: %" PRIu64 " frames have times before year 1 or after year "
-                "9999; they count at that edge\n",
+                "9999 and count at that edge\n",
                 report->times_clamped);
     if (report->clock_leaps)
         fprintf(stderr,
                 "hirundo-sensor flows: the packets' clock leaps by more than 31 days %" PRIu64
-                " times\n",
-                report->clock_leaps);
+                " time%s\n",
+                report->clock_leaps, report->clock_leaps == 1 ? "" : "s");
 }
 
 static int read_captures(struct flows *f, char *paths[], int n)
@@ -233,8 +233,13 @@ int command_flows(int argc, char *argv[])
             f.summary = true;
         else if (c == 'f' && strcmp(optarg, "json") == 0)
             f.format = FLOWS_JSON;
-        else if (c != 'f' || strcmp(optarg, "csv") != 0) {
+        else if (c != 'f') {
             usage(stderr);
+            return EXIT_USAGE;
+        } else if (strcmp(optarg, "csv") == 0) {
+            f.format = FLOWS_CSV;
+        } else {
+            fprintf(stderr, "hirundo-sensor flows: --format %s: must be csv or json\n", optarg);
             return EXIT_USAGE;
         }
     }

@@ -41,8 +41,12 @@ int main(int argc, char *argv[])
         return 0;
     }
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        char name[64]; // with which getopt begins its messages
+        snprintf(name, sizeof name, "hirundo-sensor %s", commands[i].name);
+        argv[1] = name;
+        return commands[i].run(argc - 1, argv + 1);
     }
     fprintf(stderr, "hirundo-sensor: unknown command \"%s\"; see hirundo-sensor --help\n", argv[1]);
     return EXIT_USAGE;

@@ -65,6 +65,25 @@ def test_status(postgres, collector):
 
 # ---- imports
 
+def test_missing_database_and_missing_words(postgres):
+    done = subprocess.run([program("hirundo-collector"), "status"], capture_output=True, text=True, check=False,
+                          env=dict(postgres.environment(), PGDATABASE="nowhere"))
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert '"nowhere" does not exist; make it with createdb' in done.stderr
+    done = subprocess.run([program("hirundo-collector"), "sensor", "add"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 2 and done.stderr.startswith("hirundo-collector sensor add: an argument is missing")
+
+
+def test_tables_line_up_in_any_script(postgres):
+    postgres.command("sensor", "add", "width-1", "--country", "JP", "--label-ja", "海外センサー")
+    postgres.command("sensor", "add", "width-2", "--country", "JP", "--label-ja", "x")
+    # Where the column after the labels begins, as a terminal shows it.
+    starts = {sum(2 if c > "\u2e80" else 1 for c in line[:line.index("no key")])
+              for line in lines(postgres.command("sensor", "list").stdout) if line.startswith("width-")}
+    assert len(starts) == 1
+
+
 @pytest.fixture(name="prefix_file")
 def fixture_prefix_file(tmp_path):
     path = tmp_path / "prefixes.tsv"

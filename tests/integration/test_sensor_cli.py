@@ -121,6 +121,19 @@ def test_ipv6_endpoint(conf):
     assert sensor("check", "-c", conf(endpoint="tcp://[2001:db8::1]:4455")).returncode == 0
 
 
+def test_a_directory_is_no_capture(conf, tmp_path):
+    assert sensor("keygen", str(tmp_path / "directory.key")).returncode == 0
+    path = conf(key=str(tmp_path / "directory.key"))
+    one_line(sensor("replay", "-c", path, "--timeout", "5", str(tmp_path)), "a directory", "nothing was sent")
+    one_line(sensor("flows", str(tmp_path)), "a directory")
+
+
+def test_wrong_values_are_named():
+    for words in (["flows", "--format", "xml", "x"], ["replay", "--timeout", "soon", "-c", "x", "y"]):
+        done = sensor(*words)
+        assert done.returncode == 2 and words[2] in done.stderr and "must be" in done.stderr
+
+
 def test_missing_configuration():
     one_line(sensor("check", "-c", "/nonexistent/sensor.conf"), "/nonexistent/sensor.conf", "No such file")
 
