@@ -200,12 +200,21 @@ static const struct conf_key *find_key(const struct reader *reader, const char *
 static int refuse_unknown(struct reader *reader, int line, const char *section, const char *name,
                           bool section_known)
 {
+    char known[200] = ""; // the section's keys, or the sections, which stand together in the table
+    size_t used = 0;
+    for (size_t i = 0; i < reader->n && used < sizeof known; i++) {
+        const struct conf_key *key = &reader->keys[i];
+        const char *word = section_known ? key->name : key->section;
+        bool wanted = section_known ? strcmp(key->section, section) == 0
+                                    : i == 0 || strcmp(reader->keys[i - 1].section, word) != 0;
+        if (wanted)
+            used += (size_t)snprintf(known + used, sizeof known - used, " %s", word);
+    }
     if (!section_known)
-        return errmsg_set(reader->e, -EINVAL, "%s, line %d: unknown section [%s]", reader->path,
-                          line, section);
-    return errmsg_set(reader->e, -EINVAL,
-                      "%s, line %d: unknown key \"%s\" in [%s]; see the manual or check --dump",
-                      reader->path, line, name, section);
+        return errmsg_set(reader->e, -EINVAL, "%s, line %d: unknown section [%s]; there are:%s",
+                          reader->path, line, section, known);
+    return errmsg_set(reader->e, -EINVAL, "%s, line %d: unknown key \"%s\" in [%s], which has:%s",
+                      reader->path, line, name, section, known);
 }
 
 static int read_key(struct reader *reader, int line, const char *section, const char *name,
