@@ -43,7 +43,7 @@ END
 }
 
 progress_draw() {
-    local part percent width=40 bar
+    local part percent width=24 bar line columns
     ((frames_total)) || return 0
     # Reading is quick; what counts is what the database has.
     percent=$((100 * frames_read / frames_total))
@@ -53,9 +53,14 @@ progress_draw() {
     if [[ -t 1 ]]; then
         part=$((width * percent / 100))
         printf -v bar '%*s' "$part" ''
-        printf '\r  [%s%*s] %3d%%  %d of %d frames read, %d of %d batches in the database ' \
-            "${bar// /#}" $((width - part)) '' "$percent" "$frames_read" "$frames_total" \
-            "$batches_acked" "$batches_total"
+        printf -v line '  [%s%*s] %3d%%  %d of %d frames, %d of %d batches' "${bar// /#}" \
+            $((width - part)) '' "$percent" "$frames_read" "$frames_total" "$batches_acked" \
+            "$batches_total"
+        # Cut to the terminal, as it is now: a line that wraps cannot be drawn over.
+        columns=$(stty size 2>/dev/null <&1)
+        columns=${columns#* }
+        ((columns > 1)) || columns=80
+        printf '\r%s\e[K' "${line:0:columns-1}"
     elif ((percent / 10 > progress_shown)); then
         progress_shown=$((percent / 10))
         printf '  %3d%%  %d of %d frames read, %d of %d batches in the database\n' "$percent" \

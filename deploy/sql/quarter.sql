@@ -9,11 +9,13 @@
 select region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources
 from hirundo.ttl_spread(:period, :'prefixes', :'ports');
 
-\echo Are they where their prefixes say? Hops farther than home (median_d), region by region:
+\echo Are they where their prefixes say? Hops farther than home (median_d):
 select region, pairs, median_d, share_positive, to_char(p_value, '9.9EEEE') as p_value, weak
 from hirundo.ttl_origin(:period, :'prefixes', :'ports', 'JP');
-select distinct verdict, reason
-from hirundo.ttl_origin(:period, :'prefixes', :'ports', 'JP');
+select distinct 'verdict: ' || verdict || E'\nreason:  ' || reason
+from hirundo.ttl_origin(:period, :'prefixes', :'ports', 'JP')
+\g (format=unaligned tuples_only=on)
+\echo
 
 \echo Its source hosts, day by day:
 \pset format unaligned
@@ -58,8 +60,9 @@ from hirundo.sensor_average(:period, 'month')
 order by 1, 2;
 
 \echo Where every frame went:
-select sensor, sent.frames as sent, sum(a.frames) as frames, sum(row_packets) as in_rows,
-  sum(flood_packets) as in_flood_rows, sum(non_ip) as non_ip, sum(malformed) as malformed,
+\pset border 0
+select sensor, sent.frames as sent, sum(a.frames) as frames, sum(row_packets) as rows,
+  sum(flood_packets) as flood, sum(non_ip) as non_ip, sum(malformed) as malformed,
   sum(quarantined) as quarantined, sum(lost) as lost, sum(abs(difference)) as difference
 from hirundo.accounting(:period) a
 join (values :sent) as sent (sensor, frames) using (sensor)
