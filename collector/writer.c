@@ -493,16 +493,16 @@ static bool work_off(struct writer *w)
         struct errmsg e = {"out of memory, or the ledger keeps changing"};
         int r = w->db ? 0 : connect_db(w, &e);
         bool was_ok = atomic_load(&w->db_ok);
-        if (r == 0) {
-            if (!was_ok)
-                log_notice("writer %u: the database answers", w->options.number);
-            atomic_store(&w->db_ok, true);
+        if (r == 0)
             r = commit_halving(w, 0, w->n_items, &e);
-        }
         if (r == 0)
             r = settle_rest(w, &e);
-        if (r == 0)
+        if (r == 0) { // that it lets us connect is not enough: its disk may be full
+            atomic_store(&w->db_ok, true);
+            if (!was_ok)
+                log_notice("writer %u: the database works again", w->options.number);
             return true;
+        }
         atomic_store(&w->db_ok, false);
         if (was_ok || backoff_ms >= BACKOFF_MAX_MS)
             log_error("writer %u: %s; nothing is acknowledged until it works again",

@@ -54,6 +54,25 @@ def test_unknown_loss_of_a_sensor_that_never_delivered_begins_when_it_was_enroll
     assert since == added < until
 
 
+def test_database_works_again_when_it_takes_rows_not_when_it_answers(postgres, collector, enrolled):
+    _, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        peer.deliver(1)
+        postgres.query("revoke insert on hirundo.flow from hirundo_collector")
+        try:
+            peer.send_message("batch", 2)
+            collector.wait_log("nothing is acknowledged until it works again")
+            assert not peer.receive(2)
+            peer.send_message("ping", 0)
+            assert not peer.wait_reply("pong").db_ok
+            assert "the database works again" not in collector.log()
+        finally:
+            postgres.query("grant insert on hirundo.flow to hirundo_collector")
+        peer.wait_ack(2)
+        collector.wait_log("the database works again$")
+        assert len([line for line in collector.lines if line.endswith("the database works again")]) == 1
+
+
 def test_message_without_an_end_is_cut_before_it_fills_the_memory(collector, enrolled):
     def resident():
         with open(f"/proc/{collector.process.pid}/status", encoding="ascii") as status:
