@@ -19,15 +19,21 @@
 struct sensor_spools {
     struct receiver_spools spools;
     int64_t alarmed_ms;
+    // The connection that was last found to send other data than the ledger holds, and from which
+    // number on: nothing more is taken from it, the sensor begins a new spool and connects anew.
+    uint8_t forked_route[ROUTE_MAX];
+    size_t forked_size;
+    uint64_t fork;
 };
 
 // A message in hand and what became of it.
-enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_DONE };
+enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_FORK, ITEM_DONE };
 
 struct item {
     struct message *m;
     struct stream *stream;
     enum item_state state;
+    uint64_t fork; // ITEM_FORK: the number
     bool poison;
     char reason[WIRE_TEXT_MAX + 1];
 };
@@ -66,20 +72,27 @@ static void forget_streams(struct writer *w)
         w->items[i].stream = NULL;
 }
 
-static void watch_clones(struct writer *w, const struct message *m)
+// NULL: no memory.
+static struct sensor_spools *sensor_of(struct writer *w, const struct message *m)
 {
     const uint32_t *at = map_get(w->spool_index, &m->sensor_id);
-    if (!at) {
-        struct sensor_spools *spools = realloc(w->spools, (w->n_spools + 1) * sizeof *spools);
-        if (!spools)
-            return; // no alarm then
-        w->spools = spools;
-        if (map_put(w->spool_index, &m->sensor_id, (uint32_t)w->n_spools) < 0)
-            return;
-        spools[w->n_spools++] = (struct sensor_spools){.alarmed_ms = INT64_MIN / 2};
-        at = map_get(w->spool_index, &m->sensor_id);
-    }
-    struct sensor_spools *s = &w->spools[*at];
+    if (at)
+        return &w->spools[*at];
+    struct sensor_spools *spools = realloc(w->spools, (w->n_spools + 1) * sizeof *spools);
+    if (!spools)
+        return NULL;
+    w->spools = spools;
+    if (map_put(w->spool_index, &m->sensor_id, (uint32_t)w->n_spools) < 0)
+        return NULL;
+    spools[w->n_spools] = (struct sensor_spools){.alarmed_ms = INT64_MIN / 2};
+    return &spools[w->n_spools++];
+}
+
+static void watch_clones(struct writer *w, const struct message *m)
+{
+    struct sensor_spools *s = sensor_of(w, m);
+    if (!s)
+        return; // no alarm then
     int64_t now = clock_ms(CLOCK_MONOTONIC);
     if (receiver_spool_seen(&s->spools, m->header.spool_id) &&
         now - s->alarmed_ms > CLONE_AGAIN_MS) {
@@ -189,19 +202,47 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
     return group_add_poison(w->group, item->stream, item->m, item->reason, e);
 }
 
-// A loss message may begin with numbers that the ledger has: those are compared first.
+// Compares what the ledger has of a message's numbers with what it brings. Does so before anything
+// behind it is taken: that belongs to the same other data.
+static int look_for_fork(struct writer *w, struct item *item, struct errmsg *e)
+{
+    const struct message *m = item->m;
+    struct sensor_spools *s = sensor_of(w, m);
+    if (!s)
+        return -ENOMEM;
+    uint64_t fork;
+    int r = stream_find_fork(w->db, item->stream, m, &fork, e);
+    if (r != 0 || fork == 0)
+        return r;
+    item->state = ITEM_FORK;
+    item->fork = s->fork = fork;
+    memcpy(s->forked_route, m->route, m->route_size);
+    s->forked_size = m->route_size;
+    return 0;
+}
+
+static bool is_from_fork(struct writer *w, struct item *item)
+{
+    const struct message *m = item->m;
+    const struct sensor_spools *s = sensor_of(w, m);
+    if (!s || s->forked_size == 0 || s->forked_size != m->route_size ||
+        memcmp(s->forked_route, m->route, m->route_size) != 0)
+        return false;
+    item->state = ITEM_FORK;
+    item->fork = s->fork;
+    return true;
+}
+
 static int take_item(struct writer *w, struct item *item, struct errmsg *e)
 {
-    uint64_t fork = 0;
     int r = 0;
-    if (item->m->header.kind == WIRE_LOSS && item->m->header.seq < item->stream->receiver.next_seq)
-        r = stream_find_fork(w->db, item->stream, item->m, &fork, e);
-    if (r != 0)
-        return r;
-    if (fork != 0) {
-        item->state = ITEM_DUPLICATE;
+    if (is_from_fork(w, item))
         return 0;
-    }
+    // A loss message may begin with numbers that the ledger has.
+    if (item->m->header.kind == WIRE_LOSS && item->m->header.seq < item->stream->receiver.next_seq)
+        r = look_for_fork(w, item, e);
+    if (r != 0 || item->state == ITEM_FORK)
+        return r;
     r = add_to_group(w, item, e);
     if (r == 0)
         item->state = ITEM_GROUPED;
@@ -241,7 +282,7 @@ static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
         return take_item(w, item, e);
     case RECEIVER_DUPLICATE:
         item->state = ITEM_DUPLICATE;
-        return 0;
+        return last < receiver->next_seq ? look_for_fork(w, item, e) : 0;
     case RECEIVER_GAP:
         receiver_told(receiver, clock_ms(CLOCK_MONOTONIC));
         item->state = ITEM_GAP;
@@ -408,35 +449,26 @@ static int commit_halving(struct writer *w, size_t from, size_t to, struct errms
 
 // ---- duplicates and gaps
 
-static int answer_duplicate(struct writer *w, const struct item *item, struct errmsg *e)
-{
-    uint64_t fork;
-    int r = stream_find_fork(w->db, item->stream, item->m, &fork, e);
-    if (r != 0)
-        return r;
-    if (fork != 0) {
-        send_fork(w, item->m, fork);
-    } else {
-        log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name, item->m->header.seq);
-        send_ack(w, item);
-    }
-    return 0;
-}
-
 // What must wait until all that came with it is committed.
 static int settle_rest(struct writer *w, struct errmsg *e)
 {
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
-        int r = 0;
-        if (item->state == ITEM_DUPLICATE)
-            r = answer_duplicate(w, item, e);
-        else if (item->state == ITEM_GAP)
-            send_gap(w, item);
-        else
-            continue;
+        // What was the same as something in the open group is compared now.
+        int r = item->state == ITEM_DUPLICATE ? look_for_fork(w, item, e) : 0;
         if (r != 0)
             return r;
+        if (item->state == ITEM_DUPLICATE) {
+            log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name,
+                      item->m->header.seq);
+            send_ack(w, item);
+        } else if (item->state == ITEM_FORK) {
+            send_fork(w, item->m, item->fork);
+        } else if (item->state == ITEM_GAP) {
+            send_gap(w, item);
+        } else {
+            continue;
+        }
         settle(item);
     }
     return 0;

@@ -44,6 +44,7 @@ class Reply:
         header, body = fields(frames[0]), fields(frames[1])
         self.kind = KINDS[header[1]]
         self.spool_id = header[2]
+        self.seq = header.get(3, 0)
         self.committed_through = body.get(1, 0)
         self.expected_seq = body.get(2, 0)
         self.reason = {0: None, 1: "gap", 2: "fork"}[body.get(3, 0)]
@@ -51,10 +52,10 @@ class Reply:
         self.db_ok = bool(body.get(5, 0))
 
 
-def message(kind, seq, spool, flows=10, seed=1, from_ms=0):
-    """[header, payload] of a batch, loss, poison or ping."""
+def message(kind, seq, spool, flows=10, seed=1, from_ms=0, last=None):
+    """[header, payload] of a batch, loss, unknown (a loss of unknown extent, to number last), poison or ping."""
     done = subprocess.run([program("hirundo-load"), "message", kind, str(seq), spool.hex(), str(flows), str(seed),
-                           str(from_ms)], capture_output=True, check=True)
+                           str(from_ms), str(last or seq)], capture_output=True, check=True)
     out, frames = done.stdout, []
     while out:
         size = struct.unpack(">I", out[:4])[0]

@@ -91,7 +91,10 @@ static void write_frame(const uint8_t *p, size_t n)
     fwrite(p, 1, n, stdout);
 }
 
-static void make_loss(uint64_t seq, const struct payload *batch, struct payload *ret)
+// last > seq, or unknown: a loss of unknown extent, from from_ms (0: since the last window
+// delivered) to the end of the batch's window.
+static void make_loss(uint64_t seq, uint64_t last, bool unknown, const struct payload *batch,
+                      struct payload *ret)
 {
     struct window_record record = {.start_ms = batch->header.first_window_ms,
                                    .windows = 1,
@@ -99,11 +102,12 @@ static void make_loss(uint64_t seq, const struct payload *batch, struct payload 
                                    .frames = batch->header.frames};
     record.row_packets = record.frames;
     struct loss_item item = {.seq_first = seq,
-                             .seq_last = seq,
+                             .seq_last = last,
+                             .unknown = unknown,
                              .first_ms = batch->header.first_window_ms,
                              .last_ms = batch->header.last_window_ms,
-                             .n_records = 1,
-                             .records = &record};
+                             .n_records = unknown ? 0 : 1,
+                             .records = unknown ? NULL : &record};
     snprintf(item.reason, sizeof item.reason, "the spool was full");
     *ret = *batch;
     ret->header.kind = WIRE_LOSS;
@@ -120,9 +124,10 @@ static int print_message(char **argv, int n)
     int64_t from_ms = n > 5 ? strtoll(argv[5], NULL, 10) : 0;
     if (make_payload(strtoull(argv[4], NULL, 10), (uint32_t)atoi(argv[3]), from_ms, &p) < 0)
         return EXIT_FAILURE;
-    if (strcmp(argv[0], "loss") == 0) {
+    bool unknown = strcmp(argv[0], "unknown") == 0;
+    if (unknown || strcmp(argv[0], "loss") == 0) {
         struct payload loss;
-        make_loss(seq, &p, &loss);
+        make_loss(seq, n > 6 ? strtoull(argv[6], NULL, 10) : seq, unknown, &p, &loss);
         free(p.bytes);
         p = loss;
     } else if (strcmp(argv[0], "poison") == 0) {
@@ -292,12 +297,13 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "keys") == 0)
         return print_keys(atoi(argv[2]));
-    if ((argc == 7 || argc == 8) && strcmp(argv[1], "message") == 0)
+    if (argc >= 7 && argc <= 9 && strcmp(argv[1], "message") == 0)
         return print_message(argv + 2, argc - 2);
     if (argc == 7 && strcmp(argv[1], "run") == 0)
         return run(argv + 2);
     fputs("usage: hirundo-load keys N\n"
-          "       hirundo-load message batch|loss|poison|ping SEQ SPOOL FLOWS SEED [FROM_MS]\n"
+          "       hirundo-load message batch|loss|unknown|poison|ping SEQ SPOOL FLOWS SEED "
+          "[FROM_MS [LAST_SEQ]]\n"
           "       hirundo-load run ENDPOINT SERVER_KEY KEYS_FILE BATCHES FLOWS\n",
           stderr);
     return 2;

@@ -164,6 +164,7 @@ static void do_send(struct world *w, struct sensor_node *s, uint64_t first, uint
         m->kind = MESSAGE_BATCH;
         m->first = m->last = first;
         m->content = e->content;
+        m->first_window = e->lo;
         m->last_window = e->hi;
     } else {
         fill_loss(m, &s->spool, first, last);

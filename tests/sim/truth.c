@@ -71,7 +71,7 @@ static void count_row(struct world *w, uint32_t sensor, const struct row *row)
 
 void truth_committed(struct world *w, const struct tx *t)
 {
-    for (size_t i = 0; i < t->n_rows; i++)
+    for (size_t i = 0; i < t->n_rows && !w->unchecked; i++)
         count_row(w, t->rows[i].sensor, &t->rows[i].row);
 }
 

@@ -42,7 +42,7 @@ struct sim_message {
     uint32_t spool;
     uint64_t first, last;
     uint32_t content;
-    int64_t last_window;
+    int64_t first_window, last_window;
     uint32_t bytes;
     uint32_t parts_n;
     struct loss_part parts[];
@@ -135,12 +135,13 @@ struct sim_stream {
     const struct sim_message *last;
 };
 
-enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_DONE };
+enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_FORK, ITEM_DONE };
 
 struct item {
     struct sim_message *m;
     uint32_t stream;
     enum item_state state;
+    uint64_t fork;
 };
 
 struct range {
@@ -174,6 +175,8 @@ struct collector_node {
     struct sim_stream *streams;
     uint32_t n_streams, room_streams;
     struct receiver_spools spools[SENSORS_MAX];
+    uint32_t forked_route[SENSORS_MAX];
+    uint64_t fork[SENSORS_MAX];
     struct tx *tx;
     bool refuse; // the next commit fails as if the database refused it
     uint32_t grouped;
@@ -245,6 +248,7 @@ struct world {
     int64_t lossy_until; // replies are lost
     struct tally *tally;
     bool trace;
+    bool unchecked; // only the ledger is of interest (ledger_script.c)
     bool leftovers; // a sensor set back may meet messages of its former life
     bool failed;
     char failure[512];

@@ -111,7 +111,7 @@ static int group_add(struct collector_node *c, struct item *item)
         r = add_row(c, s, m->first,
                     (struct row){.kind = ROW_COMMITTED,
                                  .content = m->content,
-                                 .lo = m->last_window - 1,
+                                 .lo = m->first_window,
                                  .hi = m->last_window});
     for (uint32_t i = 0; i < m->parts_n && r == 0; i++)
         r = add_loss_part(c, s, &m->parts[i]);
@@ -215,8 +215,7 @@ static void read_kept(const struct world *w, const struct sim_message *m, uint64
 static bool batch_is_other(const struct world *w, const struct sim_message *m)
 {
     struct receiver_kept kept;
-    struct wire_header h = {.first_window_ms = m->last_window - 1,
-                            .last_window_ms = m->last_window};
+    struct wire_header h = {.first_window_ms = m->first_window, .last_window_ms = m->last_window};
     read_kept(w, m, m->first, m->first, &kept);
     put_content(h.sha256, m->content);
     return receiver_batch_is_other(&kept, &h);
@@ -254,17 +253,17 @@ static void send_gap(struct world *w, struct collector_node *c, const struct ite
     collector_reply(w, c, item->m, REPLY_GAP, stream_of(c, item)->receiver.next_seq);
 }
 
-static void send_answer(struct world *w, struct collector_node *c, const struct item *item)
+static void look_for_fork(const struct world *w, struct collector_node *c, struct item *item)
 {
-    w->tally->duplicates++;
-    uint64_t fork = find_fork(w, item->m);
-    if (fork == 0) {
-        send_ack(w, c, item);
+    const struct sim_message *m = item->m;
+    uint64_t fork = find_fork(w, m);
+    if (fork == 0)
         return;
-    }
-    TRACE(w, "collector %u: fork of sensor %u at %llu", c->number, item->m->sensor,
+    item->state = ITEM_FORK;
+    item->fork = c->fork[m->sensor] = fork;
+    c->forked_route[m->sensor] = m->route;
+    TRACE(w, "collector %u: fork of sensor %u at %llu", c->number, m->sensor,
           (unsigned long long)fork);
-    collector_reply(w, c, item->m, REPLY_FORK, fork);
 }
 
 // What must wait until all that came with it is committed: a gap names a number, and everything
@@ -274,7 +273,11 @@ static void settle_rest(struct world *w, struct collector_node *c)
     for (uint32_t i = 0; i < c->n_items; i++) {
         struct item *item = &c->items[i];
         if (item->state == ITEM_DUPLICATE)
-            send_answer(w, c, item);
+            look_for_fork(w, c, item);
+        if (item->state == ITEM_DUPLICATE)
+            send_ack(w, c, item);
+        else if (item->state == ITEM_FORK)
+            collector_reply(w, c, item->m, REPLY_FORK, item->fork);
         else if (item->state == ITEM_GAP)
             send_gap(w, c, item);
         else
@@ -299,14 +302,22 @@ static int judge_item(struct world *w, struct collector_node *c, struct item *it
     }
     switch (verdict) {
     case RECEIVER_TAKE:
-        if (m->first < s->receiver.pending_seq && find_fork(w, m) != 0) {
-            item->state = ITEM_DUPLICATE;
+        if (m->route == c->forked_route[m->sensor]) {
+            item->state = ITEM_FORK;
+            item->fork = c->fork[m->sensor];
             return 0;
         }
+        if (m->kind == MESSAGE_LOSS && m->first < s->receiver.next_seq)
+            look_for_fork(w, c, item);
+        if (item->state == ITEM_FORK)
+            return 0;
         item->state = ITEM_GROUPED;
         return group_add(c, item);
     case RECEIVER_DUPLICATE:
         item->state = ITEM_DUPLICATE;
+        w->tally->duplicates++;
+        if (m->last < s->receiver.next_seq)
+            look_for_fork(w, c, item);
         return 0;
     case RECEIVER_GAP:
         receiver_told(&s->receiver, w->now);
@@ -632,6 +643,7 @@ void writer_crash(struct world *w, struct collector_node *c)
     drop_db(w, c);
     writer_release(c);
     memset(c->spools, 0, sizeof c->spools);
+    memset(c->forked_route, 0, sizeof c->forked_route);
 }
 
 void writer_release(struct collector_node *c)

@@ -8,3 +8,4 @@ build test
 check "$years sensor-years from seed $seed" \
     "$HIRUNDO_BUILD/tests/sim/hirundo-sim" --report "$RESULTS/report.txt" "$years" "$seed"
 cat "$RESULTS/report.txt" 2>/dev/null
+pytests ledger tests/sim
