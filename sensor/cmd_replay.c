@@ -8,7 +8,6 @@
 #include "sensor/capture.h"
 #include "sensor/clock.h"
 #include "sensor/cmd.h"
-#include "sensor/sandbox.h"
 #include "sensor/sensor.h"
 
 #define TICK_FRAMES 4096
@@ -142,7 +141,7 @@ static int replay(struct replay *r, const struct sensor_conf *conf, const struct
 {
     struct sensor_options options = {.give_up_ms = give_up_ms, .stop = r->stop};
     struct errmsg e;
-    if (sensor_start(conf, keys, &options, &r->sensor, &e) < 0 || sandbox_enter(&e) < 0) {
+    if (sensor_start(conf, keys, &options, &r->sensor, &e) < 0 || sensor_confine(&e) < 0) {
         cmd_say("%s", e.text);
         sensor_clear(&r->sensor);
         return EXIT_FAILED;

@@ -8,7 +8,6 @@
 #include "sensor/clock.h"
 #include "sensor/cmd.h"
 #include "sensor/privilege.h"
-#include "sensor/sandbox.h"
 #include "sensor/sensor.h"
 
 #define TICK_MS       1000
@@ -149,7 +148,7 @@ static int run(const struct sensor_conf *conf, const struct key_pair *keys)
         errmsg_set(&e, 0, "%s: link type %d is not supported", capture_name(capture),
                    capture_link_type(capture));
     if (!r.link || privilege_drop(conf->values.user, &e) < 0 ||
-        sensor_start(conf, keys, &options, &r.sensor, &e) < 0 || sandbox_enter(&e) < 0) {
+        sensor_start(conf, keys, &options, &r.sensor, &e) < 0 || sensor_confine(&e) < 0) {
         cmd_say("%s", e.text);
         sensor_clear(&r.sensor);
         return EXIT_FAILED;

@@ -1,10 +1,12 @@
 #include "sensor/sandbox.h"
 
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 // Names that this machine does not have are passed over.
 // clang-format off
@@ -76,10 +78,21 @@ static void releasep(scmp_filter_ctx *filter)
         seccomp_release(*filter);
 }
 
+// Ending the whole process is what Linux 4.14 brought; an emulator may have none of it.
+static bool kernel_can(void)
+{
+    uint32_t action = SECCOMP_RET_KILL_PROCESS;
+    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
 int sandbox_enter(struct errmsg *e)
 {
     if (SANDBOX_ABSENT)
         return 0;
+    if (!kernel_can())
+        return errmsg_set(e, SANDBOX_UNAVAILABLE,
+                          "this kernel cannot confine system calls (seccomp of Linux 4.14): going "
+                          "on without that line of defence");
     _cleanup_(releasep) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter)
         return errmsg_set(e, -ENOMEM, "out of memory");

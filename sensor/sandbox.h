@@ -17,5 +17,7 @@
 #endif
 
 // For every thread there is and will be (seccomp with TSYNC); sets no_new_privs. Cannot be undone.
-// -errno when the kernel has no seccomp.
+// SANDBOX_UNAVAILABLE, with *e saying so, where the kernel cannot do it: what is left is a process
+// without privileges, and the caller warns. -errno when it should have worked.
+#define SANDBOX_UNAVAILABLE 1
 int sandbox_enter(struct errmsg *e);

@@ -4,6 +4,9 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "common/log.h"
+#include "sensor/sandbox.h"
+
 // Encoded batches between the threads. A full batch takes some 100 KiB; a minute's batch of a quiet
 // sensor some hundred bytes.
 #define QUEUE_BYTES        (4u * 1024u * 1024u)
@@ -96,6 +99,15 @@ int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
     else
         *ret = s;
     return r;
+}
+
+int sensor_confine(struct errmsg *e)
+{
+    int r = sandbox_enter(e);
+    if (r != SANDBOX_UNAVAILABLE)
+        return r;
+    log_warning("%s", e->text);
+    return 0;
 }
 
 int sensor_seal(struct sensor *s)

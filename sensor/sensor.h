@@ -26,6 +26,8 @@ struct sensor {
 // Opens the spool and starts the uplink's thread. The configuration must live as long.
 int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
                  const struct sensor_options *options, struct sensor *ret, struct errmsg *e);
+// Gives up all system calls but those of a sensor's day; warns where the kernel cannot.
+int sensor_confine(struct errmsg *e);
 // After the last frame: seals, spools, and lets the uplink end by its own rules.
 int sensor_seal(struct sensor *s);
 void sensor_clear(struct sensor *s);

@@ -140,7 +140,7 @@ static void test_threads_from_before_too(void **state)
         pthread_t thread;
         if (pipe(pipe_ends) < 0 || pthread_create(&thread, NULL, waiting_thread, NULL) != 0)
             _exit(78);
-        if (sandbox_enter(NULL) < 0 || write(pipe_ends[1], "x", 1) != 1)
+        if (sandbox_enter(NULL) != 0 || write(pipe_ends[1], "x", 1) != 1)
             _exit(77);
         pthread_join(thread, NULL);
         _exit(0);
