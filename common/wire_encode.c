@@ -399,13 +399,8 @@ static bool put_tuples(struct wire_encoder *enc, const struct batch *b)
 
 static void put_ttls(struct wire_encoder *enc, const struct batch *b)
 {
-    struct out_bytes *o = &enc->out;
-    if (o->size - o->used < b->n_flows) {
-        o->bad = true;
-        return;
-    }
     for (uint32_t i = 0; i < b->n_flows; i++)
-        o->p[o->used++] = b->flows[i].ttl;
+        put_u8(&enc->out, b->flows[i].ttl);
     end_column(enc, COL_TTL);
 }
 
@@ -498,7 +493,8 @@ static int put_columns(struct wire_encoder *enc, const struct batch *b)
     return enc->out.bad ? -E2BIG : 0;
 }
 
-// One zstd frame; long columns get blocks of their own.
+// One zstd frame; long columns get blocks of their own. enc->comp has room for all of it, so only
+// zstd's own memory can fail.
 static int compress(struct wire_encoder *enc, size_t *ret_size)
 {
     ZSTD_CCtx_reset(enc->zstd, ZSTD_reset_session_only);
@@ -513,8 +509,8 @@ static int compress(struct wire_encoder *enc, size_t *ret_size)
                                            last        ? ZSTD_e_end
                                            : own_block ? ZSTD_e_flush
                                                        : ZSTD_e_continue);
-        if (ZSTD_isError(left) || ((last || own_block) && left != 0))
-            return -E2BIG;
+        if (ZSTD_isError(left))
+            return -ENOMEM;
     }
     *ret_size = out.pos;
     return 0;

@@ -70,16 +70,16 @@ static inline uint8_t get_u8(struct in_bytes *in)
 static inline uint64_t get_varint(struct in_bytes *in)
 {
     uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
+    for (unsigned shift = 0;; shift += 7) {
         uint8_t b = get_u8(in);
-        if (shift == 63 && b > 1)
-            break; // beyond 64 bits
+        if (shift == 63 && b > 1) { // beyond 64 bits
+            in->bad = true;
+            return 0;
+        }
         v |= (uint64_t)(b & 0x7f) << shift;
         if (!(b & 0x80))
             return v;
     }
-    in->bad = true;
-    return 0;
 }
 
 // A varint that must not exceed max.

@@ -10,6 +10,9 @@
 #define FLOOD_RAW     48
 #define WINDOW_RAW    40
 
+// So records need no limit of their own.
+_Static_assert(BATCH_WINDOWS_MAX *WINDOW_RAW >= BATCH_RAW_MAX, "bytes run out before records");
+
 static void *reserve(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -77,7 +80,7 @@ static int make_room(struct batcher *b, int64_t start_ms, uint32_t floods)
     const struct batch *batch = &b->builder.batch;
     if (batch->n_windows == 0)
         return 0;
-    bool full = batch->n_windows == BATCH_WINDOWS_MAX || start_ms < records_end(batch) ||
+    bool full = start_ms < records_end(batch) ||
                 start_ms - batch->windows[0].start_ms > BATCH_SPAN_MAX_MS ||
                 batch->n_floods + floods > BATCH_FLOODS_MAX ||
                 b->builder.raw + WINDOW_RAW + floods * FLOOD_RAW > BATCH_RAW_MAX;

@@ -6,19 +6,12 @@
 
 #define WORDS_MAX 12
 
-// The words an order compares, the most significant first.
-static unsigned order_words(enum flow_order order)
-{
-    switch (order) {
-    case FLOW_ORDER_SOURCE:
-        return 5;
-    case FLOW_ORDER_TIME:
-        return WORDS_MAX;
-    case FLOW_ORDER_NONE:
-        return 0;
-    }
-    return 0;
-}
+// How many words an order compares, the most significant first.
+static const unsigned order_words[] = {
+    [FLOW_ORDER_SOURCE] = 5,
+    [FLOW_ORDER_TIME] = WORDS_MAX,
+    [FLOW_ORDER_NONE] = 0,
+};
 
 static inline uint32_t node_word(const struct flow_node *node, enum flow_order order, unsigned i)
 {
@@ -58,7 +51,7 @@ static void sort_by_byte(const uint64_t *from, uint64_t *to, uint32_t n, unsigne
 const uint64_t *flow_sort(const struct flow_node *nodes, uint32_t n, enum flow_order order,
                           uint64_t *entries, uint64_t *scratch)
 {
-    unsigned words = order_words(order);
+    unsigned words = order_words[order];
     uint32_t first[WORDS_MAX], differ[WORDS_MAX] = {0}; // bits in which not all nodes agree
     for (unsigned w = 0; n && w < words; w++)
         first[w] = node_word(&nodes[0], order, w);

@@ -20,7 +20,7 @@ static double sigma(double x)
 
 static double tau(double x)
 {
-    if (x == 0.0 || x == 1.0)
+    if (x == 1.0)
         return 0.0;
     double y = 1.0, z = 1.0 - x, before;
     do {

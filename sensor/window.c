@@ -71,11 +71,12 @@ static int64_t window_start(const struct batcher *b, int64_t ts_ms)
     return ts_ms - (into < 0 ? into + b->config.window_ms : into);
 }
 
-// Live: how much of a span was observed and is in no record yet.
+// Live: how much of a span was observed and is in no record yet. Spans are of CLOCK_LEAP_MS at
+// most.
 static uint32_t live_overlap(const struct batcher *b, struct span s)
 {
     int64_t lo = MAX(b->live.lo, s.lo), hi = MIN(b->live.hi, s.hi);
-    return hi > lo ? (uint32_t)MIN(hi - lo, UINT32_MAX) : 0;
+    return hi > lo ? (uint32_t)(hi - lo) : 0;
 }
 
 static int window_close(struct batcher *b)
@@ -85,14 +86,15 @@ static int window_close(struct batcher *b)
     struct span span = window_span(b);
     if (b->config.mode == BATCHER_LIVE) {
         b->window.covered_ms += live_overlap(b, span);
-        if (b->live.lo < span.hi)
+        if (b->live.lo < span.hi && b->live.hi > span.lo) // a window to come takes nothing
             b->live.lo = MIN(span.hi, MAX(b->live.lo, b->live.hi));
     }
     struct flow_table_totals totals;
     flow_table_settle(b->table);
     flow_table_totals(b->table, &totals);
     const struct window_record *w = &b->window;
-    bool frames = w->non_ip || w->malformed || totals.row_packets || totals.flood_packets;
+    // a flood leaves flows too
+    bool frames = w->non_ip || w->malformed || totals.row_packets;
     int r = 0;
     if (frames || w->kernel_dropped || w->interface_dropped)
         r = batch_add_window(b);
