@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "common/wire.h"
-#include "sensor/batch.h"
-#include "sensor/flood.h"
+#include "sensor/batch_internal.h"
+#include "tests/unit/fail_alloc.h"
 #include "tests/unit/rand_batch.h"
 
 #define T0         1675814400000 // 2023-02-08T00:00:00Z
@@ -475,6 +475,232 @@ static void test_config_ranges(void **state)
     batcher_free(NULL);
 }
 
+// Edges.
+
+static int batcher_once(void *ctx)
+{
+    _cleanup_(batcher_freep) struct batcher *batcher = NULL;
+    return batcher_new(ctx, on_sealed, NULL, &batcher);
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+    struct batcher_config config = {
+        .window_ms = MINUTE, .table_size = 1024, .max_delay_ms = MAX_DELAY_MS_MAX};
+    assert_true(fail_alloc_each(batcher_once, &config) >= 8);
+    config.max_delay_ms++;
+    assert_int_equal(batcher_once(&config), -EINVAL);
+}
+
+static int on_sealed_count(void *ctx, const struct batch *batch, const struct counters *counters)
+{
+    (void)counters;
+    struct batch *sum = ctx;
+    assert_true(batch->n_floods <= BATCH_FLOODS_MAX && batch->n_flows == 0);
+    sum->n_floods += batch->n_floods;
+    sum->n_windows++;
+    return 0;
+}
+
+// Counting alone, batches hold no flows, but the flood rows of sixteen windows at most.
+static void test_flood_rows_seal_a_batch(void **state)
+{
+    (void)state;
+    _cleanup_(batcher_freep) struct batcher *batcher = NULL;
+    struct batch sum = {0};
+    const struct batcher_config config = {.window_ms = MINUTE,
+                                          .table_size = 1024,
+                                          .max_delay_ms = 60000,
+                                          .order = BATCHER_COUNT_ONLY};
+    assert_int_equal(batcher_new(&config, on_sealed_count, &sum, &batcher), 0);
+    assert_int_equal(batcher_begin(batcher, 0, 0), 0);
+    for (int i = 0; i < 20 * 4000; i++) {
+        const struct frame frame = {.ts_ms = T0 + i / 4000 * MINUTE};
+        struct packet p = {.key = {.proto = 6, .has_port = 1, .version = 4}, .ip_len = 40};
+        p.key.port = (uint16_t)i;
+        p.key.dst[0] = (uint8_t)(i % 100);
+        assert_int_equal(batcher_packet(batcher, &frame, DECODE_IP, &p), 0);
+    }
+    assert_int_equal(batcher_end(batcher, 0, 0), 0);
+    assert_int_equal(batcher_flush(batcher), 0);
+    assert_int_equal(sum.n_windows, 2); // batches
+    assert_true(sum.n_floods > BATCH_FLOODS_MAX);
+    const struct batcher_report *report = batcher_report(batcher);
+    assert_true(report->flood_windows == 20 && report->flows == 20 * 1024);
+}
+
+// What the open batch holds decides; the records are made as the windows make them.
+static void test_room_in_a_batch(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_REPLAY, 1024);
+    struct batcher *batcher = b->batcher;
+    struct batch *batch = &batcher->builder.batch;
+    const struct span first = {T0, T0 + MINUTE}, later = {T0 + 2 * MINUTE, T0 + 3 * MINUTE};
+    assert_int_equal(batch_add_empty(batcher, first, MINUTE), 0);
+    // a gap apart: a record of its own
+    assert_int_equal(batch_add_empty(batcher, later, MINUTE), 0);
+    assert_int_equal(batch->n_windows, 2);
+    // too many uncompressed bytes for one more
+    batcher->builder.raw = BATCH_RAW_MAX;
+    assert_int_equal(batch_add_empty(batcher, (struct span){T0 + DAY, T0 + DAY + MINUTE}, 1), 0);
+    assert_true(b->batches == 1 && batch->n_windows == 1);
+    // no room for the flood rows that may come
+    batch->n_floods = BATCH_FLOODS_MAX - FLOOD_ROWS_MAX + 1;
+    batch->floods[0] = (struct flood){0};
+    assert_int_equal(
+        batch_add_empty(batcher, (struct span){T0 + 2 * DAY, T0 + 2 * DAY + MINUTE}, 1), 0);
+    assert_int_equal(batch->n_windows, 2);
+    batch->n_floods = 0;
+    // records of drops are not runs of nothing
+    batch->windows[1].kernel_dropped = 1;
+    assert_int_equal(
+        batch_add_empty(batcher, (struct span){T0 + 2 * DAY + MINUTE, T0 + 2 * DAY + 2 * MINUTE},
+                        1),
+        0);
+    assert_int_equal(batch->n_windows, 3);
+    batch->windows[1].kernel_dropped = 0;
+    batch->windows[2].interface_dropped = 1;
+    const struct span third = {T0 + 2 * DAY + 2 * MINUTE, T0 + 2 * DAY + 3 * MINUTE};
+    assert_int_equal(batch_add_empty(batcher, third, 1), 0);
+    assert_int_equal(batch->n_windows, 4);
+    // observed time stays within 32 bits
+    batch->windows[3].covered_ms = UINT32_MAX;
+    const struct span fourth = {third.hi, third.hi + MINUTE};
+    assert_int_equal(batch_add_empty(batcher, fourth, 1), 0);
+    assert_int_equal(batch->n_windows, 5);
+    batch->n_windows = 0;
+    bench_free(b);
+}
+
+// As many IPv6 flows as a batch may hold are more bytes than it may.
+static void test_bytes_seal_a_batch(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_REPLAY, 65536);
+    assert_int_equal(batcher_begin(b->batcher, 0, 0), 0);
+    for (uint32_t i = 0; i < BATCH_FLOWS_MAX; i++) {
+        const struct frame frame = {.ts_ms = T0};
+        struct packet p = {.key = {.proto = 47, .version = 6}, .has = HAS_TCP_WINDOW, .ip_len = 60};
+        memcpy(p.key.src, &i, sizeof i);
+        assert_int_equal(batcher_packet(b->batcher, &frame, DECODE_IP, &p), 0);
+    }
+    assert_int_equal(batcher_end(b->batcher, 0, 0), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    assert_int_equal(b->batches, 2);
+    assert_true(b->sizes[0].flows * 56 <= BATCH_RAW_MAX && b->flows == BATCH_FLOWS_MAX);
+    bench_free(b);
+}
+
+// Each way that leads to a seal forwards its failure. The batch is full: the next record seals it.
+static struct bench *bench_full(enum batcher_mode mode)
+{
+    struct bench *b = bench_new(mode, 1024);
+    b->fail_at = 0;
+    assert_int_equal(batcher_begin(b->batcher, T0, 0), 0);
+    assert_int_equal(frame_at(b, T0, 1), 0);
+    const struct span span = {T0 - DAY, T0 - DAY + MINUTE};
+    assert_int_equal(batch_add_empty(b->batcher, span, 1), 0);
+    b->batcher->builder.raw = BATCH_RAW_MAX;
+    return b;
+}
+
+static void test_failures_are_forwarded(void **state)
+{
+    (void)state;
+    struct bench *b = bench_full(BATCHER_LIVE);
+    assert_int_equal(batcher_tick(b->batcher, T0 + 2 * MINUTE, 2 * MINUTE), -ENOSPC);
+    bench_free(b);
+    b = bench_full(BATCHER_LIVE);
+    assert_int_equal(batcher_end(b->batcher, T0 + 2 * MINUTE, 2 * MINUTE), -ENOSPC);
+    bench_free(b);
+    b = bench_full(BATCHER_LIVE);
+    assert_int_equal(batcher_tick(b->batcher, T0 + 1, 60001), -ENOSPC); // its time is up
+    bench_free(b);
+    b = bench_full(BATCHER_REPLAY);
+    assert_int_equal(batcher_end(b->batcher, 0, 0), -ENOSPC);
+    bench_free(b);
+    b = bench_full(BATCHER_REPLAY);
+    assert_int_equal(batcher_flush(b->batcher), -ENOSPC);
+    bench_free(b);
+    b = bench_full(BATCHER_REPLAY);
+    assert_int_equal(frame_at(b, T0 + MINUTE, 1), -ENOSPC);
+    bench_free(b);
+}
+
+// The windows between two packets are records too, here two runs around an earlier file's window,
+// and there may be no room for them.
+static void test_a_gap_that_cannot_be_sealed(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_REPLAY, 1024);
+    replay(b, (int64_t[]){5 * MINUTE}, 1);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    b->fail_at = b->batches;
+    assert_int_equal(batcher_begin(b->batcher, 0, 0), 0);
+    assert_int_equal(frame_at(b, T0, 1), 0);
+    b->batcher->builder.raw = BATCH_RAW_MAX - 70; // the window's own record and flow still fit
+    assert_int_equal(frame_at(b, T0 + 10 * MINUTE, 1), -ENOSPC);
+    bench_free(b);
+}
+
+static void test_frames_that_are_no_ip(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_REPLAY, 1024);
+    const struct frame frame = {.ts_ms = T0};
+    assert_int_equal(batcher_begin(b->batcher, 0, 0), 0);
+    assert_int_equal(batcher_packet(b->batcher, &frame, DECODE_NON_IP, NULL), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    assert_true(b->sum.non_ip == 1 && b->sum.frames == 1 && b->flows == 0);
+    bench_free(b);
+}
+
+static void test_nothing_to_close(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_LIVE, 1024);
+    assert_int_equal(batcher_tick(b->batcher, T0, 0), 0); // before the beginning
+    assert_int_equal(batcher_begin(b->batcher, T0, 0), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0); // nothing was observed yet
+    assert_int_equal(b->batches, 0);
+    batcher_free(NULL);
+    bench_free(b);
+}
+
+static void test_live_packets_out_of_their_time(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_LIVE, 1024);
+    assert_int_equal(batcher_begin(b->batcher, T0 + 30000, 0), 0);
+    assert_int_equal(batcher_tick(b->batcher, T0 + 61000, 31000), 0);
+    assert_int_equal(b->batcher->window.start_ms, T0 + MINUTE);
+    // minutes ahead of the clock: not taken for observed time
+    assert_int_equal(frame_at(b, T0 + 10 * MINUTE, 1), 0);
+    // minutes behind it, which opens a window that was observed by nobody
+    assert_int_equal(frame_at(b, T0 - 10 * MINUTE, 2), 0);
+    // beyond any leap
+    assert_int_equal(frame_at(b, T0 + 365 * DAY, 3), 0);
+    assert_int_equal(batcher_end(b->batcher, T0 + 62000, 32000), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    assert_int_equal(b->sum.frames, 3);
+    assert_int_equal(b->sum.covered_ms, 32000);
+    bench_free(b);
+}
+
+static void test_live_clock_leaps(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_LIVE, 1024);
+    assert_int_equal(batcher_begin(b->batcher, T0, 0), 0);
+    assert_int_equal(batcher_tick(b->batcher, T0 + 40 * DAY, 1000), 0);
+    assert_int_equal(batcher_tick(b->batcher, T0 - 40 * DAY, 2000), 0);
+    assert_int_equal(batcher_report(b->batcher)->clock_leaps, 2);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    bench_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +722,16 @@ int main(void)
         cmocka_unit_test(test_live_drops_count_in_the_open_window),
         cmocka_unit_test(test_live_late_packets),
         cmocka_unit_test(test_config_ranges),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_flood_rows_seal_a_batch),
+        cmocka_unit_test(test_room_in_a_batch),
+        cmocka_unit_test(test_bytes_seal_a_batch),
+        cmocka_unit_test(test_failures_are_forwarded),
+        cmocka_unit_test(test_a_gap_that_cannot_be_sealed),
+        cmocka_unit_test(test_frames_that_are_no_ip),
+        cmocka_unit_test(test_nothing_to_close),
+        cmocka_unit_test(test_live_packets_out_of_their_time),
+        cmocka_unit_test(test_live_clock_leaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

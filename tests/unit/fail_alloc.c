@@ -1,0 +1,72 @@
+#include "tests/unit/fail_alloc.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+#include <cmocka.h>
+#include <zstd.h>
+
+static unsigned left; // calls until the one that fails; 0: none does
+
+void fail_alloc_at(unsigned n)
+{
+    left = n;
+}
+
+bool fail_alloc_end(void)
+{
+    bool failed = left == 0;
+    left = 0;
+    return failed;
+}
+
+unsigned fail_alloc_each(int (*f)(void *ctx), void *ctx)
+{
+    for (unsigned n = 1;; n++) {
+        fail_alloc_at(n);
+        int r = f(ctx);
+        if (!fail_alloc_end()) {
+            assert_int_equal(r, 0);
+            return n - 1;
+        }
+        assert_true(r < 0);
+    }
+}
+
+static bool fails(void)
+{
+    if (left == 0 || --left > 0)
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+// The linker's names: calls of name() go to __wrap_name(), __real_name() is the function itself.
+#define WRAP(type, name, failure, parameters, arguments)                                           \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        return fails() ? (failure) : __real_##name arguments;                                      \
+    }
+
+WRAP(void *, malloc, NULL, (size_t n), (n))
+WRAP(void *, calloc, NULL, (size_t n, size_t size), (n, size))
+WRAP(void *, realloc, NULL, (void *p, size_t n), (p, n))
+// mmap by the name it has where offsets are of 64 bits
+WRAP(void *, mmap64, MAP_FAILED, (void *p, size_t n, int prot, int flags, int fd, off_t at),
+     (p, n, prot, flags, fd, at))
+WRAP(ssize_t, getrandom, -1, (void *p, size_t n, unsigned flags), (p, n, flags))
+WRAP(int, sodium_init, -1, (void), ())
+WRAP(ZSTD_CCtx *, ZSTD_createCCtx, NULL, (void), ())
+WRAP(ZSTD_DCtx *, ZSTD_createDCtx, NULL, (void), ())
+WRAP(size_t, ZSTD_CCtx_setParameter, (size_t)-1, (ZSTD_CCtx * c, ZSTD_cParameter p, int v),
+     (c, p, v))
+WRAP(size_t, ZSTD_compressStream2, (size_t)-1,
+     (ZSTD_CCtx * c, ZSTD_outBuffer *out, ZSTD_inBuffer *in, ZSTD_EndDirective end),
+     (c, out, in, end))
