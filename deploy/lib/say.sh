@@ -27,9 +27,11 @@ die_log() {
 }
 
 # Only the system's own tools, and none of the caller's settings for PostgreSQL: a private python or
-# a PGHOST of another database must not leak into what is built and asked here.
+# a PGHOST of another database must not leak into what is built and asked here. Nothing is made for
+# others to write to, however lax the caller's umask.
 clean_environment() {
     local name
+    umask "$(printf '%04o' $((8#$(umask) | 8#022)))"
     export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     export LC_ALL=C.UTF-8
     unset CDPATH PYTHONPATH PYTHONHOME
