@@ -117,7 +117,7 @@ replay_watch() {
 # replay FRAMES < LINES: replays and shows how far it is; 1 if a sensor failed, which it names.
 replay() {
     local -A read=() acked=() total=()
-    local name word a b c drawn=0 now failed=() jobs lines fd runner
+    local name word line link a b c drawn=0 now failed=() jobs lines fd runner
     local moved=-1 moved_at=$SECONDS
     frames_total=$1 frames_read=0 batches_acked=0 batches_total=0 progress_shown=-1
     jobs=$(nproc)
@@ -157,7 +157,13 @@ replay() {
     progress_draw
     [[ ! -t 1 ]] || echo
     for name in "${failed[@]}"; do
-        warn "sensor $name: $(tail -n 1 "$home/log/replay-$name.log")"
+        # What failed, rather than what was said last.
+        line=$(grep '^hirundo-sensor: ' "$home/log/replay-$name.log" | tail -n 1)
+        if [[ $line =~ \.\./run/own/([0-9]+) ]]; then # the newcomer's name of it
+            link=$(readlink -- "$home/run/own/${BASH_REMATCH[1]}")
+            line=${line/"${BASH_REMATCH[0]}"/"$link"}
+        fi
+        warn "sensor $name: ${line:-$(tail -n 1 "$home/log/replay-$name.log")}"
     done
     ((${#failed[@]} == 0))
 }

@@ -1,19 +1,21 @@
 -- What arrived from one sensor, whenever its packets were captured. Variable: sensor.
-\pset border 1
+\pset border 0
 \pset null '-'
-select sensor_id, tstzrange(min(slot), max(slot) + interval '15 minutes') as period
+-- Always one row, which \gset wants; a null leaves its variable unset.
+select min(sensor_id) as sensor_id,
+  case when count(*) > 0 then tstzrange(min(slot), max(slot) + interval '15 minutes') end as period
 from hirundo.observation join hirundo.sensor using (sensor_id)
 where name = :'sensor'
-group by sensor_id
 \gset
 \if :{?period}
 \echo What sensor :sensor brought:
 select lower(:'period'::tstzrange) as from_, upper(:'period'::tstzrange) as to_, sum(frames) as frames,
-  sum(row_packets) as in_rows, sum(flood_packets) as in_flood_rows, sum(non_ip) as non_ip,
+  sum(row_packets) as rows, sum(flood_packets) as flood, sum(non_ip) as non_ip,
   sum(malformed) as malformed, sum(quarantined) as quarantined, sum(difference) as difference
 from hirundo.accounting(:'period')
 where sensor = :'sensor';
 
+\pset border 1
 \echo Its ports with most packets:
 select rank, port, packets
 from hirundo.top_ports(:'period', 10)

@@ -270,6 +270,18 @@ def test_own_capture(ask, truth):
     assert rows == [(sensor["frames"], 0)]
 
 
+def test_own_captures_without_packets_or_damaged(finished, tmp_path):
+    del finished
+    header = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000001000000")
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(header)
+    assert "Nothing arrived" in quickstart("replay", empty).stdout
+    damaged = tmp_path / "it's cut & bent.pcap"
+    damaged.write_bytes(header + bytes(7))
+    done = quickstart("replay", damaged, check=1)
+    assert f"{damaged}: damaged" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_wrong_usage():
     assert quickstart("--nonsense", check=2).stderr
     assert quickstart("fly", check=2).stderr
