@@ -57,7 +57,7 @@ progress_draw() {
             $((width - part)) '' "$percent" "$frames_read" "$frames_total" "$batches_acked" \
             "$batches_total"
         # Cut to the terminal, as it is now: a line that wraps cannot be drawn over.
-        columns=$(stty size 2>/dev/null <&1)
+        columns=$(stty size 2>/dev/null </dev/tty)
         columns=${columns#* }
         ((columns > 1)) || columns=80
         printf '\r%s\e[K' "${line:0:columns-1}"
@@ -114,6 +114,15 @@ replay_watch() {
     fi
 }
 
+# replay_interrupted STATUS: ends the sensors of replay(), and this program.
+replay_interrupted() {
+    kill "$runner" 2>/dev/null
+    wait "$runner"
+    [[ ! -t 1 ]] || echo
+    warn "interrupted; database and collector run on, $self stop ends them"
+    exit "$1"
+}
+
 # replay FRAMES < LINES: replays and shows how far it is; 1 if a sensor failed, which it names.
 replay() {
     local -A read=() acked=() total=()
@@ -125,8 +134,8 @@ replay() {
     exec {lines}<&0
     exec {fd}< <(replay_all <&"$lines")
     runner=$!
-    # shellcheck disable=SC2064 # now
-    trap "kill $runner 2>/dev/null; wait $runner; exit 143" HUP INT TERM
+    trap 'replay_interrupted 130' INT
+    trap 'replay_interrupted 143' HUP TERM
     while true; do
         name=
         if read -r -t 2 -u "$fd" name word a b c; then
