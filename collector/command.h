@@ -1,5 +1,5 @@
-// The program's subcommands and what they share. Each takes its own words (argv[0] is the program's and its name) and
-// returns the exit code.
+// The program's subcommands and what they share. Each takes its own words (argv[0] is the program's
+// and its name) and returns the exit code.
 #pragma once
 
 #include "collector/collector_conf.h"
