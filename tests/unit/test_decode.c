@@ -1,4 +1,5 @@
-// Link layers that captures rarely hold: each side of each decision, on frames made here.
+// Link layers and packets that captures rarely hold: each side of each decision, on frames made
+// here.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -60,6 +61,8 @@ static const struct {
     // frame relay: an address without an end, nothing behind it
     FRAME(DLT_FRELAY, DECODE_IP, 0x18, 0x41, 3, 0xcc, IPV4),
     FRAME(DLT_FRELAY, DECODE_MALFORMED, 0x18, 0x40),
+    FRAME(DLT_FRELAY, DECODE_MALFORMED, 0x18),
+    FRAME(DLT_FRELAY, DECODE_IP, 0x18, 0x40, 0x40, 0x41, 3, 0xcc, IPV4),
     FRAME(DLT_FRELAY, DECODE_MALFORMED, 0x18, 0x41, 3),
     // nflog: its header, and attributes
     FRAME(DLT_NFLOG, DECODE_NON_IP, 2, 0, 0, 0),
@@ -111,11 +114,67 @@ static void test_nothing(void **state)
     assert_true(links > 20);
 }
 
+#define HEADER4(length, proto)                                                                     \
+    0x45, 0, 0, length, 0, 1, 0, 0, 64, proto, 0, 0, 1, 2, 3, 4, 10, 0, 0, 1
+#define TCP(offset) 0, 99, 0, 23, 1, 1, 1, 1, 0, 0, 0, 0, (offset) << 4, 2, 4, 0, 0, 0, 0, 0
+#define HEADER6(length, next)                                                                      \
+    0x60, 0, 0, 0, 0, length, next, 64, 1, 2, 3, 4, SIX, SIX, 10, 0, 0, 1, SIX, SIX
+#define PACKET(proto, port, cut, options, ...)                                                     \
+    {                                                                                              \
+        proto, port, cut, options, sizeof((uint8_t[]){__VA_ARGS__}), (const uint8_t[])             \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+
+// Packets of which a part was captured, or a part is there.
+static const struct {
+    uint8_t proto;
+    int port; // -1: none
+    bool cut;
+    uint8_t options;
+    size_t size;
+    const uint8_t *p;
+} packets[] = {
+    PACKET(6, 23, false, 4, HEADER4(44, 6), TCP(6), 2, 4, 5, 0xb4),
+    PACKET(6, 23, false, 4, HEADER4(45, 6), TCP(6), 2, 4, 5, 0xb4, 'x'),
+    PACKET(6, 23, true, 4, HEADER4(80, 6), TCP(15), 2, 4, 5, 0xb4),
+    PACKET(6, 23, true, 0, HEADER4(40, 6), TCP(4)),
+    PACKET(6, 23, true, 0, HEADER4(40, 6), 0, 99, 0, 23),
+    PACKET(6, -1, true, 0, HEADER4(40, 6), 0, 99, 0),
+    PACKET(6, -1, true, 0, HEADER4(10, 6), TCP(5)), // shorter than its own header
+    PACKET(17, 53, false, 0, HEADER4(28, 17), 0, 99, 0, 53, 0, 8, 0, 0),
+    PACKET(17, 53, true, 0, HEADER4(28, 17), 0, 99, 0, 53, 0, 8),
+    PACKET(17, -1, true, 0, HEADER4(28, 17), 0, 99, 0),
+    PACKET(1, 0x0800, false, 0, HEADER4(28, 1), 8, 0),
+    PACKET(1, -1, true, 0, HEADER4(28, 1), 8),
+    PACKET(17, 53, false, 0, HEADER6(16, 0), 17, 0, SIX, 0, 99, 0, 53, 0, 8, 0, 0),
+    PACKET(0, -1, true, 0, HEADER6(16, 0), 17, 0, 0, 0),
+    PACKET(0, -1, true, 0, HEADER6(16, 0), 17),
+};
+
+static void test_cut_packets(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(packets); i++) {
+        const struct frame frame = {
+            .caplen = (uint32_t)packets[i].size, .wirelen = 100, .data = packets[i].p};
+        struct packet p;
+        assert_int_equal(decode_frame(decode_link_find(DLT_RAW), &frame, &p), DECODE_IP);
+        int port = p.key.has_port ? p.key.port : -1;
+        if (p.key.proto != packets[i].proto || port != packets[i].port ||
+            p.options_len != packets[i].options || !!(p.key.marks & MARK_CUT) != packets[i].cut)
+            fail_msg("packet %zu: protocol %u, port %d, %u bytes of options, marks %x", i,
+                     p.key.proto, port, p.options_len, p.key.marks);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_cut_packets),
         cmocka_unit_test(test_nothing),
     };
-    return cmocka_run_group_tests_name("decode_link", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("decode", tests, NULL, NULL);
 }
