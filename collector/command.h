@@ -11,6 +11,7 @@ int command_migrate(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_keygen(int argc, char **argv);
+int command_maintain(int argc, char **argv);
 int command_sensor(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_quarantine(int argc, char **argv);

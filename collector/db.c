@@ -180,6 +180,11 @@ int db_server_version(const struct db *db)
     return db->conn ? PQserverVersion(db->conn) : 0;
 }
 
+PGcancel *db_cancel_new(const struct db *db)
+{
+    return db->conn ? PQgetCancel(db->conn) : NULL;
+}
+
 // Waits for the socket; 0 or -ETIMEDOUT.
 static int wait_socket(struct db *db, short events, int64_t deadline)
 {

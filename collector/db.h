@@ -31,6 +31,10 @@ const char *db_sqlstate(const struct db *db);
 bool db_is_open(const struct db *db);
 int db_server_version(const struct db *db);
 
+// What another thread can end the running statement with (PQcancel); NULL if the connection is
+// gone. The caller PQfreeCancel()s it.
+PGcancel *db_cancel_new(const struct db *db);
+
 static inline void db_result_free(PGresult *result)
 {
     PQclear(result);

@@ -8,6 +8,7 @@ static const char usage[] =
     "  migrate                        bring the database to this program's schema\n"
     "  serve                          take batches from sensors into the database\n"
     "  status                         database, sensors, backlog, quarantine\n"
+    "  maintain [--dry-run]           roll up, and drop what is past retention; serve does so too\n"
     "  keygen FILE                    make a key file before the first start of serve\n"
     "  sensor add NAME --country CC [--label-en T] [--label-ja T] [--key PUBKEY]\n"
     "  sensor list | show NAME | revoke NAME\n"
@@ -19,9 +20,9 @@ static const char usage[] =
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
 
 static const struct subcommand commands[] = {
-    {"migrate", command_migrate},       {"serve", command_serve},   {"status", command_status},
-    {"keygen", command_keygen},         {"sensor", command_sensor}, {"import", command_import},
-    {"quarantine", command_quarantine},
+    {"migrate", command_migrate},       {"serve", command_serve},       {"status", command_status},
+    {"keygen", command_keygen},         {"sensor", command_sensor},     {"import", command_import},
+    {"quarantine", command_quarantine}, {"maintain", command_maintain},
 };
 
 int main(int argc, char **argv)

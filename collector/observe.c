@@ -5,6 +5,8 @@
 #include "collector/map.h"
 #include "collector/text.h"
 
+#define HOUR_MS 3600000LL
+
 enum {
     COVERED,
     FRAMES,
@@ -72,6 +74,12 @@ int64_t slot_of(int64_t ms)
 {
     int64_t rest = ms % SLOT_MS;
     return ms - (rest < 0 ? rest + SLOT_MS : rest);
+}
+
+static int64_t hour_of(int64_t ms)
+{
+    int64_t rest = ms % HOUR_MS;
+    return ms - (rest < 0 ? rest + HOUR_MS : rest);
 }
 
 static int get_slot(struct observations *o, int16_t sensor_id, int64_t slot_ms, struct slot **ret)
@@ -211,6 +219,41 @@ static int write_part(const struct slot *slots, size_t n, struct db *db, struct 
     return r;
 }
 
+static const char mark[] = "insert into hirundo.dirty as d (sensor_id, hour, gen) "
+                           "select s, timestamptz 'epoch' + t * interval '1 ms', 1 "
+                           "from unnest($1::smallint[], $2::bigint[]) u(s, t) order by s, t "
+                           "on conflict (sensor_id, hour) do update set gen = d.gen + 1";
+
+// Marks the hours of slots that brought rows; the slots are in key order. A missed mark would leave
+// rollups wrong for ever, so this stands in the transaction that adds the rows.
+static int write_marks(const struct observations *o, struct db *db, struct errmsg *e)
+{
+    struct text columns[2] = {0};
+    struct slot_key last = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < o->n; i++) {
+        const struct slot *slot = &o->slots[i];
+        struct slot_key key = {hour_of(slot->key.slot_ms), slot->key.sensor_id};
+        if (slot->counts[ROWS] == 0 && slot->counts[FLOOD] == 0)
+            continue;
+        if (n > 0 && key.slot_ms == last.slot_ms && key.sensor_id == last.sensor_id)
+            continue;
+        text_array_int(&columns[0], key.sensor_id);
+        text_array_int(&columns[1], key.slot_ms);
+        last = key;
+        n++;
+    }
+    text_array_end(&columns[0]);
+    text_array_end(&columns[1]);
+    const char *values[] = {columns[0].p, columns[1].p};
+    int r = columns[0].bad || columns[1].bad ? -ENOMEM : 0;
+    if (r == 0 && n > 0)
+        r = db_query(db, mark, ARRAY_SIZE(values), values, NULL, e);
+    text_release(&columns[0]);
+    text_release(&columns[1]);
+    return r;
+}
+
 int observations_write(struct observations *o, struct db *db, struct errmsg *e)
 {
     enum { PART = 4096 };
@@ -222,5 +265,5 @@ int observations_write(struct observations *o, struct db *db, struct errmsg *e)
         if (r != 0)
             return r;
     }
-    return 0;
+    return write_marks(o, db, e);
 }

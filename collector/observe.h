@@ -23,7 +23,8 @@ int observations_add_lost(struct observations *o, int16_t sensor_id, const struc
 // Frames of a quarantined batch, in the slot that holds at_ms.
 int observations_add_quarantined(struct observations *o, int16_t sensor_id, int64_t at_ms,
                                  int64_t frames);
-// One upsert, rows in key order.
+// One upsert, rows in key order; and one that marks the hours (UTC) that got rows as dirty, for the
+// rollup job.
 int observations_write(struct observations *o, struct db *db, struct errmsg *e);
 
 // Start of the slot that holds a time.

@@ -7,6 +7,7 @@
 
 #include "collector/keeper.h"
 #include "collector/listener.h"
+#include "collector/rollup.h"
 #include "common/log.h"
 
 struct server {
@@ -16,6 +17,7 @@ struct server {
     struct budget *budget;
     struct keyring *keyring;
     struct keeper *keeper;
+    struct rollup *rollup;
     struct zap *zap;
     struct listener *listener;
     struct writer *writers[COLLECTOR_WRITERS_MAX];
@@ -88,6 +90,8 @@ static int start(struct server *s, struct errmsg *e)
     r = listener_new(&options, &s->listener, e);
     if (r == 0)
         r = start_writers(s, e);
+    if (r == 0)
+        r = rollup_start(s->conf->connection, &s->rollup, e);
     return r == 0 ? listener_run(s->listener, s->writers, s->n_writers, e) : r;
 }
 
@@ -100,6 +104,7 @@ static void stop(struct server *s)
         writer_stop(s->writers[i]);
     listener_free(s->listener);
     zap_stop(s->zap);
+    rollup_stop(s->rollup);
     keeper_stop(s->keeper);
     if (s->zmq)
         zmq_ctx_term(s->zmq);

@@ -18,7 +18,7 @@ select is_empty($$select rolname from pg_roles where rolname in ('hirundo_owner'
 select is_empty($$select p.oid::regprocedure from pg_proc p where pronamespace = 'hirundo'::regnamespace and prosecdef
   and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'security definer functions pin their search_path');
 select set_eq($$select p.proname::text from pg_proc p where pronamespace = 'hirundo'::regnamespace and prosecdef$$,
-  array['partition_ensure', 'partition_drop', 'partition_expire'], 'no other function runs as the owner');
+  array['partition_ensure', 'partition_drop', 'partition_expire', 'rollup_step', 'rollup_expire', 'maintenance_due'], 'no other function runs as the owner');
 select is_empty($$select c.relname from pg_class c where relnamespace = 'hirundo'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S')
   and relowner <> 'hirundo_owner'::regrole$$, 'hirundo_owner owns every table and view');
 select is_empty($$select p.oid::regprocedure from pg_proc p where pronamespace = 'hirundo'::regnamespace and proowner <> 'hirundo_owner'::regrole
@@ -61,9 +61,12 @@ select lives_ok(q, 'collector: ' || q) from unnest(array[
   'select * from hirundo.tcp_options', 'select hirundo.partition_ensure((now() at time zone ''UTC'')::date + 1)',
   $$insert into hirundo.flow values (now(), 0, 1, 40, 22, 1, 1, 1, 1, null, 1, 1, 6, 50, 2, 0, '198.18.0.1')$$,
   $$insert into hirundo.flood values (now(), 1, 40, null, 22, 1, 1, 6, 2, 1, 2)$$,
+  $$insert into hirundo.dirty as d (sensor_id, hour) values (1, '2023-02-08T00:00Z') on conflict (sensor_id, hour) do update set gen = d.gen + 1$$,
+  'select hirundo.rollup_step()', 'select * from hirundo.rollup_expire()', 'select * from hirundo.maintenance_due()', 'select * from hirundo.rollup_lag',
   $$select * from hirundo.accounting(null)$$, 'select * from hirundo.sensor_status', 'select * from hirundo.partition_days()']) q;
 select throws_ok(q, '42501', null, 'collector may not: ' || q) from unnest(array[
   'delete from hirundo.flow', 'update hirundo.flow set ttl = 1', 'select * from hirundo.flow', 'truncate hirundo.flow', 'delete from hirundo.flood',
+  'delete from hirundo.dirty', 'select * from hirundo.source_day', 'delete from hirundo.port_day', $$select hirundo.rollup_rezone('UTC')$$,
   'delete from hirundo.ledger', 'delete from hirundo.batch', 'delete from hirundo.observation', 'delete from hirundo.loss', 'delete from hirundo.quarantine', 'truncate hirundo.ledger',
   $$update hirundo.setting set value = 'off' where name = 'retention_flow'$$, 'update hirundo.sensor set country = ''US''', 'update hirundo.sensor_key set revoked_at = null',
   $$insert into hirundo.sensor_key values (decode(repeat('cd', 32), 'hex'), 1)$$,

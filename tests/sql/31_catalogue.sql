@@ -29,8 +29,9 @@ where m is not null and name not like '%partition_%' and m[1] not like '%partiti
 -- distribution by sensor_id
 create temp view distributed as
 select c.oid, c.oid::regclass::text as name from pg_class c
-where c.relnamespace = 'hirundo'::regnamespace and c.relname in ('ledger', 'batch', 'observation', 'loss', 'quarantine', 'flow', 'flood', 'sensor_address');
-select is((select count(*) from distributed), 8::bigint, 'all distributed tables are there');
+where c.relnamespace = 'hirundo'::regnamespace and c.relname in ('ledger', 'batch', 'observation', 'loss', 'quarantine', 'flow', 'flood', 'sensor_address',
+    'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_day', 'country_day', 'port_country_day');
+select is((select count(*) from distributed), 15::bigint, 'all distributed tables are there');
 select is_empty($$select i.indexrelid::regclass from pg_index i join distributed d on d.oid = i.indrelid
   where i.indisunique and not exists (select from pg_attribute a where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'sensor_id')$$,
   'sensor_id is in every primary key and unique index of distributed tables');
@@ -55,7 +56,10 @@ select is_empty($$select name from source where prosrc ~* 'detach\s+partition'$$
 select is_empty($$select name from source where prosrc ~* '\mts\s*<@|@>\s*[a-z_.]*\mts\M'$$, 'ts >= lower(p) and ts < upper(p), never ts <@ p: it prunes no partition');
 select is_empty($$select name from source where prosrc ~* '\msrc\s*<<|>>=?\s*[a-z_.]*\msrc\M'$$, 'address ranges as bounds, never src <<= prefix');
 select is_empty($$select name from source where lanname = 'plpgsql' and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'functions pin their search_path');
-select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()'], 'only those that change something are volatile');
+select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
+  'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()',
+  'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
+  'hirundo.rollup_build_ports(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_network(date,timestamp with time zone,timestamp with time zone)'], 'only those that change something are volatile');
 select is_empty($$select name from source where lanname = 'view' and not exists (
   select from pg_class c where c.oid = name::regclass and 'security_invoker=true' = any (c.reloptions))$$, 'views run with the reader''s rights');
 

@@ -112,6 +112,10 @@ begin
       dropped := true;
     end if;
   end loop;
+  if dropped then
+    -- what was rolled up of it can never be computed again
+    insert into hirundo.flow_dropped as f (day) values (partition_drop.day) on conflict do nothing;
+  end if;
   return dropped;
 end
 $$;

@@ -22,12 +22,9 @@ from hirundo.flow f;
 comment on view hirundo.flow_classed is
   'hirundo.flow with port_code (hirundo.port_label names it) and class (hirundo.traffic_class). Example: select class, sum(packets) from hirundo.flow_classed where ts >= ''2023-02-08'' and ts < ''2023-02-09'' group by class.';
 ----
-create or replace view hirundo.traffic with (security_invoker = true) as
-select f.ts, f.sensor_id, f.proto, f.port_code, f.class, f.packets::bigint as packets, f.bytes::bigint as bytes, false as flood
-from hirundo.flow_classed f
-union all
-select f.ts, f.sensor_id, f.proto,
-  case when f.proto in (6, 17) then f.proto * 131072 + coalesce(f.port, 65537) else f.proto * 131072 end,
+create or replace view hirundo.flood_classed with (security_invoker = true) as
+select f.ts, f.sensor_id, f.packets, f.bytes, f.sources_estimate, f.ttl_min, f.ttl_max,
+  case when f.proto in (6, 17) then f.proto * 131072 + coalesce(f.port, 65537) else f.proto * 131072 end as port_code,
   -- a flood row has neither marks nor source port
   case f.proto
     when 6 then case when f.tcp_flags & 18 = 18 or f.tcp_flags & 4 <> 0 then 'backscatter'
@@ -37,9 +34,18 @@ select f.ts, f.sensor_id, f.proto,
                      when f.port >> 8 in (8, 13, 15, 17) then 'scan' else 'other' end
     when 58 then case when f.port >> 8 in (1, 2, 3, 4, 129) then 'backscatter'
                       when f.port >> 8 in (128, 139) then 'scan' else 'other' end
-    else 'other' end,
-  f.packets, f.bytes, true
+    else 'other' end as class
 from hirundo.flood f;
+----
+comment on view hirundo.flood_classed is
+  'hirundo.flood with port_code and class: never local or fragment, since flood rows have no marks. Example: select class, sum(packets) from hirundo.flood_classed where ts >= ''2023-02-08'' and ts < ''2023-02-09'' group by class.';
+----
+create or replace view hirundo.traffic with (security_invoker = true) as
+select f.ts, f.sensor_id, f.proto, f.port_code, f.class, f.packets::bigint as packets, f.bytes::bigint as bytes, false as flood
+from hirundo.flow_classed f
+union all
+select f.ts, f.sensor_id, (f.port_code >> 17)::smallint, f.port_code, f.class, f.packets, f.bytes, true
+from hirundo.flood_classed f;
 ----
 comment on view hirundo.traffic is
   'Every packet, flow and flood rows alike, with port_code and class: for totals, which flood rows belong to. Flood rows have no source and no marks: they are never class local or fragment. Example: select hirundo.port_label(port_code), sum(packets) from hirundo.traffic where ts >= ''2023-02-08'' and ts < ''2023-02-09'' and class <> ''local'' group by 1 order by 2 desc limit 10.';

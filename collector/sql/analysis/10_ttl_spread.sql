@@ -12,6 +12,10 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
+  v_days date[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_lo inet := lower(v_ranges);
   v_hi inet := upper(v_ranges);
@@ -19,15 +23,30 @@ declare
   v_home text := hirundo.home_country();
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'source_day') c;
   return query
     with hit as materialized (
-      select s.country, f.src, f.ttl, sum(f.packets)::bigint as n
-      from hirundo.flow_classed f
-      join hirundo.sensor s on s.sensor_id = f.sensor_id
-      where f.ts >= v_first and f.ts < v_past
-        and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-        and (v_codes is null or f.port_code = any (v_codes))
-      group by s.country, f.src, f.ttl
+      select s.country, u.src, u.ttl, sum(u.n)::bigint as n
+      from (
+        select x.sensor_id, x.src, x.ttl, sum(x.packets) as n
+        from hirundo.source_day x
+        where x.day = any (v_days)
+          and (v_ranges is null or (x.src >= v_lo and x.src <= v_hi and x.src <@ v_ranges))
+          and (v_codes is null or x.port_code = any (v_codes))
+        group by 1, 2, 3
+        union all
+        select f.sensor_id, f.src, f.ttl, sum(f.packets)
+        from unnest(v_rest) r
+        cross join lateral (
+          select * from hirundo.flow_classed f
+          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
+            and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
+            and (v_codes is null or f.port_code = any (v_codes))
+) f
+        group by 1, 2, 3) u
+      join hirundo.sensor s on s.sensor_id = u.sensor_id
+      group by s.country, u.src, u.ttl
     ), by_ttl as (
       select h.country, h.ttl, sum(h.n) as n,
         sum(sum(h.n)) over (partition by h.country order by h.ttl) as upto,

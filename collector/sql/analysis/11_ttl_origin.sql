@@ -76,21 +76,41 @@ as $$
 declare
   v_first timestamptz := first;
   v_past timestamptz := past;
+  v_days date[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
   v_ranges hirundo.inetmultirange := ranges;
   v_lo inet := lower(ranges);
   v_hi inet := upper(ranges);
   v_codes int[] := codes;
 begin
+  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'source_day') c;
   return query
     with by_ttl as (
-      select f.src, f.sensor_id, f.ttl::int as ttl,
-        case when f.ttl <= 32 then 32 when f.ttl <= 64 then 64 when f.ttl <= 128 then 128 else 255 end as t0,
-        sum(f.packets)::bigint as n
-      from hirundo.flow_classed f
-      where f.ts >= v_first and f.ts < v_past
-        and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-        and (v_codes is null or f.port_code = any (v_codes))
-        and f.proto <> 1 and f.proto <> 58 and f.marks & 4 = 0 and f.class <> 'backscatter' and f.class <> 'local'
+      select u.src, u.sensor_id, u.ttl::int as ttl,
+        case when u.ttl <= 32 then 32 when u.ttl <= 64 then 64 when u.ttl <= 128 then 128 else 255 end as t0,
+        sum(u.n)::bigint as n
+      from (
+        select x.src, x.sensor_id, x.ttl, sum(x.packets) as n
+        from hirundo.source_day x
+        where x.day = any (v_days)
+          and (v_ranges is null or (x.src >= v_lo and x.src <= v_hi and x.src <@ v_ranges))
+          and (v_codes is null or x.port_code = any (v_codes))
+          and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
+          and x.class <> 'backscatter' and x.class <> 'local'
+        group by 1, 2, 3
+        union all
+        select f.src, f.sensor_id, f.ttl, sum(f.packets)
+        from unnest(v_rest) r
+        cross join lateral (
+          select * from hirundo.flow_classed f
+          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
+            and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
+            and (v_codes is null or f.port_code = any (v_codes))
+            and f.proto <> 1 and f.proto <> 58 and f.marks & 4 = 0 and f.class <> 'backscatter' and f.class <> 'local') f
+        group by 1, 2, 3) u
       group by 1, 2, 3, 4
     ), ordered as (
       -- by falling TTL, that is rising hops

@@ -13,6 +13,10 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
+  v_days date[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_lo inet := lower(v_ranges);
   v_hi inet := upper(v_ranges);
@@ -20,14 +24,26 @@ declare
   v_zone text := hirundo.time_zone();
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'source_day') c;
   return query
     with hit as materialized (
-      select (f.ts at time zone v_zone)::date as d, f.port_code as code, f.src, f.sensor_id, sum(f.packets)::bigint as n
-      from hirundo.flow_classed f
-      where f.ts >= v_first and f.ts < v_past
-        and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-        and (v_codes is null or f.port_code = any (v_codes))
-        and f.class <> 'backscatter' and f.class <> 'local'
+      select x.day as d, x.port_code as code, x.src, x.sensor_id, sum(x.packets)::bigint as n
+      from hirundo.source_day x
+      where x.day = any (v_days)
+        and (v_ranges is null or (x.src >= v_lo and x.src <= v_hi and x.src <@ v_ranges))
+        and (v_codes is null or x.port_code = any (v_codes))
+        and x.class <> 'backscatter' and x.class <> 'local'
+      group by 1, 2, 3, 4
+      union all
+      select (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, sum(f.packets)::bigint
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
+          and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
+          and (v_codes is null or f.port_code = any (v_codes))
+          and f.class <> 'backscatter' and f.class <> 'local') f
       group by 1, 2, 3, 4
     ), by_source as (
       select u.d, u.code, count(*) as hosts, sum(u.n)::bigint as packets

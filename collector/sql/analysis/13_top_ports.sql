@@ -11,15 +11,37 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
+  v_days date[];
+  v_hours timestamptz[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
   v_n int := coalesce(n, 10);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.days, c.hours, c.rest, lower(c.rest), upper(c.rest) into v_days, v_hours, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'port_day', 'port_hour') c;
   return query
     with total as (
-      select t.sensor_id, t.port_code as code, sum(t.packets)::bigint as n
-      from hirundo.traffic t
-      where t.ts >= v_first and t.ts < v_past and t.class <> 'local'
-      group by t.sensor_id, t.port_code
+      select u.sensor_id, u.code, sum(u.n)::bigint as n
+      from (
+        select d.sensor_id, d.port_code as code, sum(d.packets) as n
+        from hirundo.port_day d
+        where d.day = any (v_days) and d.class <> 'local'
+        group by 1, 2
+        union all
+        select h.sensor_id, h.port_code, sum(h.packets)
+        from hirundo.port_hour h
+        where h.hour = any (v_hours) and h.class <> 'local'
+        group by 1, 2
+        union all
+        select t.sensor_id, t.port_code, sum(t.packets)
+        from unnest(v_rest) r
+        cross join lateral (
+          select * from hirundo.traffic t
+          where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past and t.class <> 'local') t
+        group by 1, 2) u
+      group by u.sensor_id, u.code
     ), ranked as (
       select t.sensor_id, l.label, t.n,
         row_number() over (partition by t.sensor_id order by t.n desc, l.label collate "C") as r

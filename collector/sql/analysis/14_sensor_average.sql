@@ -10,6 +10,11 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
+  v_days date[];
+  v_hours timestamptz[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
   v_bucket text := lower(btrim(coalesce(bucket, 'month')) collate "C");
   v_zone text := hirundo.time_zone();
   v_home text := hirundo.home_country();
@@ -19,12 +24,26 @@ begin
       using errcode = 'invalid_parameter_value', hint = 'Take day, week, month or quarter.';
   end if;
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.days, c.hours, c.rest, lower(c.rest), upper(c.rest) into v_days, v_hours, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'port_day', 'port_hour') c;
   return query
     with received as (
       select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n
-      from (select date_trunc(v_bucket, t.ts at time zone v_zone)::date as b, t.sensor_id, sum(t.packets) as n
-            from hirundo.traffic t
-            where t.ts >= v_first and t.ts < v_past and t.class <> 'local'
+      from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n
+            from hirundo.port_day d
+            where d.day = any (v_days) and d.class <> 'local'
+            group by 1, 2
+            union all
+            select date_trunc(v_bucket, h.hour at time zone v_zone)::date, h.sensor_id, sum(h.packets)
+            from hirundo.port_hour h
+            where h.hour = any (v_hours) and h.class <> 'local'
+            group by 1, 2
+            union all
+            select date_trunc(v_bucket, t.ts at time zone v_zone)::date, t.sensor_id, sum(t.packets)
+            from unnest(v_rest) r
+            cross join lateral (
+              select * from hirundo.traffic t
+              where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past and t.class <> 'local') t
             group by 1, 2) u
       join hirundo.sensor s on s.sensor_id = u.sensor_id
       group by 1, 2

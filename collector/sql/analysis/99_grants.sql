@@ -27,24 +27,27 @@ grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_key, hirundo.pre
 ----
 -- ... keep its books (select, since ON CONFLICT and RETURNING read)
 grant select, insert, update on hirundo.ledger, hirundo.batch, hirundo.observation, hirundo.loss, hirundo.quarantine,
-  hirundo.sensor_address, hirundo.tcp_options to hirundo_collector;
+  hirundo.sensor_address, hirundo.tcp_options, hirundo.dirty to hirundo_collector;
 ----
 -- ... and add rows: it can neither read, change nor delete what is in
 grant insert on hirundo.flow, hirundo.flood to hirundo_collector;
 ----
 grant execute on function hirundo.setting(text), hirundo.time_zone(), hirundo.home_country(), hirundo.retention_cutoff(),
-  hirundo.partition_exists(text, date), hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire()
+  hirundo.partition_exists(text, date), hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire(),
+  hirundo.rollup_step(), hirundo.rollup_retention(), hirundo.rollup_expire(), hirundo.maintenance_due()
   to hirundo_collector;
 ----
 -- analysts read; public keys are no business of theirs
 grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_address, hirundo.tcp_options, hirundo.ledger, hirundo.batch,
   hirundo.observation, hirundo.loss, hirundo.quarantine, hirundo.flow, hirundo.flood, hirundo.prefix_set,
-  hirundo.network, hirundo.organisation, hirundo.organisation_prefix to hirundo_analyst;
+  hirundo.network, hirundo.organisation, hirundo.organisation_prefix, hirundo.dirty, hirundo.dirty_day, hirundo.rollup_hour,
+  hirundo.rollup_day, hirundo.rollup_gone, hirundo.flow_dropped, hirundo.port_hour, hirundo.port_day, hirundo.source_day,
+  hirundo.scanner_day, hirundo.country_day, hirundo.port_country_day, hirundo.network_port_day to hirundo_analyst;
 ----
-grant select on hirundo.flow_classed, hirundo.traffic, hirundo.sensor_status to hirundo_analyst;
+grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hirundo.sensor_status, hirundo.rollup_lag to hirundo_analyst;
 ----
 -- what `hirundo-collector status` shows
-grant select on hirundo.sensor_status to hirundo_collector;
+grant select on hirundo.sensor_status, hirundo.dirty_day, hirundo.rollup_lag to hirundo_collector;
 ----
 grant execute on function hirundo.period_bounds(tstzrange), hirundo.accounting(tstzrange), hirundo.local_range(date, date),
   hirundo.quarter(text), hirundo.month(text), hirundo.week(text), hirundo.day(text), hirundo.period_edge(text), hirundo.period(text)

@@ -1,0 +1,183 @@
+#include "collector/rollup.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "collector/migrate.h"
+#include "common/log.h"
+
+#define STEP_MS      200 // how long a stop may wait
+#define ROUND_MS     (60 * 1000)
+#define RETENTION_MS (60 * 60 * 1000)
+
+struct rollup {
+    const char *conninfo;
+    struct db *db;
+    pthread_t thread;
+    atomic_bool stopping, ended;
+    pthread_mutex_t mutex;
+    PGcancel *cancel;     // of db, under mutex
+    int64_t retention_ms; // when it was last looked after
+};
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static void sleep_step(void)
+{
+    const struct timespec step = {0, STEP_MS * 1000000L};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+}
+
+int rollup_step(struct db *db, int *ret, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, "select hirundo.rollup_step()", 0, NULL, &result, e);
+    if (r == 0)
+        *ret = PQgetisnull(result, 0, 0) ? -1 : atoi(PQgetvalue(result, 0, 0));
+    return r;
+}
+
+int rollup_retention(struct db *db, struct rollup_dropped *ret, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *days = NULL;
+    _cleanup_(db_result_freep) PGresult *rows = NULL;
+    int r = db_query(db, "select hirundo.partition_expire()", 0, NULL, &days, e);
+    if (r == 0)
+        r = db_query(db, "select coalesce(sum(deleted), 0) from hirundo.rollup_expire()", 0, NULL,
+                     &rows, e);
+    if (r == 0)
+        *ret = (struct rollup_dropped){PQntuples(days), strtoll(PQgetvalue(rows, 0, 0), NULL, 10)};
+    return r;
+}
+
+static void set_db(struct rollup *j, struct db *db)
+{
+    pthread_mutex_lock(&j->mutex);
+    PQfreeCancel(j->cancel);
+    j->cancel = db ? db_cancel_new(db) : NULL;
+    pthread_mutex_unlock(&j->mutex);
+    db_free(j->db);
+    j->db = db;
+}
+
+static int connect_db(struct rollup *j, struct errmsg *e)
+{
+    _cleanup_(db_freep) struct db *db = NULL;
+    int r = db_open(j->conninfo, "hirundo_collector", &db, e);
+    if (r == 0)
+        r = migrate_check(db, e);
+    if (r != 0)
+        return r;
+    db_set_timeout(db, ROLLUP_TIMEOUT_MS);
+    set_db(j, db);
+    db = NULL;
+    return 0;
+}
+
+// Steps until nothing is left, or another collector is at it.
+static int roll_up(struct rollup *j, struct errmsg *e)
+{
+    int done = 1;
+    int64_t marks = 0;
+    int r = 0;
+    while (r == 0 && done > 0 && !atomic_load(&j->stopping)) {
+        r = rollup_step(j->db, &done, e);
+        if (r == 0 && done > 0)
+            marks += done;
+    }
+    if (marks > 0)
+        log_debug("rollups: %" PRId64 " marks worked off", marks);
+    return r;
+}
+
+static int retain(struct rollup *j, struct errmsg *e)
+{
+    int64_t now = monotonic_ms();
+    if (now - j->retention_ms < RETENTION_MS || atomic_load(&j->stopping))
+        return 0;
+    struct rollup_dropped dropped = {0};
+    int r = rollup_retention(j->db, &dropped, e);
+    if (r == 0)
+        j->retention_ms = now;
+    if (dropped.flow_days > 0 || dropped.rollup_rows > 0)
+        log_notice("retention: %d days of flow dropped, %" PRId64 " rows of rollups",
+                   dropped.flow_days, dropped.rollup_rows);
+    return r;
+}
+
+static void *run(void *data)
+{
+    struct rollup *j = data;
+    bool failing = false;
+    while (!atomic_load(&j->stopping)) {
+        struct errmsg e = {"out of memory"};
+        int r = j->db ? 0 : connect_db(j, &e);
+        if (r == 0)
+            r = roll_up(j, &e);
+        if (r == 0)
+            r = retain(j, &e);
+        if (r != 0) {
+            if (!failing && !atomic_load(&j->stopping))
+                log_error("rollups: %s", e.text);
+            set_db(j, NULL);
+        }
+        failing = r != 0;
+        for (int waited = 0; waited < ROUND_MS && !atomic_load(&j->stopping); waited += STEP_MS)
+            sleep_step();
+    }
+    atomic_store(&j->ended, true);
+    return NULL;
+}
+
+static void rollup_free(struct rollup *j)
+{
+    if (!j)
+        return;
+    set_db(j, NULL);
+    pthread_mutex_destroy(&j->mutex);
+    free(j);
+}
+DEFINE_CLEANUP(struct rollup *, rollup_free)
+
+int rollup_start(const char *conninfo, struct rollup **ret, struct errmsg *e)
+{
+    struct rollup *made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    pthread_mutex_init(&made->mutex, NULL);
+    _cleanup_(rollup_freep) struct rollup *j = made;
+    j->conninfo = conninfo;
+    j->retention_ms = INT64_MIN / 2;
+    int r = -pthread_create(&j->thread, NULL, run, j);
+    if (r < 0)
+        return errmsg_set(e, r, "thread: %s", strerror(-r));
+    *ret = j;
+    j = NULL;
+    return 0;
+}
+
+void rollup_stop(struct rollup *j)
+{
+    if (!j)
+        return;
+    atomic_store(&j->stopping, true);
+    // Again and again: the thread may have been between its look at the flag and the statement.
+    while (!atomic_load(&j->ended)) {
+        char text[256];
+        pthread_mutex_lock(&j->mutex);
+        if (j->cancel)
+            PQcancel(j->cancel, text, sizeof text);
+        pthread_mutex_unlock(&j->mutex);
+        sleep_step();
+    }
+    pthread_join(j->thread, NULL);
+    rollup_free(j);
+}

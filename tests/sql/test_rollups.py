@@ -1,0 +1,426 @@
+#!/usr/bin/python3
+"""Rollups against flow, on random data in random time zones.
+
+Rows arrive in random order, hours in pieces, some days late and after everything was rolled up, some
+marks without rows (a batch that came twice); the job runs in between. Then every rollup is compared
+with a computation of its own, and every figure with the same figure from flow alone; again after
+retention of rollups and of flow, and after a change of the time zone.
+
+Prints TAP. The seed is fixed; SEED=n tries another.
+"""
+import collections
+import datetime
+import ipaddress
+import os
+import random
+from zoneinfo import ZoneInfo
+
+import common
+import test_figures
+
+DAY = datetime.timedelta(days=1)
+NETWORKS = [
+    ('198.18.0.0', '198.18.0.31', 64500, 'JP'),
+    ('198.18.0.40', '198.18.0.79', 64501, 'US'),
+    ('2001:db8::', '2001:db8::40', 64502, None),
+]
+ORGANISATIONS = {'wide': ['198.18.0.0/25', '2001:db8::/64'], 'narrow': ['198.18.0.16/28']}
+DAILY = {
+    'port_day': 'sensor_id, port_code, class, packets, bytes, flood_packets, source_days, '
+    'flood_sources_min, flood_sources_max, ttl_min, ttl_max',
+    'source_day': 'sensor_id, host(src), port_code, class, ttl, fragment, packets, bytes, asn, '
+    'country::text, organisation_id',
+    'scanner_day': 'host(src), ports, sensors, packets',
+    'country_day': 'sensor_id, country, class, packets, bytes, source_days',
+    'port_country_day': 'sensor_id, port_code, country, class, packets, bytes, source_days',
+    'network_port_day': 'port_code, class, packets, bytes, flood_packets, sources, '
+    'flood_sources_min, flood_sources_max, sensors',
+}
+FIGURES = {
+    'top_ports': 'select * from hirundo.top_ports(%s, 5)',
+    'sensor_average day': "select * from hirundo.sensor_average(%s, 'day')",
+    'sensor_average month': "select * from hirundo.sensor_average(%s, 'month')",
+    'source_hosts_daily': 'select * from hirundo.source_hosts_daily(%s)',
+    'source_hosts_daily of some': "select * from hirundo.source_hosts_daily(%s, "
+    "'{198.18.0.0/26,2001:db8::/40}', '{22/TCP,ICMP,TCP/fragment}')",
+    'ttl_spread': 'select * from hirundo.ttl_spread(%s)',
+    'ttl_spread of some': "select * from hirundo.ttl_spread(%s, '{198.18.0.0/26}', '{22/TCP}')",
+    'ttl_cells': 'select * from hirundo.ttl_cells(lower(%s), upper(%s), null, null) '
+    'order by src, sensor_id, t0',
+    'ttl_origin': 'select * from hirundo.ttl_origin(%s)',
+}
+PROTOCOL = {'TCP': 6, 'UDP': 17, 'ICMP': 1, 'ICMPv6': 58, 'GRE': 47}
+
+
+def port_code(name):
+    """Of a port as written, by the rule in 02_ports.sql's head."""
+    if '/' not in name:
+        return PROTOCOL[name] * 131072
+    a, b = name.split('/')
+    if a == 'IP':
+        return int(b) * 131072
+    if a in PROTOCOL:
+        return PROTOCOL[a] * 131072 + {'fragment': 65536, 'unknown': 65537}[b]
+    return PROTOCOL[b] * 131072 + int(a)
+
+
+class Books:
+    """All rows that are in, and what rollups must say of them."""
+
+    def __init__(self, rng, cur, zone):
+        self.rng, self.cur, self.zone = rng, cur, zone
+        common.settings(cur, zone, 'JP')
+        self.sensors = [common.add_sensor(cur, n, c) for n, c in (('a', 'JP'), ('b', 'TW'), ('c', 'KR'))]
+        self.flows, self.floods = [], []
+        cur.execute(
+            "insert into hirundo.prefix_set (as_of, source, prefixes, ranges) "
+            "values ('2023-01-01', 'test', 3, 3) returning set_id"
+        )
+        set_id = cur.fetchone()[0]
+        for lo, hi, asn, country in NETWORKS:
+            cur.execute(
+                'insert into hirundo.network values (%s, %s, %s, %s, %s)', (set_id, lo, hi, asn, country)
+            )
+        self.organisations = {}
+        for name, prefixes in ORGANISATIONS.items():
+            cur.execute(
+                'insert into hirundo.organisation (name) values (%s) returning organisation_id', (name,)
+            )
+            self.organisations[name] = cur.fetchone()[0]
+            for p in prefixes:
+                cur.execute(
+                    'insert into hirundo.organisation_prefix values (%s, %s)',
+                    (self.organisations[name], p),
+                )
+
+    def random_flood(self):
+        proto, port, name = self.rng.choice(
+            [(6, 22, '22/TCP'), (6, None, 'TCP/unknown'), (1, 2048, 'ICMP'), (47, None, 'GRE')]
+        )
+        return dict(
+            ts=test_figures.FIRST
+            + datetime.timedelta(milliseconds=self.rng.randrange(test_figures.SLOTS * 900000)),
+            sensor_id=self.rng.choice(self.sensors),
+            proto=proto,
+            port=port,
+            name=name,
+            packets=self.rng.randrange(1, 10**10),
+            estimate=self.rng.choice([None, 5, 70000]),
+            marks=0,
+            tcp_flags=2,
+            src_port=None,
+        )
+
+    def take(self, flows, floods):
+        """As the collector does: rows, observation and marks."""
+        cur = self.cur
+        common.add_flows(cur, flows)
+        for f in floods:
+            cur.execute('select hirundo.partition_ensure(%s)', (f['ts'].astimezone(common.UTC).date(),))
+            cur.execute(
+                'insert into hirundo.flood values (%s, %s, %s, %s, %s, %s, 1, %s, 2, 1, 9)',
+                (f['ts'], f['packets'], f['packets'] * 60, f['estimate'], f['port'], f['sensor_id'], f['proto']),
+            )
+        for f in flows + floods:
+            cur.execute(
+                'insert into hirundo.observation as o (sensor_id, slot, covered_ms, row_packets) values '
+                "(%s, date_bin('15 minutes', %s, timestamptz 'epoch'), 1000, 1) on conflict (sensor_id, slot) "
+                'do update set row_packets = o.row_packets + 1',
+                (f['sensor_id'], f['ts']),
+            )
+            self.mark(f)
+        self.flows += flows
+        self.floods += floods
+
+    def mark(self, f):
+        self.cur.execute(
+            'insert into hirundo.dirty as d (sensor_id, hour) values '
+            "(%s, date_trunc('hour', %s, 'UTC')) on conflict (sensor_id, hour) do update set gen = d.gen + 1",
+            (f['sensor_id'], f['ts']),
+        )
+
+    def roll(self, steps=10**6):
+        """The job, until it has nothing to do; at most so many steps."""
+        for n in range(steps):
+            self.cur.execute('select hirundo.rollup_step()')
+            if self.cur.fetchone()[0] == 0:
+                return n
+            assert n < 1000, 'the rollup job does not end'
+        return steps
+
+    def network(self, src):
+        a = ipaddress.ip_address(src)
+        for lo, hi, asn, country in NETWORKS:
+            lo, hi = ipaddress.ip_address(lo), ipaddress.ip_address(hi)
+            if lo.version == a.version and lo <= a <= hi:
+                return asn, country
+        return None, None
+
+    def organisation(self, src):
+        best = [
+            (-ipaddress.ip_network(p).prefixlen, self.organisations[name])
+            for name, prefixes in ORGANISATIONS.items()
+            for p in prefixes
+            if common.inside(src, [p])
+        ]
+        return min(best)[1] if best else None
+
+    def cut(self, ts, unit):
+        local = ts.astimezone(ZoneInfo(self.zone))
+        if unit == 'day':
+            return local.date()
+        # the beginning of the hour that the clock shows, under the offset that holds at ts
+        past = datetime.timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        return (ts - past).astimezone(common.UTC)
+
+    def by_port(self, unit, sensors=True):
+        """port_hour, port_day, network_port_day: {key: values}"""
+        rows = collections.defaultdict(lambda: dict(p=0, b=0, fp=0, src=set(), est=[], ttl=[], at=set()))
+        for f in self.flows + self.floods:
+            name = f.get('name') or common.port_name(f)
+            key = (self.cut(f['ts'], unit), f['sensor_id'] if sensors else 0, port_code(name), common.traffic_class(f))
+            row = rows[key]
+            row['p'] += f['packets']
+            row['b'] += f['packets'] * 60
+            row['at'].add(f['sensor_id'])
+            if 'name' in f:
+                row['fp'] += f['packets']
+                row['est'] += [f['estimate']] if f['estimate'] is not None else []
+                row['ttl'] += [1, 9]
+            else:
+                row['src'].add(f['src'])
+                row['ttl'].append(f['ttl'])
+        return rows
+
+    def wanted(self):
+        """{table: sorted rows}, the day or hour first"""
+        out = {}
+        for table, unit in (('port_hour', 'hour'), ('port_day', 'day')):
+            out[table] = [
+                (*k, r['p'], r['b'], r['fp'], len(r['src']), max(r['est'], default=None),
+                 sum(r['est']) if r['est'] else None, min(r['ttl']), max(r['ttl']))
+                for k, r in self.by_port(unit).items()
+            ]
+        # the sum of the estimates over sensors, as over rows
+        out['network_port_day'] = [
+            (k[0], k[2], k[3], r['p'], r['b'], r['fp'], len(r['src']), max(r['est'], default=None),
+             sum(r['est']) if r['est'] else None, len(r['at']))
+            for k, r in self.by_port('day', False).items()
+        ]
+        source = collections.Counter()
+        hit = collections.defaultdict(lambda: (set(), set(), [0]))
+        country = collections.defaultdict(lambda: ([0], set()))
+        port_country = collections.defaultdict(lambda: ([0], set()))
+        for f in self.flows + self.floods:
+            day, sensor, cls = self.cut(f['ts'], 'day'), f['sensor_id'], common.traffic_class(f)
+            code = port_code(f.get('name') or common.port_name(f))
+            home = '' if 'name' in f else self.network(f['src'])[1] or ''
+            for row in (country[day, sensor, home, cls], port_country[day, sensor, code, home, cls]):
+                row[0][0] += f['packets']
+                row[1].update([] if 'name' in f else [f['src']])
+            if 'name' in f:
+                continue
+            source[day, sensor, f['src'], code, cls, f['ttl'], bool(f['marks'] & 4)] += f['packets']
+            if cls not in ('local', 'backscatter'):
+                row = hit[day, f['src']]
+                row[0].add(code)
+                row[1].add(sensor)
+                row[2][0] += f['packets']
+        out['source_day'] = [
+            (*k[:2], str(ipaddress.ip_address(k[2])), *k[3:], n, n * 60, *self.network(k[2]), self.organisation(k[2]))
+            for k, n in source.items()
+        ]
+        out['scanner_day'] = [
+            (day, str(ipaddress.ip_address(src)), len(p), len(s), n[0])
+            for (day, src), (p, s, n) in hit.items()
+            if len(p) >= 5
+        ]
+        out['country_day'] = [(*k, n[0], n[0] * 60, len(s)) for k, (n, s) in country.items()]
+        out['port_country_day'] = [(*k, n[0], n[0] * 60, len(s)) for k, (n, s) in port_country.items()]
+        return out
+
+    def contents(self):
+        out = {}
+        for table, columns in DAILY.items():
+            self.cur.execute(f'select day, {columns} from hirundo.{table}')
+            out[table] = self.cur.fetchall()
+        self.cur.execute('select hour, ' + DAILY['port_day'].replace('_days', '_hours') + ' from hirundo.port_hour')
+        out['port_hour'] = [(r[0].astimezone(common.UTC), *r[1:]) for r in self.cur.fetchall()]
+        return out
+
+    def random_period(self):
+        rng, tz = self.rng, ZoneInfo(self.zone)
+        kind = rng.choice(['days', 'days', 'hours', 'any', 'all'])
+        if kind == 'all':
+            return None, None, kind
+        a, b = sorted(rng.sample(range(test_figures.SLOTS * 900), 2))
+        a, b = (test_figures.FIRST + datetime.timedelta(seconds=x) for x in (a, b))
+        if kind == 'days':
+            a, b = (datetime.datetime.combine(self.cut(x, 'day'), datetime.time(), tz) for x in (a, b + DAY))
+        elif kind == 'hours':
+            a, b = self.cut(a, 'hour'), self.cut(b, 'hour') + datetime.timedelta(hours=1)
+        return a, b, kind
+
+
+def same(got, want):
+    return sorted(map(repr, got)) == sorted(map(repr, want))
+
+
+class Tap:
+    def __init__(self):
+        self.count = self.failed = 0
+
+    def check(self, good, what, details=()):
+        self.count += 1
+        self.failed += not good
+        print(f"{'ok' if good else 'not ok'} {self.count} - {what}")
+        for d in [] if good else list(details)[:8]:
+            print(f'# {d}')
+
+
+def check_contents(tap, what, books, wanted=None):
+    wanted, got = wanted or books.wanted(), books.contents()
+    for table in sorted(wanted):
+        a, b = (collections.Counter(map(repr, x)) for x in (got[table], wanted[table]))
+        tap.check(a == b, f'{what}: {table}, {len(got[table])} rows',
+                  [f'has {x}' for x in a - b] + [f'lacks {x}' for x in b - a])
+
+
+def figures(books, first, past):
+    out = {}
+    for name, sql in FIGURES.items():
+        books.cur.execute(sql.replace('%s', 'tstzrange(%(a)s, %(b)s)'), dict(a=first, b=past))
+        out[name] = books.cur.fetchall()
+    return out
+
+
+def check_figures(tap, what, books, periods=4):
+    """Each figure as it comes, and from flow alone. Returns days and hours that came from rollups."""
+    cur, used = books.cur, [0, 0]
+    for _ in range(periods):
+        first, past, kind = books.random_period()
+        cur.execute(
+            'select cardinality(c.days), cardinality(c.hours) from hirundo.period_bounds(tstzrange(%s, %s)) b, '
+            "lateral hirundo.rollup_cover(b.first, b.past, 'port_day', 'port_hour') c",
+            (first, past),
+        )
+        days, hours = cur.fetchone() or (0, 0)
+        used = [used[0] + (days or 0), used[1] + (hours or 0)]
+        mixed = figures(books, first, past)
+        cur.execute('savepoint alone; delete from hirundo.rollup_day; delete from hirundo.rollup_hour')
+        alone = figures(books, first, past)
+        cur.execute('rollback to savepoint alone')
+        for name in FIGURES:
+            tap.check(mixed[name] == alone[name], f'{what}: {name}, {kind}, {days} days, {hours} hours',
+                      [f'{x} should be {y}' for x, y in zip(mixed[name], alone[name]) if x != y]
+                      + [f'{len(mixed[name])} rows, {len(alone[name])}'])
+    return used
+
+
+def fill(books):
+    """The data in random order and pieces, the job in between."""
+    rng = books.rng
+    flows = []
+    while len(flows) < 300:
+        flows += test_figures.random_flows(rng, books.sensors)
+    rng.shuffle(flows)
+    floods = [books.random_flood() for _ in range(12)]
+    late = len(flows) // 20
+    while len(flows) > late:
+        n = rng.randint(1, len(flows) - late)
+        books.take(flows[:n], floods[:3])
+        flows, floods = flows[n:], floods[3:]
+        books.roll(rng.choice([0, 1, 3]))
+    return flows, floods
+
+
+def retention(cur, name, before, zone):
+    """Sets retention so that days before this one are past it."""
+    midnight = datetime.datetime.combine(before, datetime.time(12), ZoneInfo(zone))
+    cur.execute("update hirundo.setting set value = (now() - %s)::text where name = 'retention_' || %s",
+                (midnight, name))
+
+
+def check_case(tap, i, books):
+    cur, rng = books.cur, books.rng
+    late = fill(books)
+    where = f'case {i} in {books.zone}'
+    check_figures(tap, f'{where}, in between', books, 2)
+    books.roll()
+    check_contents(tap, where, books)
+    used = check_figures(tap, where, books)
+    books.take(*late)
+    books.mark(rng.choice(books.flows))
+    check_figures(tap, f'{where}, late data not rolled up', books, 2)
+    books.roll()
+    check_contents(tap, f'{where}, late data', books)
+    used = [a + b for a, b in zip(used, check_figures(tap, f'{where}, late data', books))]
+    cur.execute('select * from hirundo.rollup_lag')
+    tap.check(all(r[1:] == (0, 0, None, None) for r in cur.fetchall()), f'{where}: nothing lags')
+
+    before = test_figures.FIRST.date() + 2 * DAY
+    for name in rng.sample(sorted(DAILY) + ['port_hour'], 4):
+        retention(cur, name, before, books.zone)
+    cur.execute('select name, before from hirundo.rollup_expire()')
+    gone = cur.fetchall()
+    tap.check(len(gone) == 4 and all(g[1] == before for g in gone), f'{where}: four tables have retention', gone)
+    again = [f for f in books.flows if books.cut(f['ts'], 'day') < before][:20]
+    if again:
+        books.take([dict(f, src='198.18.0.77') for f in again], [])
+    books.roll()
+    check_figures(tap, f'{where}, retention of {[g[0] for g in gone]}', books)
+    cur.execute("update hirundo.setting set value = 'off' where name like 'retention_%'")
+    return used
+
+
+def check_dropped(tap, i, books):
+    """What was rolled up of days whose flow is gone stays; late marks of theirs go."""
+    cur, where = books.cur, f'case {i} in {books.zone}, flow dropped'
+    retention(cur, 'flow', test_figures.FIRST.date() + 2 * DAY, 'UTC')
+    before = books.contents()
+    cur.execute('select hirundo.partition_expire()')
+    tap.check(len(cur.fetchall()) >= 1, f'{where}: there was some')
+    for f in books.flows[:50] + books.floods:
+        books.mark(f)
+    books.roll()
+    after = books.contents()
+    tap.check(all(same(before[t], after[t]) for t in before), f'{where}: rollups stay')
+    cur.execute('select count(*) from hirundo.dirty')
+    tap.check(cur.fetchone()[0] == 0, f'{where}: marks go')
+
+
+def check_zone(tap, i, books):
+    cur = books.cur
+    books.zone = books.rng.choice([z for z in test_figures.ZONES if z != books.zone])
+    common.settings(cur, books.zone, 'JP')
+    where = f'case {i}, time zone changed to {books.zone}'
+    check_figures(tap, f'{where}, not rolled up', books, 2)
+    books.roll()
+    check_contents(tap, where, books)
+    check_figures(tap, where, books, 2)
+
+
+def main():
+    rng = random.Random(int(os.environ.get('SEED', '1')))
+    conn = common.connect()
+    tap, used = Tap(), [0, 0]
+    for i in range(5):
+        cur = conn.cursor()
+        cur.execute("select set_config('timezone', %s, true)", (rng.choice(test_figures.ZONES),))
+        books = Books(rng, cur, rng.choice(test_figures.ZONES))
+        used = [a + b for a, b in zip(used, check_case(tap, i, books))]
+        conn.rollback()
+        cur = conn.cursor()
+        books = Books(rng, cur, rng.choice(test_figures.ZONES))
+        late = fill(books)
+        books.take(*late)
+        books.roll()
+        (check_dropped if i % 2 else check_zone)(tap, i, books)
+        conn.rollback()
+    tap.check(used[0] > 20 and used[1] > 20, f'figures came from {used[0]} days and {used[1]} hours of rollups')
+    print(f'1..{tap.count}')
+    return 1 if tap.failed else 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
