@@ -206,14 +206,19 @@ begin
 
   delete from hirundo.country_day x where x.day = v_day and x.sensor_id = any (sensors);
   insert into hirundo.country_day (sensor_id, day, country, class, packets, bytes, source_days)
-  select p.sensor_id, v_day, p.country, p.class, sum(p.packets)::bigint, sum(p.bytes)::bigint,
+  select t.s, v_day, t.country, t.class, sum(t.packets)::bigint, sum(t.bytes)::bigint, sum(t.sources)::bigint
+  from (
+    select p.sensor_id as s, p.country, p.class, sum(p.packets) as packets, sum(p.bytes) as bytes, 0 as sources
+    from hirundo.port_country_day p
+    where p.day = v_day and p.sensor_id = any (sensors)
+    group by 1, 2, 3
+    union all
     -- distinct over ports
-    coalesce((select count(distinct x.src) from hirundo.source_day x
-              where x.day = v_day and x.sensor_id = p.sensor_id and coalesce(x.country, '')::text = p.country
-                and x.class = p.class), 0)
-  from hirundo.port_country_day p
-  where p.day = v_day and p.sensor_id = any (sensors)
-  group by p.sensor_id, p.country, p.class;
+    select x.sensor_id, coalesce(x.country, '')::text, x.class, 0, 0, count(distinct x.src)
+    from hirundo.source_day x
+    where x.day = v_day and x.sensor_id = any (sensors)
+    group by 1, 2, 3) t
+  group by 1, 2, 3, 4;
 end
 $$;
 ----
@@ -235,17 +240,17 @@ begin
   delete from hirundo.network_port_day x where x.day = v_day;
   insert into hirundo.network_port_day (day, port_code, class, packets, bytes, flood_packets, sources, flood_sources_min,
                                         flood_sources_max, sensors)
-  with heard as materialized (
-    select p.port_code, p.class, sum(p.packets)::bigint as packets, sum(p.bytes)::bigint as bytes,
-      sum(p.flood_packets)::bigint as flood, max(p.flood_sources_min) as low, sum(p.flood_sources_max)::bigint as high,
-      count(*)::int as sensors
+  -- added up, not joined: of a day that is new nothing is known to the planner, who would take a nested loop
+  select v_day, t.code, t.class, sum(t.packets)::bigint, sum(t.bytes)::bigint, sum(t.flood)::bigint, sum(t.sources)::bigint,
+    max(t.low), sum(t.high)::bigint, sum(t.sensors)::int
+  from (
+    select p.port_code as code, p.class, sum(p.packets) as packets, sum(p.bytes) as bytes, sum(p.flood_packets) as flood,
+      0 as sources, max(p.flood_sources_min) as low, sum(p.flood_sources_max) as high, count(*) as sensors
     from hirundo.port_day p where p.day = v_day group by 1, 2
-  ), hosts as materialized (
-    select x.port_code, x.class, count(distinct x.src) as n from hirundo.source_day x where x.day = v_day group by 1, 2
-  )
-  select v_day, h.port_code, h.class, h.packets, h.bytes, h.flood, coalesce(s.n, 0), h.low, h.high, h.sensors
-  from heard h
-  left join hosts s on s.port_code = h.port_code and s.class = h.class;
+    union all
+    select x.port_code, x.class, 0, 0, 0, count(distinct x.src), null, null, 0
+    from hirundo.source_day x where x.day = v_day group by 1, 2) t
+  group by 1, 2, 3;
 
   delete from hirundo.scanner_day x where x.day = v_day;
   insert into hirundo.scanner_day (day, src, ports, sensors, packets)

@@ -114,7 +114,8 @@ create table hirundo.port_day (
 comment on table hirundo.port_day is
   'Traffic by sensor, day, port and class, flood rows included. source_days: distinct sources of its flow rows.';
 ----
-create index port_day_day on hirundo.port_day using brin (day);
+-- not BRIN: pages that nobody summarised yet would be read by every step
+create index port_day_day on hirundo.port_day (day);
 ----
 create table hirundo.source_day (
   packets bigint not null,
@@ -134,7 +135,7 @@ create table hirundo.source_day (
 comment on table hirundo.source_day is
   'Flow rows by sensor, day, source, port, class, TTL and fragment mark; AS, country and organisation of the source as known on that day. Exact distinct counts over any days come from here. Without flood rows, which have no source.';
 ----
-create index source_day_day on hirundo.source_day using brin (day) with (pages_per_range = 16);
+create index source_day_day on hirundo.source_day (day, sensor_id);
 ----
 create index source_day_src on hirundo.source_day (src);
 ----

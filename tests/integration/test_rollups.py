@@ -1,0 +1,103 @@
+"""Marks, the rollup job of the running collector, and maintain."""
+import re
+import time
+
+import pytest
+
+from hirundo import Collector, Postgres
+from peer import Peer
+
+HOUR_MS = 3600 * 1000
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with Postgres() as pg:
+        pg.migrate()
+        pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+        yield pg
+
+
+def hours_ago(hours):
+    """The start of an hour, in milliseconds."""
+    return (int(time.time() * 1000) // HOUR_MS - hours) * HOUR_MS
+
+
+def marks(postgres, name):
+    return postgres.query("select extract(epoch from d.hour)::bigint * 1000, d.gen from hirundo.dirty d "
+                          "join hirundo.sensor s using (sensor_id) where s.name = %s order by 1", name)
+
+
+def deliver(collector, pair, *starts):
+    """A batch for each start, one after the other."""
+    with Peer(collector, pair) as peer:
+        for number, start in enumerate(starts, 1):
+            peer.deliver(number, flows=20, seed=number, from_ms=start)
+
+
+def test_each_commit_marks_its_hours_and_maintain_rolls_them_up(postgres, collector, enrolled):
+    name, pair = enrolled()
+    old, now = hours_ago(72), hours_ago(0)
+    deliver(collector, pair, old, old, now)
+    found = dict(marks(postgres, name))
+    # the job of the running collector may have taken the old hour already; this hour has not ended
+    assert found.get(old, 2) <= 2 and found[now] == 1
+    said = postgres.command("maintain", "--dry-run").stdout
+    assert re.search(r"^dirty hours: \d+, up to ", said, re.M), said
+    postgres.command("maintain")
+    assert [hour for hour, _ in marks(postgres, name)] == [now]
+    query = ("select sum(packets) from hirundo.{} join hirundo.sensor using (sensor_id) where name = %s and {} < "
+             "now() - interval '1 day'")
+    flow = postgres.value(query.format("flow", "ts"), name)
+    assert flow > 0
+    assert postgres.value(query.format("port_hour", "hour"), name) == flow
+    assert postgres.value(query.format("port_day", "day"), name) == flow
+    lag = postgres.query("select dirty_hours, dirty_days from hirundo.rollup_lag where sensor = %s", name)
+    assert lag == [(1, 0)]
+
+
+def test_running_collector_rolls_up_by_itself(postgres, collector, enrolled, wait):
+    name, pair = enrolled()
+    deliver(collector, pair, hours_ago(48))
+    collector.stop()
+    with Collector(postgres):  # the job's first round is at the start
+        wait(lambda: not marks(postgres, name), "the mark to go")
+        wait(lambda: postgres.value("select count(*) from hirundo.port_day join hirundo.sensor using (sensor_id) "
+                                    "where name = %s", name), "rows of the day")
+
+
+def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
+    name, pair = enrolled()
+    deliver(collector, pair, hours_ago(24 * 20))
+    postgres.command("maintain")
+    count = "select count(*) from hirundo.{} join hirundo.sensor using (sensor_id) where name = %s"
+    assert postgres.value(count.format("flow"), name) == 20
+    try:
+        postgres.query("update hirundo.setting set value = '10 days' where name in ('retention_flow', 'retention_source_day')")
+        said = postgres.command("maintain", "--dry-run").stdout
+        assert re.search(r"^flow days past retention: [1-9]", said, re.M), said
+        assert re.search(r"^source_day rows past retention: [1-9]", said, re.M), said
+        assert postgres.value(count.format("flow"), name) == 20, "a dry run changes nothing"
+        said = postgres.command("maintain").stdout
+        assert re.search(r"past retention: [1-9]\d* days of flow dropped, [1-9]\d* rows of rollups deleted", said), said
+        assert postgres.value(count.format("flow"), name) == 0
+        assert postgres.value(count.format("source_day"), name) == 0
+        assert postgres.value(count.format("port_day"), name) > 0, "what was rolled up stays"
+    finally:
+        postgres.query("update hirundo.setting set value = 'off' where name like 'retention%'")
+
+
+def test_stop_does_not_wait_for_the_job(postgres):
+    with postgres.connect() as held, held.cursor() as cursor:
+        # a step that hangs: flow is locked by somebody
+        held.autocommit = False
+        cursor.execute("lock table only hirundo.flow in access exclusive mode")
+        running = Collector(postgres)
+        with running:
+            deadline = time.monotonic() + 20
+            while not postgres.value("select count(*) from pg_stat_activity where query like '%rollup_step%' and "
+                                     "wait_event_type = 'Lock' and pid <> pg_backend_pid()"):
+                assert time.monotonic() < deadline, "the job does not run"
+            begun = time.monotonic()
+            running.stop()
+            assert time.monotonic() - begun < 15
