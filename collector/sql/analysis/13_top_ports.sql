@@ -42,10 +42,15 @@ begin
           where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past and t.class <> 'local') t
         group by 1, 2) u
       group by u.sensor_id, u.code
+    ), head as (
+      -- with all that tie for the last place: names are made for these alone
+      select k.sensor_id, k.code, k.n
+      from (select t.*, rank() over (partition by t.sensor_id order by t.n desc) as r from total t) k
+      where k.r <= v_n
     ), ranked as (
       select t.sensor_id, l.label, t.n,
         row_number() over (partition by t.sensor_id order by t.n desc, l.label collate "C") as r
-      from total t
+      from head t
       cross join lateral (select hirundo.port_label(t.code) as label) l
     )
     select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n
