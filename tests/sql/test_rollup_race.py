@@ -11,14 +11,25 @@ import common
 
 COMMITS = 150
 ROW = {'proto': 6, 'ttl': 50, 'tcp_flags': 2, 'marks': 0, 'src_port': 40000}
-TABLES = ('flow', 'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_day', 'country_day', 'port_country_day')
+TABLES = (
+    'flow',
+    'dirty',
+    'dirty_day',
+    'port_hour',
+    'port_day',
+    'source_day',
+    'country_day',
+    'port_country_day',
+)
 DAYS = ('rollup_day', 'network_port_day', 'scanner_day')
 
 
 def start():
     """Noon two days ago: the day has ended, in any zone, and is inside retention."""
     now = datetime.datetime.now(common.UTC)
-    return datetime.datetime.combine(now.date() - datetime.timedelta(days=2), datetime.time(9), common.UTC)
+    return datetime.datetime.combine(
+        now.date() - datetime.timedelta(days=2), datetime.time(9), common.UTC
+    )
 
 
 def ingest(seed, sensors, errors):
@@ -113,8 +124,10 @@ def clean(cur, sensors):
         cur.execute(f'delete from hirundo.{table} where sensor_id = any (%s)', (sensors,))
     for table in DAYS:
         cur.execute(f'delete from hirundo.{table} where day = any (%s)', (days,))
-    cur.execute("delete from hirundo.rollup_hour where hour between %s - interval '2 hours' and %s + interval '8 hours'",
-                (start(), start()))
+    cur.execute(
+        "delete from hirundo.rollup_hour where hour between %s - interval '2 hours' and %s + interval '8 hours'",
+        (start(), start()),
+    )
     cur.execute('delete from hirundo.sensor where sensor_id = any (%s)', (sensors,))
 
 

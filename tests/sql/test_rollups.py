@@ -70,7 +70,9 @@ class Books:
     def __init__(self, rng, cur, zone):
         self.rng, self.cur, self.zone = rng, cur, zone
         common.settings(cur, zone, 'JP')
-        self.sensors = [common.add_sensor(cur, n, c) for n, c in (('a', 'JP'), ('b', 'TW'), ('c', 'KR'))]
+        self.sensors = [
+            common.add_sensor(cur, n, c) for n, c in (('a', 'JP'), ('b', 'TW'), ('c', 'KR'))
+        ]
         self.flows, self.floods = [], []
         cur.execute(
             "insert into hirundo.prefix_set (as_of, source, prefixes, ranges) "
@@ -79,12 +81,14 @@ class Books:
         set_id = cur.fetchone()[0]
         for lo, hi, asn, country in NETWORKS:
             cur.execute(
-                'insert into hirundo.network values (%s, %s, %s, %s, %s)', (set_id, lo, hi, asn, country)
+                'insert into hirundo.network values (%s, %s, %s, %s, %s)',
+                (set_id, lo, hi, asn, country),
             )
         self.organisations = {}
         for name, prefixes in ORGANISATIONS.items():
             cur.execute(
-                'insert into hirundo.organisation (name) values (%s) returning organisation_id', (name,)
+                'insert into hirundo.organisation (name) values (%s) returning organisation_id',
+                (name,),
             )
             self.organisations[name] = cur.fetchone()[0]
             for p in prefixes:
@@ -116,10 +120,20 @@ class Books:
         cur = self.cur
         common.add_flows(cur, flows)
         for f in floods:
-            cur.execute('select hirundo.partition_ensure(%s)', (f['ts'].astimezone(common.UTC).date(),))
+            cur.execute(
+                'select hirundo.partition_ensure(%s)', (f['ts'].astimezone(common.UTC).date(),)
+            )
             cur.execute(
                 'insert into hirundo.flood values (%s, %s, %s, %s, %s, %s, 1, %s, 2, 1, 9)',
-                (f['ts'], f['packets'], f['packets'] * 60, f['estimate'], f['port'], f['sensor_id'], f['proto']),
+                (
+                    f['ts'],
+                    f['packets'],
+                    f['packets'] * 60,
+                    f['estimate'],
+                    f['port'],
+                    f['sensor_id'],
+                    f['proto'],
+                ),
             )
         for f in flows + floods:
             cur.execute(
@@ -170,15 +184,24 @@ class Books:
         if unit == 'day':
             return local.date()
         # the beginning of the hour that the clock shows, under the offset that holds at ts
-        past = datetime.timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        past = datetime.timedelta(
+            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
+        )
         return (ts - past).astimezone(common.UTC)
 
     def by_port(self, unit, sensors=True):
         """port_hour, port_day, network_port_day: {key: values}"""
-        rows = collections.defaultdict(lambda: dict(p=0, b=0, fp=0, src=set(), est=[], ttl=[], at=set()))
+        rows = collections.defaultdict(
+            lambda: dict(p=0, b=0, fp=0, src=set(), est=[], ttl=[], at=set())
+        )
         for f in self.flows + self.floods:
             name = f.get('name') or common.port_name(f)
-            key = (self.cut(f['ts'], unit), f['sensor_id'] if sensors else 0, port_code(name), common.traffic_class(f))
+            key = (
+                self.cut(f['ts'], unit),
+                f['sensor_id'] if sensors else 0,
+                port_code(name),
+                common.traffic_class(f),
+            )
             row = rows[key]
             row['p'] += f['packets']
             row['b'] += f['packets'] * 60
@@ -197,14 +220,33 @@ class Books:
         out = {}
         for table, unit in (('port_hour', 'hour'), ('port_day', 'day')):
             out[table] = [
-                (*k, r['p'], r['b'], r['fp'], len(r['src']), max(r['est'], default=None),
-                 sum(r['est']) if r['est'] else None, min(r['ttl']), max(r['ttl']))
+                (
+                    *k,
+                    r['p'],
+                    r['b'],
+                    r['fp'],
+                    len(r['src']),
+                    max(r['est'], default=None),
+                    sum(r['est']) if r['est'] else None,
+                    min(r['ttl']),
+                    max(r['ttl']),
+                )
                 for k, r in self.by_port(unit).items()
             ]
         # the sum of the estimates over sensors, as over rows
         out['network_port_day'] = [
-            (k[0], k[2], k[3], r['p'], r['b'], r['fp'], len(r['src']), max(r['est'], default=None),
-             sum(r['est']) if r['est'] else None, len(r['at']))
+            (
+                k[0],
+                k[2],
+                k[3],
+                r['p'],
+                r['b'],
+                r['fp'],
+                len(r['src']),
+                max(r['est'], default=None),
+                sum(r['est']) if r['est'] else None,
+                len(r['at']),
+            )
             for k, r in self.by_port('day', False).items()
         ]
         source = collections.Counter()
@@ -215,7 +257,10 @@ class Books:
             day, sensor, cls = self.cut(f['ts'], 'day'), f['sensor_id'], common.traffic_class(f)
             code = port_code(f.get('name') or common.port_name(f))
             home = '' if 'name' in f else self.network(f['src'])[1] or ''
-            for row in (country[day, sensor, home, cls], port_country[day, sensor, code, home, cls]):
+            for row in (
+                country[day, sensor, home, cls],
+                port_country[day, sensor, code, home, cls],
+            ):
                 row[0][0] += f['packets']
                 row[1].update([] if 'name' in f else [f['src']])
             if 'name' in f:
@@ -227,7 +272,15 @@ class Books:
                 row[1].add(sensor)
                 row[2][0] += f['packets']
         out['source_day'] = [
-            (*k[:2], str(ipaddress.ip_address(k[2])), *k[3:], n, n * 60, *self.network(k[2]), self.organisation(k[2]))
+            (
+                *k[:2],
+                str(ipaddress.ip_address(k[2])),
+                *k[3:],
+                n,
+                n * 60,
+                *self.network(k[2]),
+                self.organisation(k[2]),
+            )
             for k, n in source.items()
         ]
         out['scanner_day'] = [
@@ -236,7 +289,9 @@ class Books:
             if len(p) >= 5
         ]
         out['country_day'] = [(*k, n[0], n[0] * 60, len(s)) for k, (n, s) in country.items()]
-        out['port_country_day'] = [(*k, n[0], n[0] * 60, len(s)) for k, (n, s) in port_country.items()]
+        out['port_country_day'] = [
+            (*k, n[0], n[0] * 60, len(s)) for k, (n, s) in port_country.items()
+        ]
         return out
 
     def contents(self):
@@ -244,7 +299,11 @@ class Books:
         for table, columns in DAILY.items():
             self.cur.execute(f'select day, {columns} from hirundo.{table}')
             out[table] = self.cur.fetchall()
-        self.cur.execute('select hour, ' + DAILY['port_day'].replace('_days', '_hours') + ' from hirundo.port_hour')
+        self.cur.execute(
+            'select hour, '
+            + DAILY['port_day'].replace('_days', '_hours')
+            + ' from hirundo.port_hour'
+        )
         out['port_hour'] = [(r[0].astimezone(common.UTC), *r[1:]) for r in self.cur.fetchall()]
         return out
 
@@ -256,7 +315,10 @@ class Books:
         a, b = sorted(rng.sample(range(test_figures.SLOTS * 900), 2))
         a, b = (test_figures.FIRST + datetime.timedelta(seconds=x) for x in (a, b))
         if kind == 'days':
-            a, b = (datetime.datetime.combine(self.cut(x, 'day'), datetime.time(), tz) for x in (a, b + DAY))
+            a, b = (
+                datetime.datetime.combine(self.cut(x, 'day'), datetime.time(), tz)
+                for x in (a, b + DAY)
+            )
         elif kind == 'hours':
             a, b = self.cut(a, 'hour'), self.cut(b, 'hour') + datetime.timedelta(hours=1)
         return a, b, kind
@@ -282,8 +344,11 @@ def check_contents(tap, what, books, wanted=None):
     wanted, got = wanted or books.wanted(), books.contents()
     for table in sorted(wanted):
         a, b = (collections.Counter(map(repr, x)) for x in (got[table], wanted[table]))
-        tap.check(a == b, f'{what}: {table}, {len(got[table])} rows',
-                  [f'has {x}' for x in a - b] + [f'lacks {x}' for x in b - a])
+        tap.check(
+            a == b,
+            f'{what}: {table}, {len(got[table])} rows',
+            [f'has {x}' for x in a - b] + [f'lacks {x}' for x in b - a],
+        )
 
 
 def figures(books, first, past):
@@ -307,13 +372,18 @@ def check_figures(tap, what, books, periods=4):
         days, hours = cur.fetchone() or (0, 0)
         used = [used[0] + (days or 0), used[1] + (hours or 0)]
         mixed = figures(books, first, past)
-        cur.execute('savepoint alone; delete from hirundo.rollup_day; delete from hirundo.rollup_hour')
+        cur.execute(
+            'savepoint alone; delete from hirundo.rollup_day; delete from hirundo.rollup_hour'
+        )
         alone = figures(books, first, past)
         cur.execute('rollback to savepoint alone')
         for name in FIGURES:
-            tap.check(mixed[name] == alone[name], f'{what}: {name}, {kind}, {days} days, {hours} hours',
-                      [f'{x} should be {y}' for x, y in zip(mixed[name], alone[name]) if x != y]
-                      + [f'{len(mixed[name])} rows, {len(alone[name])}'])
+            tap.check(
+                mixed[name] == alone[name],
+                f'{what}: {name}, {kind}, {days} days, {hours} hours',
+                [f'{x} should be {y}' for x, y in zip(mixed[name], alone[name]) if x != y]
+                + [f'{len(mixed[name])} rows, {len(alone[name])}'],
+            )
     return used
 
 
@@ -337,8 +407,10 @@ def fill(books):
 def retention(cur, name, before, zone):
     """Sets retention so that days before this one are past it."""
     midnight = datetime.datetime.combine(before, datetime.time(12), ZoneInfo(zone))
-    cur.execute("update hirundo.setting set value = (now() - %s)::text where name = 'retention_' || %s",
-                (midnight, name))
+    cur.execute(
+        "update hirundo.setting set value = (now() - %s)::text where name = 'retention_' || %s",
+        (midnight, name),
+    )
 
 
 def check_case(tap, i, books):
@@ -363,7 +435,11 @@ def check_case(tap, i, books):
         retention(cur, name, before, books.zone)
     cur.execute('select name, before from hirundo.rollup_expire()')
     gone = cur.fetchall()
-    tap.check(len(gone) == 4 and all(g[1] == before for g in gone), f'{where}: four tables have retention', gone)
+    tap.check(
+        len(gone) == 4 and all(g[1] == before for g in gone),
+        f'{where}: four tables have retention',
+        gone,
+    )
     again = [f for f in books.flows if books.cut(f['ts'], 'day') < before][:20]
     if again:
         books.take([dict(f, src='198.18.0.77') for f in again], [])
@@ -417,7 +493,10 @@ def main():
         books.roll()
         (check_dropped if i % 2 else check_zone)(tap, i, books)
         conn.rollback()
-    tap.check(used[0] > 20 and used[1] > 20, f'figures came from {used[0]} days and {used[1]} hours of rollups')
+    tap.check(
+        used[0] > 20 and used[1] > 20,
+        f'figures came from {used[0]} days and {used[1]} hours of rollups',
+    )
     print(f'1..{tap.count}')
     return 1 if tap.failed else 0
 

@@ -6,6 +6,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 set jit = off
+set work_mem = '64MB'
 as $$
 #variable_conflict use_column
 declare
