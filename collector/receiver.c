@@ -79,7 +79,9 @@ bool receiver_loss_is_other(const struct receiver_kept *k, const struct loss_ite
         return false;
     if (!item->unknown)
         return !inside(item->first_ms, item->last_ms, k);
-    return item->first_ms != 0 && k->latest_ms != 0 && k->latest_ms < item->last_ms;
+    // A single row that was found damaged tells of everything since the last window delivered.
+    bool damaged = item->first_ms == 0 && item->seq_first == item->seq_last;
+    return !damaged && k->latest_ms != 0 && k->latest_ms < item->last_ms;
 }
 
 bool receiver_spool_seen(struct receiver_spools *s, const uint8_t spool_id[WIRE_SPOOL_ID_SIZE])

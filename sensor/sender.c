@@ -97,6 +97,26 @@ void sender_free(struct sender *s)
     free(s);
 }
 
+int sender_copy(const struct sender *s, struct sender **ret)
+{
+    struct sender *copy = malloc(sizeof *copy);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy, s, sizeof *copy);
+    *ret = copy;
+    return 0;
+}
+
+// FNV-1a over all of it: it was zeroed when it was made, so that gaps between fields are alike.
+uint64_t sender_fingerprint(const struct sender *s)
+{
+    uint64_t h = 14695981039346656037ULL;
+    const unsigned char *p = (const unsigned char *)s;
+    for (size_t i = 0; i < sizeof *s; i++)
+        h = (h ^ p[i]) * 1099511628211ULL;
+    return h;
+}
+
 // xorshift64*: jitter, nothing more.
 static uint64_t random_next(struct sender *s)
 {

@@ -91,6 +91,10 @@ int sender_new(const struct sender_config *config, uint64_t acked, uint64_t next
                struct sender **ret);
 void sender_free(struct sender *s);
 DEFINE_CLEANUP(struct sender *, sender_free);
+// For a search through all schedules: a sender that goes on from here by itself, and a number that
+// tells states apart.
+int sender_copy(const struct sender *s, struct sender **ret);
+uint64_t sender_fingerprint(const struct sender *s);
 
 void sender_next(struct sender *s, int64_t now, struct sender_action *ret);
 

@@ -1,4 +1,4 @@
-// hirundo-sim: the sender and the receiver through random accidents (docs/testing.md).
+// hirundo-sim: the sender and the receiver through random accidents (docs/simulation.md).
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
@@ -23,7 +23,7 @@ static void usage(FILE *f)
         "  --trace     print what happens\n"
         "  --worlds N  run N worlds, whatever YEARS says\n"
         "  --leftovers a sensor set back to a snapshot may meet messages of its former life that\n"
-        "              a collector still holds: not survived yet, see docs/testing.md\n",
+        "              a collector still holds: not survived yet, see docs/simulation.md\n",
         f);
 }
 

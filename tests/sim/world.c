@@ -11,6 +11,7 @@ void world_fail(struct world *w, const char *format, ...)
         return;
     va_list args;
     va_start(args, format);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized)
     vsnprintf(w->failure, sizeof w->failure, format, args);
     va_end(args);
     w->failed = true;
@@ -22,7 +23,7 @@ void world_trace(const struct world *w, const char *format, ...)
     va_list args;
     printf("%12.3f ", (double)w->now / 1000);
     va_start(args, format);
-    vprintf(format, args);
+    vprintf(format, args); // NOLINT(clang-analyzer-valist.Uninitialized)
     va_end(args);
     putchar('\n');
 }

@@ -314,6 +314,17 @@ void collector_reply(struct world *w, struct collector_node *c, const struct sim
 bool collector_holds(const struct collector_node *c, uint32_t sensor);
 struct sim_message *collector_pop(struct collector_node *c);
 
+// group_node.c
+struct sim_stream *group_stream(const struct collector_node *c, const struct item *item);
+// Reads the ledger.
+void group_load(struct world *w, struct sim_stream *s);
+int group_get(struct world *w, struct collector_node *c, const struct sim_message *m,
+              uint32_t *ret);
+void group_clear(struct collector_node *c);
+int group_add(struct collector_node *c, struct item *item);
+// The first number of the message that the ledger holds with another content; 0: none.
+uint64_t group_find_fork(const struct world *w, const struct sim_message *m);
+
 // writer_node.c
 void writer_step(struct world *w, struct collector_node *c);
 void writer_wake(struct world *w, struct collector_node *c);
