@@ -63,6 +63,7 @@ static const struct {
     FRAME(DLT_FRELAY, DECODE_MALFORMED, 0x18, 0x40),
     FRAME(DLT_FRELAY, DECODE_MALFORMED, 0x18),
     FRAME(DLT_FRELAY, DECODE_IP, 0x18, 0x40, 0x40, 0x41, 3, 0xcc, IPV4),
+    FRAME(DLT_FRELAY, DECODE_NON_IP, 0x18, 0x40, 0x40, 0x40, 0x41, 3, 0xcc, IPV4),
     FRAME(DLT_FRELAY, DECODE_MALFORMED, 0x18, 0x41, 3),
     // nflog: its header, and attributes
     FRAME(DLT_NFLOG, DECODE_NON_IP, 2, 0, 0, 0),

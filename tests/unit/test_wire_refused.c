@@ -163,29 +163,29 @@ struct wrong {
 #define EMPTY(column)                   {{column, {0}}}, 1
 #define TABLE_EMPTY(table, to, indices) {{table, to}, {indices, COLUMN(0)}}, 2
 
+// A start that is a window's, beyond what can be calculated with; the second record as it should
+// be.
+#define FAR  ((INT64_MAX / 4 / 60000 + 1) * 60000)
+#define REST 0, 1, 0, 0, 0, 0, 0, 0, 0
+
 static const struct wrong records[] = {
-    {"start beyond any calendar", "",
-     ONE(COL_RECORDS, Z(INT64_MAX / 4 + 1), 1, 0, 2, 1, 0, 0, 0, 0)},
-    {"start before any calendar", "",
-     ONE(COL_RECORDS, Z(INT64_MIN / 4 - 1), 1, 0, 2, 1, 0, 0, 0, 0)},
-    {"start of ten bytes", "", ONE(COL_RECORDS, UINT64_MAX, 1, 0, 2, 1, 0, 0, 0, 0)},
+    {"start beyond any calendar", "", ONE(COL_RECORDS, Z(FAR), 1, 0, 2, 1, 0, 0, 0, 0, REST)},
+    {"start before any calendar", "", ONE(COL_RECORDS, Z(-FAR), 1, 0, 2, 1, 0, 0, 0, 0, REST)},
+    {"start of ten bytes", "", ONE(COL_RECORDS, UINT64_MAX, 1, 0, 2, 1, 0, 0, 0, 0, REST)},
     {"start beyond 64 bits", "",
      ONE(COL_RECORDS, 0, 1, 0, 2, 1, 0, 0, 0, 0, Z(INT64_MAX), 1, 0, 0, 0, 0, 0, 0, 0)},
-    {"start inside a window", "", ONE(COL_RECORDS, Z(1), 1, 0, 2, 1, 0, 0, 0, 0)},
+    {"start inside a window", "", ONE(COL_RECORDS, Z(1), 1, 0, 2, 1, 0, 0, 0, 0, REST)},
     {"records that overlap", "",
      ONE(COL_RECORDS, 0, 1, 0, 2, 1, 0, 0, 0, 0, Z(-60000), 1, 0, 0, 0, 0, 0, 0, 0)},
-    {"no windows", "", ONE(COL_RECORDS, 0, 0, 0, 2, 1, 0, 0, 0, 0)},
-    {"flows in a run", "", ONE(COL_RECORDS, 0, 2, 0, 2, 0, 0, 0, 0, 0)},
-    {"floods in a run", "", ONE(COL_RECORDS, 0, 2, 0, 0, 1, 0, 0, 0, 0)},
-    {"more observed than there was", "", ONE(COL_RECORDS, 0, 1, 60001, 2, 1, 0, 0, 0, 0)},
-    {"more flows than there are", "", ONE(COL_RECORDS, 0, 1, 0, 3, 1, 0, 0, 0, 0)},
-    {"cut off", "", ONE(COL_RECORDS, 0, 1, 0, 2, 1, 0, 0, 0)},
-    {"something behind", "",
-     ONE(COL_RECORDS, 0, 1, 0, 2, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0)},
-    {"a flow in no window", "",
-     ONE(COL_RECORDS, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)},
-    {"a flood row in no window", "",
-     ONE(COL_RECORDS, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)},
+    {"no windows", "", ONE(COL_RECORDS, 0, 0, 0, 2, 1, 0, 0, 0, 0, REST)},
+    {"flows in a run", "", ONE(COL_RECORDS, 0, 2, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0)},
+    {"floods in a run", "", ONE(COL_RECORDS, 0, 2, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0)},
+    {"more observed than there was", "", ONE(COL_RECORDS, 0, 1, 60001, 2, 1, 0, 0, 0, 0, REST)},
+    {"more flows than there are", "", ONE(COL_RECORDS, 0, 1, 0, 3, 1, 0, 0, 0, 0, REST)},
+    {"cut off", "", ONE(COL_RECORDS, 0, 1, 0, 2, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)},
+    {"something behind", "", ONE(COL_RECORDS, 0, 1, 0, 2, 1, 0, 0, 0, 0, REST, 0)},
+    {"a flow in no window", "", ONE(COL_RECORDS, 0, 1, 0, 1, 1, 0, 0, 0, 0, REST)},
+    {"a flood row in no window", "", ONE(COL_RECORDS, 0, 1, 0, 2, 0, 0, 0, 0, 0, REST)},
 };
 
 static const struct wrong addresses[] = {
@@ -196,7 +196,7 @@ static const struct wrong addresses[] = {
     {"IPv4 cut off", "source addresses", ONE(COL_SRC4, 4, 3, 2, 1)},
     {"IPv6 cut off", "source addresses", ONE(COL_SRC6, 32, 1)},
     {"version 5", "destination addresses", ONE(COL_DST_TABLE, 5, 10, 0, 0, 1)},
-    {"destination cut off", "destination addresses", ONE(COL_DST_TABLE, 4, 10, 0, 0)},
+    {"destination cut off", "destination addresses", ONE(COL_DST_TABLE, 4, 10, 0, 0, 1, 6, 32, 1)},
     {"more destinations than flows", "destination addresses",
      ONE(COL_DST_TABLE, 4, 1, 1, 1, 1, 4, 1, 1, 1, 2, 4, 1, 1, 1, 3)},
     {"no destinations", "destination addresses", TABLE_EMPTY(COL_DST_TABLE, {0}, COL_DST)},
@@ -204,18 +204,22 @@ static const struct wrong addresses[] = {
     {"IPv4 to IPv6", "destination addresses", ONE(COL_DST, 1, 1, 1)},
 };
 
+#define UDP_TUPLE 17, 0, 0, 3, 60
+
 static const struct wrong tuples[] = {
     {"no table", "tuples", EMPTY(COL_TUPLE_TABLE)},
-    {"neither with nor without windows", "tuples", ONE(COL_TUPLE_TABLE, 2)},
+    {"neither with nor without windows", "tuples",
+     ONE(COL_TUPLE_TABLE, 2, 6, 2, 0, 5, 40, 1024, 0, 0, 7, UDP_TUPLE)},
     {"more tuples than flows", "tuples",
-     ONE(COL_TUPLE_TABLE, 1, 1, 0, 0, 0, 20, 2, 0, 0, 0, 20, 3, 0, 0, 0, 20)},
-    {"cut off", "tuples", ONE(COL_TUPLE_TABLE, 1, 6, 2)},
-    {"unknown marks", "tuples", ONE(COL_TUPLE_TABLE, 1, 6, 2, MARK_ALL + 1, 0, 40)},
-    {"unknown fields", "tuples", ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, HAS_ALL + 1, 40)},
+     ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, 5, 40, 1024, 0, 0, 7, UDP_TUPLE, UDP_TUPLE)},
+    {"cut off", "tuples", ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, 5, 40, 1024, 0, 0, 7, 17, 0, 0, 3)},
+    {"unknown marks", "tuples",
+     ONE(COL_TUPLE_TABLE, 1, 6, 2, MARK_ALL + 1, 5, 40, 1024, 0, 0, 7, UDP_TUPLE)},
+    {"unknown fields", "tuples", ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, HAS_ALL + 1, 40, UDP_TUPLE)},
     {"too many options", "tuples",
-     ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, HAS_TCP_WINDOW, 40, 0, OPT_KINDS_MAX + 1)},
+     ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, 5, 40, 0, OPT_KINDS_MAX + 1, 0, 7, UDP_TUPLE)},
     {"a window beyond 65535", "tuples",
-     ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, HAS_TCP_WINDOW, 40, 65536, 0, 0, 0)},
+     ONE(COL_TUPLE_TABLE, 1, 6, 2, 0, 5, 40, 65536, 0, 0, 7, UDP_TUPLE)},
     {"no tuples", "tuples", TABLE_EMPTY(COL_TUPLE_TABLE, COLUMN(1), COL_TUPLE)},
     {"a tuple that is not there", "tuples", ONE(COL_TUPLE, 1, 0, 2)},
     {"windows twice", "TCP windows", ONE(COL_WINDOW, 1, 7)},
