@@ -40,11 +40,23 @@ static void on_heading(struct reader *r, const char *text)
             r->column_of[r->field] = i;
 }
 
+// A field is not a string: libcsv gives its bytes and their number.
+static char *copy_field(const void *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    if (!text)
+        return NULL;
+    if (size)
+        memcpy(text, data, size);
+    text[size] = '\0';
+    return text;
+}
+
 static void on_field(void *data, size_t size, void *context)
 {
     struct reader *r = context;
     if (r->result == 0 && r->field < FIELDS_MAX) {
-        char *text = strndup(data ? data : "", size);
+        char *text = copy_field(data, size);
         int column = r->column_of[r->field];
         if (!text) {
             r->result = -ENOMEM;

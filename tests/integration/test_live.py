@@ -1,6 +1,7 @@
 """hirundo-sensor run on a veth pair in network namespaces of its own, with a real collector and database."""
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,11 +19,15 @@ COUNT = 100000
 def root_with_namespaces():
     if os.geteuid() != 0:
         return False
+    if not shutil.which("ip"):
+        return False
     probe = f"hp{os.getpid()}"
     if subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode != 0:
         return False
+    # exec as well: it mounts /sys, which not every container lets it do.
+    inside = subprocess.run(["ip", "netns", "exec", probe, "true"], capture_output=True, check=False)
     subprocess.run(["ip", "netns", "delete", probe], capture_output=True, check=False)
-    return True
+    return inside.returncode == 0
 
 
 pytestmark = pytest.mark.skipif(not root_with_namespaces(), reason="needs root and network namespaces")

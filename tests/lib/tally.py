@@ -40,8 +40,10 @@ class Tally:
             bad = [c for c in case if c.tag in ("failure", "error")]
             skip = case.find("skipped")
             if bad:
-                text = [part for b in bad for part in (b.get("message"), b.text) if part]
-                self.failures.append((name, "\n".join(text)))
+                text = "\n".join(part for b in bad for part in (b.text or b.get("message"),) if part)
+                # What pytest marks as the failing line and its error; the rest is in the log.
+                marked = [line for line in text.splitlines() if re.match(r"[E>] |\S+:\d+: ", line)]
+                self.failures.append((name, "\n".join(marked) or text))
             elif skip is not None:
                 self.skips[reason_of(skip)] += 1
             else:
