@@ -23,7 +23,7 @@ $$;
 ----
 -- the collector: look up
 grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_key, hirundo.prefix_set, hirundo.network,
-  hirundo.organisation, hirundo.organisation_prefix to hirundo_collector;
+  hirundo.organisation, hirundo.organisation_prefix, hirundo.scanner_set, hirundo.scanner_range, hirundo.as_name to hirundo_collector;
 ----
 -- ... keep its books (select, since ON CONFLICT and RETURNING read)
 grant select, insert, update on hirundo.ledger, hirundo.batch, hirundo.observation, hirundo.loss, hirundo.quarantine,
@@ -43,6 +43,8 @@ grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_address, hirundo
   hirundo.network, hirundo.organisation, hirundo.organisation_prefix, hirundo.dirty, hirundo.dirty_day, hirundo.rollup_hour,
   hirundo.rollup_day, hirundo.rollup_gone, hirundo.flow_dropped, hirundo.port_hour, hirundo.port_day, hirundo.source_day,
   hirundo.scanner_day, hirundo.country_day, hirundo.port_country_day, hirundo.network_port_day to hirundo_analyst;
+----
+grant select on hirundo.scanner_set, hirundo.scanner_range, hirundo.as_name to hirundo_analyst;
 ----
 grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hirundo.sensor_status, hirundo.rollup_lag to hirundo_analyst;
 ----
