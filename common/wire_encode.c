@@ -17,15 +17,10 @@
 #define INDEX_SLOTS  (2 * BATCH_FLOWS_MAX)
 #define COLUMN_SLACK 4096u
 
-// The fields that repeat together.
+// The fields that repeat together, packed: words are built in registers, where bytes written one by
+// one would have to reach the cache before they can be hashed.
 struct tuple {
-    uint32_t ip_len;
-    uint16_t window;
-    uint16_t mss;
-    uint8_t proto, flags, marks, has;
-    uint8_t wscale, n;
-    uint8_t kinds[OPT_KINDS_MAX];
-    uint8_t padding[3];
+    uint64_t words[4];
 };
 
 struct wire_encoder {
@@ -38,7 +33,7 @@ struct wire_encoder {
     uint32_t *values;     // BATCH_FLOWS_MAX, one column's
     uint16_t *indices;    // BATCH_FLOWS_MAX, per flow
     uint16_t *slots;      // INDEX_SLOTS: hash table over a dictionary's entries, index + 1
-    uint32_t *examples;   // BATCH_FLOWS_MAX: destination -> a flow that has it
+    uint32_t *examples;   // BATCH_FLOWS_MAX: dictionary entry -> the first flow that has it
     struct tuple *tuples; // BATCH_FLOWS_MAX
     uint64_t seed;        // of the dictionaries' hash: their keys come from whoever sends packets
     uint32_t n6;          // flows of IPv6
@@ -305,25 +300,29 @@ static void put_destinations(struct wire_encoder *enc, const struct batch *b)
     put_indices(enc, b, COL_DST);
 }
 
+static uint64_t load64(const uint8_t *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
 static struct tuple tuple_of(const struct flow *f, bool with_window)
 {
-    struct tuple t = {
-        .ip_len = f->ip_len,
-        .window = with_window && f->has & HAS_TCP_WINDOW ? f->tcp_window : 0,
-        .proto = f->proto,
-        .flags = f->tcp_flags,
-        .marks = f->marks,
-        .has = f->has,
-    };
+    const struct tcp_options *o = &f->options;
+    struct tuple t = {{f->ip_len, (uint64_t)f->proto | (uint64_t)f->tcp_flags << 8 |
+                                      (uint64_t)f->marks << 16 | (uint64_t)f->has << 24}};
     if (f->has & HAS_TCP_WINDOW) {
-        t.mss = f->options.mss;
-        t.wscale = f->options.wscale;
-        t.n = f->options.n;
-        memcpy(t.kinds, f->options.kinds, OPT_KINDS_MAX);
+        t.words[0] |= (uint64_t)(with_window ? f->tcp_window : 0) << 32 | (uint64_t)o->mss << 48;
+        t.words[1] |= (uint64_t)o->wscale << 32 | (uint64_t)o->n << 40;
+        t.words[2] = load64(o->kinds);
+        t.words[3] = load64(o->kinds + OPT_KINDS_MAX - 8);
     }
     return t;
 }
 
+// Gives each flow the index of its tuple, numbered as they first appear; returns how many there
+// are.
 static uint32_t index_tuples(struct wire_encoder *enc, const struct batch *b, bool with_window)
 {
     uint32_t n = 0;
@@ -335,6 +334,7 @@ static uint32_t index_tuples(struct wire_encoder *enc, const struct batch *b, bo
             slot = (slot + 1) % INDEX_SLOTS;
         if (!enc->slots[slot]) {
             enc->tuples[n] = t;
+            enc->examples[n] = i;
             enc->slots[slot] = (uint16_t)++n;
         }
         enc->indices[i] = (uint16_t)(enc->slots[slot] - 1);
@@ -342,21 +342,21 @@ static uint32_t index_tuples(struct wire_encoder *enc, const struct batch *b, bo
     return n;
 }
 
-static void put_tuple(struct out_bytes *o, const struct tuple *t, bool with_window)
+static void put_tuple(struct out_bytes *o, const struct flow *f, bool with_window)
 {
-    put_u8(o, t->proto);
-    put_u8(o, t->flags);
-    put_u8(o, t->marks);
-    put_u8(o, t->has);
-    put_varint(o, t->ip_len);
-    if (!(t->has & HAS_TCP_WINDOW))
+    put_u8(o, f->proto);
+    put_u8(o, f->tcp_flags);
+    put_u8(o, f->marks);
+    put_u8(o, f->has);
+    put_varint(o, f->ip_len);
+    if (!(f->has & HAS_TCP_WINDOW))
         return;
     if (with_window)
-        put_varint(o, t->window);
-    put_u8(o, t->n);
-    put_bytes(o, t->kinds, t->n);
-    put_varint(o, t->mss);
-    put_u8(o, t->wscale);
+        put_varint(o, f->tcp_window);
+    put_u8(o, f->options.n);
+    put_bytes(o, f->options.kinds, f->options.n);
+    put_varint(o, f->options.mss);
+    put_u8(o, f->options.wscale);
 }
 
 static bool has_many_windows(uint32_t tuples, const struct batch *b)
@@ -376,7 +376,7 @@ static bool put_tuples(struct wire_encoder *enc, const struct batch *b)
     }
     put_u8(&enc->out, with_window);
     for (uint32_t k = 0; k < n; k++)
-        put_tuple(&enc->out, &enc->tuples[k], with_window);
+        put_tuple(&enc->out, &b->flows[enc->examples[k]], with_window);
     end_column(enc, COL_TUPLE_TABLE);
     put_indices(enc, b, COL_TUPLE);
     return with_window;

@@ -291,6 +291,21 @@ static void count_pending(struct flow_table *t, const struct pending *pending)
     flow_new(t, pending);
 }
 
+// Two copies that may overlap: of a memcpy whose size it does not know gcc makes "rep movs", which
+// takes 10 ns to begin.
+static void options_copy(uint8_t *to, const uint8_t *from, uint8_t n)
+{
+    if (n > 32)
+        memcpy(to + 16, from + 16, 16);
+    if (n >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else {
+        for (uint8_t i = 0; i < n; i++)
+            to[i] = from[i];
+    }
+}
+
 void flow_table_add(struct flow_table *t, const struct packet *p, uint32_t offset_ms)
 {
     struct pending *pending = &t->pending[t->added % PENDING];
@@ -303,7 +318,7 @@ void flow_table_add(struct flow_table *t, const struct packet *p, uint32_t offse
     pending->packet = *p;
     pending->offset_ms = offset_ms;
     if (p->options_len) {
-        memcpy(pending->options, p->options, p->options_len);
+        options_copy(pending->options, p->options, p->options_len);
         pending->packet.options = pending->options;
     }
     pending->hash =
@@ -345,25 +360,24 @@ void flow_table_flow(const struct flow_table *t, uint32_t i, int64_t start_ms, s
     const struct flow_node *node = &t->nodes[number];
     const struct flow_first *first = &t->firsts[number];
     const struct flow_key *key = &node->key;
-    *ret = (struct flow){
-        .src.version = key->version,
-        .dst.version = key->version,
-        .proto = key->proto,
-        .ttl = key->ttl,
-        .tcp_flags = key->tcp_flags,
-        .marks = key->marks,
-        .has = first->has,
-        .port = key->port,
-        .ts_ms = start_ms + node->first_ms,
-        .duration_ms = node->last_ms - node->first_ms,
-        .packets = node->packets,
-        .bytes = node->bytes,
-        .src_port = first->src_port,
-        .tcp_window = first->tcp_window,
-        .ip_id = first->ip_id,
-        .ip_len = first->ip_len,
-        .options = first->options,
-    };
+    // field by field: clearing all of it first, as an initialiser does, takes as long as the rest
+    ret->src.version = key->version;
+    ret->dst.version = key->version;
+    ret->proto = key->proto;
+    ret->ttl = key->ttl;
+    ret->tcp_flags = key->tcp_flags;
+    ret->marks = key->marks;
+    ret->has = first->has;
+    ret->port = key->port;
+    ret->ts_ms = start_ms + node->first_ms;
+    ret->duration_ms = node->last_ms - node->first_ms;
+    ret->packets = node->packets;
+    ret->bytes = node->bytes;
+    ret->src_port = first->src_port;
+    ret->tcp_window = first->tcp_window;
+    ret->ip_id = first->ip_id;
+    ret->ip_len = first->ip_len;
+    ret->options = first->options;
     memcpy(ret->src.b, key->src, sizeof key->src);
     memcpy(ret->dst.b, key->dst, sizeof key->dst);
 }
