@@ -56,6 +56,17 @@ def test_help(command):
     assert done.stderr == ""
 
 
+def test_links_libsodium_and_nothing_brings_libcrypto():
+    """libcrypto alone costs a sensor 3.3 MiB. What it names itself, and all that this loads."""
+    program = hirundo.program("hirundo-sensor")
+    named = re.findall(r"\(NEEDED\).*\[(lib[^\]]+)\.so", subprocess.run(
+        ["readelf", "-Wd", program], text=True, capture_output=True, check=True).stdout)
+    loaded = re.findall(r"^\s*(\S+)\.so", subprocess.run(
+        ["ldd", program], text=True, capture_output=True, check=True).stdout, re.MULTILINE)
+    assert "libsodium" in named and "libsodium" in loaded
+    assert not {"libcrypto", "libssl", "libpq"} & {*named, *loaded}, loaded
+
+
 def test_help_and_version():
     assert "replay" in sensor("--help").stdout
     assert re.fullmatch(r"hirundo-sensor \d+\.\d+\.\d+\n", sensor("--version").stdout)
