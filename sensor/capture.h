@@ -10,6 +10,7 @@
 #include "common/flow.h"
 #include "common/util.h"
 #include "sensor/frame.h"
+#include "sensor/packet.h"
 
 #define CAPTURE_SNAPLEN_MIN     96 // Ethernet, two VLAN tags, IPv6, TCP without options
 #define CAPTURE_SNAPLEN_DEFAULT 128
@@ -84,6 +85,10 @@ int capture_link_type(const struct capture *c);
 const char *capture_name(const struct capture *c);
 // 0, or -EIO. Opens sysfs on Linux: allow for it in a sandbox. May be called often.
 int capture_stats(struct capture *c, struct capture_stats *ret);
+// Whether a packet is one of those that are not looked at. Sees what the filter in the kernel
+// cannot: behind any tags and labels, on every link type.
+bool capture_excludes(const struct capture_exclude *excludes, size_t n,
+                      const struct packet *packet);
 // The filter the excludes make, as pcap-filter(7) text for a link type: "" when there are none.
 // -ENOSPC when ret has no room.
 int capture_filter_text(const struct capture_exclude *excludes, size_t n, int link_type, char *ret,

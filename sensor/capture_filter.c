@@ -1,4 +1,4 @@
-// Excluded networks: from configuration text to a pcap-filter(7) expression.
+// Excluded networks: from configuration text to a match on packets and a pcap-filter(7) expression.
 #include <arpa/inet.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -106,6 +106,34 @@ bad:
                       text);
 }
 
+static bool net_has(const struct ip_addr *net, unsigned prefix_len, const uint8_t *address)
+{
+    unsigned whole = prefix_len / 8, rest = prefix_len % 8;
+    if (memcmp(net->b, address, whole) != 0)
+        return false;
+    return rest == 0 || (uint8_t)((net->b[whole] ^ address[whole]) >> (8 - rest)) == 0;
+}
+
+static bool is_excluded(const struct capture_exclude *x, const struct packet *packet)
+{
+    const struct flow_key *key = &packet->key;
+    if (x->net.version != key->version || !net_has(&x->net, x->prefix_len, key->src))
+        return false;
+    if (!x->has_port)
+        return true;
+    return key->proto == x->proto && key->has_port &&
+           (packet->src_port == x->port || (!x->source_only && key->port == x->port));
+}
+
+bool capture_excludes(const struct capture_exclude *excludes, size_t n, const struct packet *packet)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is_excluded(&excludes[i], packet))
+            return true;
+    }
+    return false;
+}
+
 struct text {
     char *at;
     size_t left;
@@ -147,7 +175,8 @@ static void append_all(struct text *t, const struct capture_exclude *excludes, s
 
 // The word vlan shifts every offset after it, so the tagged forms come last, one inside the other:
 // not (E or (vlan and (E or (vlan and (E))))). Where the kernel has taken the tag off, libpcap
-// makes vlan look at the tag beside the packet.
+// makes vlan look at the tag beside the packet. What the filter lets through capture_excludes sees
+// again.
 int capture_filter_text(const struct capture_exclude *excludes, size_t n, int link_type, char *ret,
                         size_t size)
 {

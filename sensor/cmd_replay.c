@@ -55,7 +55,7 @@ static int on_frame(void *ctx, const struct frame *frame)
 {
     struct replay *r = ctx;
     r->frames++;
-    int result = batcher_frame(r->sensor.batcher, r->link, frame);
+    int result = sensor_frame(&r->sensor, r->link, frame);
     return *r->stop || result == PACKER_STOPPED ? STOPPED : result;
 }
 
@@ -131,7 +131,8 @@ static int wait_delivered(struct replay *r)
                 gave_up ? e.text : "", gave_up ? ": " : "", (unsigned long long)view.delivered,
                 (unsigned long long)view.waiting);
     else
-        log_notice("%llu frames in %llu batches delivered", (unsigned long long)r->frames,
+        log_notice("%llu frames in %llu batches delivered",
+                   (unsigned long long)(r->frames - r->sensor.excluded),
                    (unsigned long long)packer_batches(r->sensor.packer));
     return outcome == 0 ? 0 : EXIT_FAILED;
 }
@@ -149,6 +150,10 @@ static int replay(struct replay *r, const struct sensor_conf *conf, const struct
     int status = replay_files(r, n, paths);
     if (sensor_seal(&r->sensor) != 0)
         status = EXIT_FAILED;
+    sensor_report(&r->sensor);
+    if (r->sensor.excluded)
+        log_notice("%llu frames were left out: [capture] exclude names their source",
+                   (unsigned long long)r->sensor.excluded);
     if (*r->stop)
         uplink_stop(r->sensor.uplink);
     int delivered = wait_delivered(r);

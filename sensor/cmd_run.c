@@ -12,6 +12,7 @@
 
 #define TICK_MS       1000
 #define READ_FRAMES   1024
+#define REPORT_MS     60000 // trouble with time is logged once in that time
 #define DRAIN_MS      1000
 #define DRAIN_WAIT_MS 200
 
@@ -27,12 +28,13 @@ struct run {
     const struct decode_link *link;
     const volatile sig_atomic_t *stop;
     struct capture_stats seen;
+    int64_t report_at;
 };
 
 static int on_frame(void *ctx, const struct frame *frame)
 {
     struct run *r = ctx;
-    return batcher_frame(r->sensor.batcher, r->link, frame);
+    return sensor_frame(&r->sensor, r->link, frame);
 }
 
 static void count_drops(struct run *r)
@@ -47,8 +49,13 @@ static void count_drops(struct run *r)
 
 static int tick(struct run *r)
 {
+    int64_t now = mono_ms();
     count_drops(r);
-    int result = batcher_tick(r->sensor.batcher, wall_ms(), mono_ms());
+    int result = batcher_tick(r->sensor.batcher, wall_ms(), now);
+    if (now >= r->report_at) {
+        sensor_report(&r->sensor);
+        r->report_at = now + REPORT_MS;
+    }
     if (result == 0) {
         result = packer_flush(r->sensor.packer, 0);
         result = result == QUEUE_FULL ? 0 : result;
@@ -96,6 +103,7 @@ static int end(struct run *r, int result)
     int ended = batcher_end(r->sensor.batcher, wall_ms(), mono_ms());
     if (sensor_seal(&r->sensor) != 0 || ended != 0)
         result = -EIO;
+    sensor_report(&r->sensor);
     int outcome = uplink_join(r->sensor.uplink, NULL);
     struct uplink_view view;
     uplink_view(r->sensor.uplink, &view);

@@ -81,6 +81,13 @@ static int start_capture_side(const struct sensor_conf *conf, const struct senso
     return batcher_new(&batcher, packer_sealed, s->packer, &s->batcher);
 }
 
+// In replay the uplink is no part of what the file holds.
+static void take_excludes(const struct sensor_conf *conf, bool live, struct sensor *s)
+{
+    s->excludes = conf->excludes;
+    s->n_excludes = live ? conf->n_excludes : conf->values.exclude.n;
+}
+
 int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
                  const struct sensor_options *options, struct sensor *ret, struct errmsg *e)
 {
@@ -89,6 +96,7 @@ int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
     uint64_t run_id;
     randombytes_buf(&run_id, sizeof run_id);
     struct sensor s = {0};
+    take_excludes(conf, options->live, &s);
     int r = start_capture_side(conf, options, run_id, &s);
     if (r < 0)
         errmsg_set(e, r, "cannot start: %s", strerror(-r));
@@ -99,6 +107,39 @@ int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
     else
         *ret = s;
     return r;
+}
+
+int sensor_frame(struct sensor *s, const struct decode_link *link, const struct frame *frame)
+{
+    struct packet packet;
+    enum decode_result decoded = decode_frame(link, frame, &packet);
+    if (decoded == DECODE_IP && s->n_excludes &&
+        capture_excludes(s->excludes, s->n_excludes, &packet)) {
+        s->excluded++;
+        return 0;
+    }
+    return batcher_packet(s->batcher, frame, decoded, &packet);
+}
+
+void sensor_report(struct sensor *s)
+{
+    const struct batcher_report *now = batcher_report(s->batcher), *then = &s->reported;
+    unsigned long long clamped = now->times_clamped - then->times_clamped;
+    unsigned long long leaps = now->clock_leaps - then->clock_leaps;
+    unsigned long long back = now->windows_reopened - then->windows_reopened;
+    if (clamped)
+        log_warning("%llu frames had times before year 1 or after year 9999; they count at that "
+                    "edge",
+                    clamped);
+    if (leaps)
+        log_warning("time leapt by more than 31 days, %llu times; what lies between counts as not "
+                    "observed",
+                    leaps);
+    if (back)
+        log_warning("packet time went back by more than a second, %llu times; each time a window "
+                    "was opened again",
+                    back);
+    s->reported = *now;
 }
 
 int sensor_confine(struct errmsg *e)

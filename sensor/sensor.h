@@ -21,11 +21,20 @@ struct sensor {
     struct packer *packer;
     struct batcher *batcher;
     struct uplink *uplink;
+    const struct capture_exclude *excludes; // the configuration's
+    size_t n_excludes;
+    uint64_t excluded;              // frames
+    struct batcher_report reported; // as of the last sensor_report
 };
 
 // Opens the spool and starts the uplink's thread. The configuration must live as long.
 int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
                  const struct sensor_options *options, struct sensor *ret, struct errmsg *e);
+// A frame on its way to a batch, unless it is excluded.
+int sensor_frame(struct sensor *s, const struct decode_link *link, const struct frame *frame);
+// Lines in the log about packet times that cannot be trusted, if there were any since the last
+// call.
+void sensor_report(struct sensor *s);
 // Gives up all system calls but those of a sensor's day; warns where the kernel cannot.
 int sensor_confine(struct errmsg *e);
 // After the last frame: seals, spools, and lets the uplink end by its own rules.

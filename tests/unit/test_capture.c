@@ -11,6 +11,7 @@
 #include <pcap/pcap.h>
 
 #include "sensor/capture.h"
+#include "sensor/decode.h"
 
 static void test_exclude_parse(void **state)
 {
@@ -149,6 +150,56 @@ static void test_filter_sees_through_tags(void **state)
     pcap_close(pcap);
 }
 
+static bool looked_at(const struct capture_exclude *excludes, size_t n, int link_type,
+                      const uint8_t *data, size_t size)
+{
+    const struct frame frame = {.data = data, .caplen = (uint32_t)size, .wirelen = (uint32_t)size};
+    struct packet packet;
+    assert_int_equal(decode_frame(decode_link_find(link_type), &frame, &packet), DECODE_IP);
+    return !capture_excludes(excludes, n, &packet);
+}
+
+// What the filter sees and what it does not: a third tag, cooked captures, PPPoE, MPLS.
+static void test_packets_are_excluded_behind_anything(void **state)
+{
+    (void)state;
+    struct capture_exclude x[5];
+    static const char *const texts[] = {"192.0.2.0/25:tcp/22", "198.51.100.7",
+                                        "2001:db8::/33:udp/53", "203.0.113.5:tcp/5555",
+                                        "10.0.0.0/8"};
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        assert_int_equal(capture_exclude_parse(texts[i], &x[i], NULL), 0);
+    x[3].source_only = true; // the uplink
+    static const struct {
+        const char *src;
+        uint8_t proto;
+        uint16_t sport, dport;
+        bool looked_at;
+    } cases[] = {
+        {"192.0.2.77", 6, 40000, 22, false},    {"192.0.2.77", 6, 22, 40000, false},
+        {"192.0.2.77", 17, 40000, 22, true},    {"192.0.2.77", 6, 40000, 23, true},
+        {"192.0.2.128", 6, 40000, 22, true},    {"192.0.3.77", 6, 40000, 22, true},
+        {"198.51.100.7", 1, 0, 0, false},       {"198.51.100.6", 1, 0, 0, true},
+        {"2001:db8:7fff::7", 17, 53, 4, false}, {"2001:db8:8000::7", 17, 53, 4, true},
+        {"203.0.113.5", 6, 5555, 40000, false}, {"203.0.113.5", 6, 40000, 5555, true},
+        {"10.255.0.1", 47, 0, 0, false},        {"11.0.0.1", 47, 0, 0, true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint8_t frame[160];
+        size_t n = 0;
+        for (unsigned tags = 0; tags <= 3; tags++) {
+            memset(frame, 0, sizeof frame);
+            n = put_packet(frame, tags, cases[i].src, cases[i].proto, cases[i].sport,
+                           cases[i].dport);
+            assert_int_equal(looked_at(x, 5, DLT_EN10MB, frame, n), cases[i].looked_at);
+        }
+        // the same packet behind three tags, from its first tag on, as the cooked header of `any`
+        uint8_t cooked[160] = {0};
+        memcpy(cooked + 14, frame + 12, n - 12);
+        assert_int_equal(looked_at(x, 5, DLT_LINUX_SLL, cooked, n + 2), cases[i].looked_at);
+    }
+}
+
 static void test_filter_of_any_size_compiles(void **state)
 {
     (void)state;
@@ -198,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_exclude_parse),
         cmocka_unit_test(test_exclude_refused),
         cmocka_unit_test(test_filter_sees_through_tags),
+        cmocka_unit_test(test_packets_are_excluded_behind_anything),
         cmocka_unit_test(test_filter_of_any_size_compiles),
         cmocka_unit_test(test_interface_that_is_not_there),
     };
