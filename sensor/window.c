@@ -79,13 +79,21 @@ static uint32_t live_overlap(const struct batcher *b, struct span s)
     return hi > lo ? (uint32_t)(hi - lo) : 0;
 }
 
+// Books what was observed of the open window. One record of it cannot cover more than the window,
+// though a clock that is set back lets its minutes pass twice.
+static void live_cover(struct batcher *b)
+{
+    uint32_t covered = b->window.covered_ms + live_overlap(b, window_span(b));
+    b->window.covered_ms = MIN(covered, b->config.window_ms);
+}
+
 static int window_close(struct batcher *b)
 {
     if (!is_open(b))
         return 0;
     struct span span = window_span(b);
     if (b->config.mode == BATCHER_LIVE) {
-        b->window.covered_ms += live_overlap(b, span);
+        live_cover(b);
         if (b->live.lo < span.hi && b->live.hi > span.lo) // a window to come takes nothing
             b->live.lo = MIN(span.hi, MAX(b->live.lo, b->live.hi));
     }
@@ -208,7 +216,7 @@ static void live_advance(struct batcher *b, int64_t wall_ms, int64_t mono_ms)
 {
     int64_t step = (wall_ms - b->wall_ms) - (mono_ms - b->mono_ms);
     if (step > CLOCK_STEP_MS || step < -CLOCK_STEP_MS) {
-        b->window.covered_ms += live_overlap(b, window_span(b));
+        live_cover(b);
         b->live = (struct span){wall_ms, wall_ms};
         b->report.clock_leaps += step > CLOCK_LEAP_MS || step < -CLOCK_LEAP_MS;
     }

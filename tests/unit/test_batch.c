@@ -420,6 +420,25 @@ static void test_live_clock_that_is_set(void **state)
     bench_free(b);
 }
 
+// 40 s back within one window: its minute passes almost twice, in one record, which the collector
+// takes only as long as it covers no more than the window.
+static void test_live_clock_that_is_set_back_within_a_window(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(BATCHER_LIVE, 1024);
+    assert_int_equal(batcher_begin(b->batcher, T0, 0), 0);
+    tick_to(b, 0, 50000);
+    assert_int_equal(frame_at(b, T0 + 50000, 1), 0);
+    for (int64_t at = 50250; at <= 102000; at += 250)
+        assert_int_equal(batcher_tick(b->batcher, T0 - 40000 + at, at), 0);
+    assert_int_equal(batcher_end(b->batcher, T0 + 62000, 102000), 0);
+    assert_int_equal(batcher_flush(b->batcher), 0);
+    assert_int_equal(b->n_records, 2);
+    check_record(b, 0, 0, 1, MINUTE, 1);
+    check_record(b, 1, MINUTE, 1, 2000, 0);
+    bench_free(b);
+}
+
 static void test_live_drops_count_in_the_open_window(void **state)
 {
     (void)state;
@@ -719,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_live_silence_is_seen),
         cmocka_unit_test(test_live_after_a_pause),
         cmocka_unit_test(test_live_clock_that_is_set),
+        cmocka_unit_test(test_live_clock_that_is_set_back_within_a_window),
         cmocka_unit_test(test_live_drops_count_in_the_open_window),
         cmocka_unit_test(test_live_late_packets),
         cmocka_unit_test(test_config_ranges),
