@@ -7,7 +7,7 @@
 #include "common/wire.h"
 #include "sensor/batch.h"
 #include "sensor/capture.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/batch_checks.h"
 
 struct pipeline {
     struct batcher *batcher;
@@ -23,6 +23,7 @@ static int on_sealed(void *ctx, const struct batch *batch, const struct counters
     const uint8_t *payload;
     size_t size;
     uint64_t frames = 0;
+    check_books(batch);
     HOLDS(wire_batch_encode(p->encoder, batch, &payload, &size) == 0);
     HOLDS(size <= BATCH_PAYLOAD_MAX);
     for (uint32_t i = 0; i < batch->n_windows; i++)

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "common/wire.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/batch_checks.h"
 #include "tests/unit/rand_batch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     HOLDS(r == 0 || (r == WIRE_REFUSED && e.text[0]) || r == -ENOMEM);
     if (r != 0)
         return 0;
+    check_books(&batch);
     HOLDS(wire_batch_encode(encoder, &batch, &payload, &payload_size) == 0);
     HOLDS(wire_batch_decode(again, payload, payload_size, &back, &e) == 0);
     HOLDS(batch_difference(&batch, &back) == NULL);

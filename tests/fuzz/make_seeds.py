@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file. Deterministic."""
+"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window. Deterministic."""
 import pathlib
 import random
 import struct
@@ -27,14 +27,15 @@ def decode_seeds(folder):
 
 
 def flow_table_seeds(folder, draw):
-    for name, packets, sources in (("few", 40, 4), ("many", 900, 60000), ("flood", 9000, 65000), ("windows", 3000, 65000)):
+    for name, packets, sources, mask in (("few", 40, 4, 255), ("many", 900, 60000, 255), ("flood", 2400, 65000, 0xe0),
+                                         ("floods", 2400, 65000, 255), ("windows", 2400, 65000, 255)):
         out = b""
         for i in range(packets):
-            if name == "windows" and i % 700 == 699:
+            if name == "windows" and i % 1100 == 1099:
                 out += b"\xff" * 5
             else:
                 source = draw.randrange(sources)
-                out += struct.pack(">HBBB", source, 0 if name == "flood" else draw.randrange(256), draw.randrange(256),
+                out += struct.pack(">HBBB", source, draw.randrange(256) & mask, draw.randrange(256),
                                    draw.randrange(256))
         (folder / name).write_bytes(out)
 
@@ -55,10 +56,33 @@ def capture_file_seeds(folder, draw):
     (folder / "gzip").write_bytes(b"\x1f\x8b\x08\0")
 
 
+def window_seeds(folder, draw):
+    def event(kind, which=0, value=0, how=0, more=0):
+        return struct.pack("<BBhBB", kind, which, value, how, more)
+
+    minute = event(4, 0, 0, 0x60, 0xea)  # a tick of 60 s
+    seeds = {
+        "steady": (event(0, 1, 1, 16) * 70 + minute) * 3,
+        "quiet": minute * 40 + event(0, 1, 1) + minute,
+        "back": event(0, 1, 100) + event(0, 1, -90) + event(0, 1, 200) + event(0, 1, -1) + event(0, 0, -900),
+        "gaps": b"".join(event(0, 2, 7 * (-1) ** i * i) for i in range(120)),
+        "leaps": b"".join(event(0, 5, 3) + event(0, 5, -2) for _ in range(60)),
+        "edges": b"".join(event(7, i, 0, i) for i in (2, 0, 1, 6, 3, 4, 5, 7, 6)),
+        "clock_set": minute + event(4, 8 | 1, 300, 10) + minute + event(4, 8 | 1, -300, 10) + event(5, 0, 77) + minute,
+        "captures": (event(0, 1, 30) + event(6)) * 80,
+    }
+    for name, events in seeds.items():
+        for mode in (0, 1, 2, 2 | 8, 3 | 8, 4, 5):
+            (folder / f"{name}_{mode}").write_bytes(bytes([mode]) + events)
+    for i in range(6):
+        (folder / f"any_{i}").write_bytes(bytes([i]) + draw.randbytes(1800))
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
     for name, make in (("decode", lambda folder: decode_seeds(folder)),
                        ("flow_table", lambda folder: flow_table_seeds(folder, random.Random(1))),
+                       ("window", lambda folder: window_seeds(folder, random.Random(3))),
                        ("capture_file", lambda folder: capture_file_seeds(folder, random.Random(2)))):
         folder = top / name
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
-// A flow table as one would write it on a blackboard: an array that grows. What the real one must
-// agree with, field by field, as long as nothing floods.
+// A flow table as one would write it on a blackboard: an array that grows, with chains to find a
+// key in it. What the real one must agree with, field by field, as long as nothing floods.
 #pragma once
 
 #include <string.h>
@@ -7,11 +7,16 @@
 #include "sensor/decode.h"
 #include "sensor/packet.h"
 
-#define MODEL_MAX 20000
+#define MODEL_MAX    20000
+#define MODEL_CHAINS 4096
 
 struct model {
     uint32_t n;
+    uint32_t left;                // not taken yet
+    uint32_t chain[MODEL_CHAINS]; // flow + 1; 0: empty
     struct model_flow {
+        uint32_t next; // of its chain, likewise
+        bool taken;
         struct flow_key key;
         struct packet first;
         struct tcp_options options;
@@ -20,17 +25,41 @@ struct model {
     } flows[MODEL_MAX];
 };
 
+static inline void model_clear(struct model *m)
+{
+    memset(m->chain, 0, sizeof m->chain);
+    m->n = m->left = 0;
+}
+
+static inline uint32_t *model_chain(struct model *m, const struct flow_key *key)
+{
+    uint64_t words[5], h = 0;
+    memcpy(words, key, sizeof words);
+    for (int i = 0; i < 5; i++)
+        h = (h ^ words[i]) * 0x9e3779b97f4a7c15u;
+    return &m->chain[h >> 52];
+}
+
+// NULL: not there.
+static inline struct model_flow *model_find(struct model *m, const struct flow_key *key)
+{
+    uint32_t at = *model_chain(m, key);
+    while (at && memcmp(&m->flows[at - 1].key, key, sizeof *key) != 0)
+        at = m->flows[at - 1].next;
+    return at ? &m->flows[at - 1] : NULL;
+}
+
 static inline void model_add(struct model *m, const struct packet *p, uint32_t offset_ms)
 {
-    uint32_t i = 0;
-    while (i < m->n && memcmp(&m->flows[i].key, &p->key, sizeof p->key) != 0)
-        i++;
-    struct model_flow *f = &m->flows[i];
-    if (i == m->n) {
-        *f = (struct model_flow){.key = p->key, .first = *p, .first_ms = offset_ms};
+    struct model_flow *f = model_find(m, &p->key);
+    if (!f) {
+        uint32_t *chain = model_chain(m, &p->key);
+        f = &m->flows[m->n++];
+        *f = (struct model_flow){.next = *chain, .key = p->key, .first = *p, .first_ms = offset_ms};
+        *chain = m->n;
+        m->left++;
         tcp_options_parse(p->options, p->options_len, &f->options);
         f->last_ms = offset_ms;
-        m->n++;
     }
     f->packets++;
     f->bytes += p->ip_len;
@@ -56,24 +85,21 @@ static inline const char *model_take(struct model *m, const struct flow *flow, i
                            .version = flow->src.version};
     memcpy(key.src, flow->src.b, sizeof key.src);
     memcpy(key.dst, flow->dst.b, sizeof key.dst);
-    uint32_t i = 0;
-    while (i < m->n && memcmp(&m->flows[i].key, &key, sizeof key) != 0)
-        i++;
-    if (i == m->n)
+    struct model_flow *f = model_find(m, &key);
+    if (!f || f->taken)
         return "a flow that is not there";
-    const struct model_flow *f = &m->flows[i];
-    const char *difference = f->packets != flow->packets                     ? "packets"
-                             : f->bytes != flow->bytes                       ? "bytes"
-                             : start_ms + f->first_ms != flow->ts_ms         ? "time"
-                             : f->last_ms - f->first_ms != flow->duration_ms ? "duration"
-                             : f->first.has != flow->has                     ? "has"
-                             : f->first.ip_len != flow->ip_len               ? "ip_len"
-                             : f->first.ip_id != flow->ip_id                 ? "ip_id"
-                             : f->first.src_port != flow->src_port           ? "src_port"
-                             : f->first.tcp_window != flow->tcp_window       ? "tcp_window"
-                             : flow->dst.version != flow->src.version        ? "dst version"
-                             : !same_options(&f->options, &flow->options)    ? "options"
-                                                                             : NULL;
-    m->flows[i] = m->flows[--m->n];
-    return difference;
+    f->taken = true;
+    m->left--;
+    return f->packets != flow->packets                     ? "packets"
+           : f->bytes != flow->bytes                       ? "bytes"
+           : start_ms + f->first_ms != flow->ts_ms         ? "time"
+           : f->last_ms - f->first_ms != flow->duration_ms ? "duration"
+           : f->first.has != flow->has                     ? "has"
+           : f->first.ip_len != flow->ip_len               ? "ip_len"
+           : f->first.ip_id != flow->ip_id                 ? "ip_id"
+           : f->first.src_port != flow->src_port           ? "src_port"
+           : f->first.tcp_window != flow->tcp_window       ? "tcp_window"
+           : flow->dst.version != flow->src.version        ? "dst version"
+           : !same_options(&f->options, &flow->options)    ? "options"
+                                                           : NULL;
 }
