@@ -187,8 +187,11 @@ int stream_find_fork(struct db *db, const struct stream *stream, const struct me
     if (h->kind == WIRE_LOSS) {
         _cleanup_(freep) struct loss_item *items = NULL;
         size_t n = 0;
-        if (wire_loss_decode(zmq_msg_data((zmq_msg_t *)&m->payload),
-                             zmq_msg_size((zmq_msg_t *)&m->payload), &items, &n, NULL) != 0)
+        int r = wire_loss_decode(zmq_msg_data((zmq_msg_t *)&m->payload),
+                                 zmq_msg_size((zmq_msg_t *)&m->payload), &items, &n, e);
+        if (r < 0)
+            return r;
+        if (r != 0)
             n = 0;
         return find_lost_fork(db, stream, items, n, ret_seq, e);
     }

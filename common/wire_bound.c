@@ -1,12 +1,16 @@
 #include "common/wire_bound.h"
 
+#include <errno.h>
+
 static void *bounded_alloc(void *data, size_t size)
 {
     struct wire_bound *bound = data;
     if (size > bound->left)
         return NULL;
     bound->left -= size;
-    return malloc(size);
+    void *memory = malloc(size);
+    bound->no_memory |= !memory;
+    return memory;
 }
 
 static void bounded_free(void *data, void *p)
@@ -24,6 +28,12 @@ ProtobufCMessage *wire_bound_unpack(struct wire_bound *bound,
         .left = limit,
     };
     return protobuf_c_message_unpack(descriptor, &bound->allocator, size, p);
+}
+
+int wire_bound_failed(const struct wire_bound *bound, const char *what, struct errmsg *e)
+{
+    return bound->no_memory ? errmsg_set(e, -ENOMEM, "out of memory")
+                            : errmsg_set(e, WIRE_REFUSED, "%s", what);
 }
 
 void wire_bound_free(struct wire_bound *bound, ProtobufCMessage *m)

@@ -10,12 +10,16 @@
 struct wire_bound {
     ProtobufCAllocator allocator;
     size_t left;
+    bool no_memory; // it was malloc that failed
 };
 
-// NULL: damaged, or too large. Free the message with wire_bound_free and the same bound.
+// NULL: damaged, or too large, or no memory: wire_bound_failed tells. Free the message with
+// wire_bound_free and the same bound.
 ProtobufCMessage *wire_bound_unpack(struct wire_bound *bound,
                                     const ProtobufCMessageDescriptor *descriptor, const uint8_t *p,
                                     size_t size, size_t limit);
+// What to return after NULL: WIRE_REFUSED with *e = what, or -ENOMEM.
+int wire_bound_failed(const struct wire_bound *bound, const char *what, struct errmsg *e);
 void wire_bound_free(struct wire_bound *bound, ProtobufCMessage *m);
 
 // -E2BIG where buf is too small.

@@ -503,7 +503,7 @@ int wire_batch_decode(struct wire_decoder *dec, const uint8_t *p, size_t size, s
     ProtobufCMessage *m =
         wire_bound_unpack(&bound, &hirundo__v1__batch__descriptor, p, size, UNPACK_MAX);
     if (!m)
-        return errmsg_set(e, WIRE_REFUSED, "payload is not a hirundo.v1.Batch");
+        return wire_bound_failed(&bound, "payload is not a hirundo.v1.Batch", e);
     int r = batch_from_proto(dec, (const Hirundo__V1__Batch *)m, ret, e);
     wire_bound_free(&bound, m);
     return r;

@@ -210,7 +210,7 @@ int wire_loss_decode(const uint8_t *p, size_t size, struct loss_item **ret_items
     ProtobufCMessage *m =
         wire_bound_unpack(&bound, &hirundo__v1__loss__descriptor, p, size, UNPACK_MAX);
     if (!m)
-        return errmsg_set(e, WIRE_REFUSED, "payload is not a hirundo.v1.Loss, or too large");
+        return wire_bound_failed(&bound, "payload is not a hirundo.v1.Loss, or too large", e);
     int r = items_from_proto((const Hirundo__V1__Loss *)m, ret_items, ret_n, e);
     wire_bound_free(&bound, m);
     return r;

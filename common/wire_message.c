@@ -139,7 +139,7 @@ int wire_header_decode(const uint8_t *p, size_t size, struct wire_header *ret, s
     ProtobufCMessage *m =
         wire_bound_unpack(&bound, &hirundo__v1__header__descriptor, p, size, 16 * WIRE_HEADER_MAX);
     if (!m)
-        return errmsg_set(e, WIRE_REFUSED, "header is not a hirundo.v1.Header");
+        return wire_bound_failed(&bound, "header is not a hirundo.v1.Header", e);
     int r = header_from_proto((const Hirundo__V1__Header *)m, ret, e);
     wire_bound_free(&bound, m);
     return r;
@@ -193,7 +193,7 @@ int wire_heartbeat_decode(const uint8_t *p, size_t size, struct wire_heartbeat *
     ProtobufCMessage *base = wire_bound_unpack(&bound, &hirundo__v1__heartbeat__descriptor, p, size,
                                                16 * WIRE_HEADER_MAX);
     if (!base)
-        return errmsg_set(e, WIRE_REFUSED, "payload is not a hirundo.v1.Heartbeat");
+        return wire_bound_failed(&bound, "payload is not a hirundo.v1.Heartbeat", e);
     const Hirundo__V1__Heartbeat *m = (const Hirundo__V1__Heartbeat *)base;
     struct wire_heartbeat h = {
         .uptime_s = m->uptime_s,
@@ -259,7 +259,7 @@ int wire_reply_decode(const uint8_t *p, size_t size, struct wire_reply *ret, str
     ProtobufCMessage *m =
         wire_bound_unpack(&bound, &hirundo__v1__reply__descriptor, p, size, 16 * WIRE_REPLY_MAX);
     if (!m)
-        return errmsg_set(e, WIRE_REFUSED, "payload is not a hirundo.v1.Reply");
+        return wire_bound_failed(&bound, "payload is not a hirundo.v1.Reply", e);
     int r = reply_from_proto((const Hirundo__V1__Reply *)m, ret, e);
     wire_bound_free(&bound, m);
     return r;
