@@ -109,11 +109,9 @@ int packer_flush(struct packer *p, int wait_ms)
         return 0;
     struct queue_item item = {.header = p->held_header, .unknown = p->held_unknown};
     snprintf(item.reason, sizeof item.reason, "%s", p->held_reason);
-    if (!p->held_unknown) {
-        int r = wire_records_encode(p->held, p->n_held, &item.records, &item.records_size);
-        if (r < 0)
-            return r;
-    }
+    if (!item.unknown) // without memory for the counts: the interval
+        item.unknown =
+            wire_records_encode(p->held, p->n_held, &item.records, &item.records_size) < 0;
     int r = push(p, &item, wait_ms);
     if (r == 0) {
         p->n_held = 0;

@@ -178,6 +178,8 @@ static int make_room(struct spool *s, uint64_t bytes)
         r = spool_lose(s, (uint64_t)oldest,
                        acked ? "delivered once and dropped from the spool since"
                              : "the spool was full");
+        if (r == -ENOENT)
+            r = -EUCLEAN; // the index has what the table has not
         if (r == 0)
             r = bound_losses(s);
         if (r < 0)
@@ -242,6 +244,8 @@ static int append_all(struct spool *s, const struct spool_item *items, size_t n,
     if (r != 0) {
         s->evicted = evicted;
         s->loss_bytes = loss_bytes;
+    } else {
+        s->doubted = false;
     }
     return r;
 }
@@ -325,14 +329,16 @@ int spool_fork(struct spool *s, uint64_t from)
 
 // --- opening and closing ---
 
-static int append_unknown(struct spool *s, int64_t first_ms, int64_t now_ms, const char *reason)
+// Appends a loss of unknown extent, in the caller's transaction.
+static int append_unknown(struct spool *s, struct spool_state *state, int64_t first_ms,
+                          int64_t now_ms, const char *reason)
 {
     struct spool_item item = {
         .header = {.first_window_ms = first_ms, .last_window_ms = MAX(now_ms, first_ms)},
         .unknown = true,
         .reason = reason,
     };
-    return spool_append(s, &item, 1, now_ms);
+    return append_one(s, state, &item, now_ms);
 }
 
 static int mark_live(struct spool *s, int64_t since_ms)
@@ -369,11 +375,34 @@ static int check_contiguous(struct spool *s)
     return whole ? 0 : -EUCLEAN;
 }
 
-static int load(struct spool *s, bool fresh)
+// A new spool, with `lost` as number 1 when something may be missing: all of it or nothing, so that
+// no end of the process between can hide the loss.
+static int create(struct spool *s, int64_t now_ms, const char *lost)
 {
     s->state = (struct spool_state){0};
     s->loss_bytes = 0;
-    int r = db_open(s, fresh);
+    int r = db_open(s, true);
+    if (r == 0)
+        r = db_begin(s);
+    if (r < 0)
+        return r;
+    struct spool_state state = {
+        .next_seq = 1,
+        .cap_bytes = s->config.cap_bytes,
+        .live_since_ms = s->config.live ? now_ms : 0,
+    };
+    spool_id_new(state.spool_id);
+    r = db_make_tables(s);
+    if (r == 0 && lost)
+        r = append_unknown(s, &state, 0, now_ms, lost);
+    return state_commit(s, &state, r);
+}
+
+static int load_once(struct spool *s)
+{
+    s->state = (struct spool_state){0};
+    s->loss_bytes = 0;
+    int r = db_open(s, false);
     int64_t bytes = 0;
     if (r == 0)
         r = db_state_get(s, &s->state);
@@ -386,6 +415,16 @@ static int load(struct spool *s, bool fresh)
     if (r == 0 && sqlite3_db_readonly(s->db, "main") == 1)
         r = -EROFS;
     return r == -EROFS && access(s->path, W_OK) == 0 ? -EUCLEAN : r;
+}
+
+// A disk that failed once may have looked like a damaged file: that is believed the second time.
+static int load(struct spool *s)
+{
+    int r = load_once(s);
+    if (r != -EUCLEAN)
+        return r;
+    db_close(s);
+    return load_once(s);
 }
 
 // The spool's directory is made when only that is missing.
@@ -449,7 +488,17 @@ static int set_aside(struct spool *s, struct errmsg *e)
     return 0;
 }
 
-int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
+static void remove_half_made(const struct spool *s)
+{
+    static const char *const tails[] = {"", "-wal", "-shm"};
+    char name[4096];
+    for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
+        snprintf(name, sizeof name, "%s%s", s->path, tails[i]);
+        (void)unlink(name);
+    }
+}
+
+static int set_aside_and_create(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
     db_close(s);
     int r = set_aside(s, e);
@@ -458,13 +507,13 @@ int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
         r = file_create(s->path, &fresh, e);
     if (r < 0)
         return r;
-    r = fresh ? load(s, true) : -EBUSY;
-    if (r == 0)
-        r = append_unknown(s, 0, now_ms, "the spool file was damaged");
-    if (r == 0 && s->config.live)
-        r = mark_live(s, now_ms);
-    if (r < 0)
+    r = fresh ? create(s, now_ms, "the spool file was damaged") : -EBUSY;
+    if (r < 0) {
+        db_close(s);
+        if (fresh)
+            remove_half_made(s);
         return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
+    }
     errmsg_set(e, 0,
                "spool %s was damaged: set aside as %s.damaged, a new one begun; what was not "
                "delivered is declared as unknown",
@@ -472,14 +521,44 @@ int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
     return 0;
 }
 
-static int begin_live(struct spool *s, int64_t now_ms)
+static bool file_is_missing(const char *path)
 {
-    int64_t since = s->state.live_since_ms;
-    int r = 0;
-    if (since != 0)
-        r = append_unknown(s, MAX(since, s->state.last_window_ms), now_ms,
+    return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
+int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
+{
+    db_close(s);
+    int r = s->doubted || file_is_missing(s->path) ? -EUCLEAN : load(s);
+    if (r == 0) {
+        s->doubted = true;
+        return errmsg_set(e, 0, "spool %s could not be read right once; the file is sound",
+                          s->path);
+    }
+    if (r != -EUCLEAN) {
+        db_close(s);
+        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
+    }
+    s->doubted = true;
+    r = set_aside_and_create(s, now_ms, e);
+    s->doubted = r < 0;
+    return r;
+}
+
+// What a live run that did not end cleanly had in memory is declared, and this one noted.
+static int begin(struct spool *s, int64_t now_ms)
+{
+    struct spool_state state = s->state;
+    int r = db_begin(s);
+    if (r < 0)
+        return r;
+    if (s->config.live && state.live_since_ms != 0)
+        r = append_unknown(s, &state, MAX(state.live_since_ms, state.last_window_ms), now_ms,
                            "the sensor ended without a clean stop");
-    return r == 0 ? mark_live(s, now_ms) : r;
+    if (s->config.live)
+        state.live_since_ms = now_ms;
+    state.cap_bytes = s->config.cap_bytes;
+    return state_commit(s, &state, r);
 }
 
 // A lock file with a byte in it says that there was a spool before.
@@ -489,43 +568,44 @@ static bool had_spool(const struct spool *s)
     return fstat(s->lock_fd, &st) == 0 && st.st_size > 0;
 }
 
-static int replace_lost(struct spool *s, int64_t now_ms, struct errmsg *e)
+static int open_fresh(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
-    int r = append_unknown(s, 0, now_ms, "the spool file was gone");
-    if (r < 0)
-        return r;
-    return errmsg_set(e, SPOOL_RENEWED,
-                      "spool %s was gone: a new one begun; what was not delivered is declared as "
-                      "unknown",
-                      s->path);
+    bool gone = had_spool(s);
+    int r = create(s, now_ms, gone ? "the spool file was gone" : NULL);
+    if (r < 0) {
+        db_close(s);
+        remove_half_made(s);
+        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
+    }
+    return gone ? errmsg_set(e, SPOOL_RENEWED,
+                             "spool %s was gone: a new one begun; what was not delivered is "
+                             "declared as unknown",
+                             s->path)
+                : 0;
+}
+
+static int open_old(struct spool *s, int64_t now_ms, struct errmsg *e)
+{
+    int r = load(s);
+    if (r == -EUCLEAN) {
+        r = set_aside_and_create(s, now_ms, e);
+        return r < 0 ? r : SPOOL_RENEWED;
+    }
+    if (r == 0)
+        r = begin(s, now_ms);
+    return r < 0 ? errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r)) : 0;
 }
 
 static int open_file(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
     bool fresh = false;
     int r = file_create(s->path, &fresh, e);
-    if (r < 0)
+    if (r == 0)
+        r = fresh ? open_fresh(s, now_ms, e) : open_old(s, now_ms, e);
+    if (r < 0 || ftruncate(s->lock_fd, 1) == 0)
         return r;
-    int outcome = 0;
-    r = load(s, fresh);
-    if (r == -EUCLEAN) {
-        r = spool_renew(s, now_ms, e);
-        if (r < 0)
-            return r;
-        outcome = SPOOL_RENEWED;
-    } else if (r == 0) {
-        r = s->config.live ? begin_live(s, now_ms) : mark_live(s, s->state.live_since_ms);
-        if (r == 0 && fresh && had_spool(s))
-            r = outcome = replace_lost(s, now_ms, e);
-    }
-    if (r >= 0 && ftruncate(s->lock_fd, 1) < 0)
-        r = -errno;
-    if (r < 0) {
-        if (fresh)
-            (void)unlink(s->path); // half made: not a spool yet
-        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
-    }
-    return outcome;
+    r = -errno;
+    return errmsg_set(e, r, "spool lock %s.lock: %s", s->path, strerror(-r));
 }
 
 int spool_open(const struct spool_config *config, int64_t now_ms, struct spool **ret,

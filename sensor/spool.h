@@ -72,9 +72,9 @@ struct spool_entry {
 };
 // -ENOENT: no such number.
 int spool_look(struct spool *s, uint64_t seq, struct spool_entry *ret);
-// The message for a range that spool_look gave. *ret_payload is malloc'ed. A batch that does not
-// match its digest any more becomes a loss, and -EUCLEAN is returned only when that fails: look
-// again. -EAGAIN: the range has changed since: look again.
+// The message for a range that spool_look gave. *ret_payload is malloc'ed. -EUCLEAN: a batch does
+// not match its digest; when it still does not after spool_renew, it becomes a loss. -EAGAIN: the
+// range has changed since: look again.
 int spool_read(struct spool *s, uint64_t first, uint64_t last, struct wire_header *ret_header,
                uint8_t **ret_payload, size_t *ret_size);
 
@@ -87,7 +87,9 @@ int spool_sync(struct spool *s);
 int spool_rewind(struct spool *s, uint64_t through);
 // A new spool_id; what stood at `from` becomes number 1, what was before it is forgotten.
 int spool_fork(struct spool *s, uint64_t from);
-// Sets the damaged file aside (*e says where) and begins anew, with a loss `unknown` as number 1.
+// After -EUCLEAN: reads the file again, and goes on with it when it turns out to be sound; else, or
+// when that was so once already since the last append, sets it aside (*e says where) and begins
+// anew, with a loss `unknown` as number 1. Where it fails everything returns -EUCLEAN: try again.
 int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e);
 
 const uint8_t *spool_id(const struct spool *s);

@@ -115,6 +115,8 @@ void statement_resetp(sqlite3_stmt **st)
 
 int db_statement(struct spool *s, enum spool_sql which, sqlite3_stmt **ret)
 {
+    if (!s->db)
+        return -EUCLEAN; // a renewal failed half way: it must be tried again
     if (!s->sql[which] &&
         sqlite3_prepare_v3(s->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[which],
                            NULL) != SQLITE_OK)
@@ -373,19 +375,9 @@ void spool_id_new(uint8_t ret[WIRE_SPOOL_ID_SIZE])
     randombytes_buf(ret, WIRE_SPOOL_ID_SIZE);
 }
 
-static int db_create(struct spool *s)
+int db_make_tables(struct spool *s)
 {
-    int r = exec(s, "PRAGMA page_size = 4096; BEGIN");
-    if (r == 0)
-        r = exec(s, schema);
-    spool_id_new(s->state.spool_id);
-    s->state.next_seq = 1;
-    s->state.cap_bytes = s->config.cap_bytes;
-    if (r == 0)
-        r = db_state_put(s, &s->state);
-    if (r == 0)
-        r = exec(s, "COMMIT");
-    return r;
+    return exec(s, schema);
 }
 
 int db_open(struct spool *s, bool fresh)
@@ -397,7 +389,9 @@ int db_open(struct spool *s, bool fresh)
         return s->db ? db_error(s) : -ENOMEM;
     sqlite3_busy_timeout(s->db, 2000); // `status` and its checkpoint, not another writer
     sqlite3_extended_result_codes(s->db, 1);
-    int r = fresh ? db_create(s) : pragma_is(s, "PRAGMA quick_check(1)", "ok");
+    // Not quick_check: that does not compare the indexes with the table.
+    int r = fresh ? exec(s, "PRAGMA page_size = 4096")
+                  : pragma_is(s, "PRAGMA integrity_check(1)", "ok");
     if (r == 0)
         r = pragma_is(s, "PRAGMA journal_mode = WAL", "wal");
     if (r == 0)
@@ -422,7 +416,7 @@ static int64_t wal_size(const struct spool *s)
 bool db_disk_is_short(struct spool *s, uint64_t bytes)
 {
     struct statvfs disk;
-    if (statvfs(s->path, &disk) < 0)
+    if (!s->db || statvfs(s->path, &disk) < 0)
         return false; // the write itself will tell
     int64_t need = (int64_t)bytes * 2 + DISK_SPARE;
     if ((int64_t)(disk.f_bavail * disk.f_frsize) - wal_size(s) >= need)

@@ -82,6 +82,7 @@ struct spool {
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_MAX];
     int64_t max_pages;
+    bool doubted;    // what was read was wrong once, and the file was found to be sound
     bool disk_short; // the file may not grow now: only its unused pages are room
     struct spool_state state;
     bool state_dirty; // state.acked and what goes with it are ahead of the file
@@ -92,7 +93,9 @@ struct spool {
 // spool_db.c
 int db_error(const struct spool *s);
 void spool_id_new(uint8_t ret[WIRE_SPOOL_ID_SIZE]);
+// fresh: the file is new and empty: db_make_tables comes next.
 int db_open(struct spool *s, bool fresh);
+int db_make_tables(struct spool *s); // in the caller's transaction
 // Whether the file system has too little to spare for `bytes` more, in the WAL and in the file. If
 // it seems so, what the WAL holds is moved into the file first, which makes its room usable again.
 bool db_disk_is_short(struct spool *s, uint64_t bytes);

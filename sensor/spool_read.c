@@ -22,6 +22,8 @@ int spool_look(struct spool *s, uint64_t seq, struct spool_entry *ret)
         if (r < 0 && r != -ENOENT)
             return r;
         if (r == ENTRY_BROKEN && items == 0) {
+            if (!s->doubted)
+                return -EUCLEAN;
             r = spool_lose(s, row, "its row in the spool was damaged");
             return r < 0 ? r : spool_look(s, seq, ret);
         }
@@ -79,6 +81,8 @@ static int read_batch(struct spool *s, const struct entry *e, uint8_t **ret, siz
         wire_sha256(p, size, digest);
     if (!p || memcmp(digest, e->sha256, sizeof digest) != 0) {
         statement_resetp(&st);
+        if (!s->doubted)
+            return -EUCLEAN; // the disk, perhaps: what a second look finds is believed
         r = spool_lose(s, e->row, "its payload in the spool was damaged");
         return r < 0 ? r : -EAGAIN;
     }

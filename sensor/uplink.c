@@ -18,6 +18,7 @@
 #define SYNC_AFTER_MS   250
 #define HEARTBEAT_MS    60000
 #define WAIT_MAX_MS     1000
+#define WAIT_FAILED_MS  50
 #define STOP_GRACE_MS   2000 // for a spool that cannot be written at the end
 
 void uplink_trouble(struct uplink *u, const char *text)
@@ -212,7 +213,8 @@ static void *uplink_main(void *arg)
             wait = MIN(wait, u->append_at - now);
         if (nothing_left(u))
             wait = 0;
-        (void)link_wait(u->link, queue_fd(u->queue), (int)wait);
+        if (link_wait(u->link, queue_fd(u->queue), (int)wait) < 0)
+            (void)poll(NULL, 0, WAIT_FAILED_MS); // not in circles
         queue_fd_clear(u->queue);
         uplink_hear(u);
     }

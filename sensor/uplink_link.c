@@ -245,6 +245,17 @@ static void on_lost(struct uplink *u, bool handshake)
     sender_disconnected(u->sender, mono_ms(), handshake ? SENDER_LINK_REFUSED : SENDER_LINK_LOST);
 }
 
+// The socket itself failed: what it had for us is in pieces, so it is made anew.
+static void on_socket_failed(struct uplink *u, int r)
+{
+    struct errmsg e;
+    errmsg_set(&e, 0, "connection to collector %s: %s; it is made anew", endpoint_name(u),
+               strerror(-r));
+    close_link(u);
+    uplink_trouble(u, e.text);
+    sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
+}
+
 static void on_event(struct uplink *u, enum link_event event)
 {
     if (event == LINK_READY)
@@ -301,11 +312,17 @@ static void on_reply(struct uplink *u, const struct wire_header *h, const struct
     }
 }
 
-void uplink_hear(struct uplink *u)
+static int hear_events(struct uplink *u)
 {
     enum link_event event;
-    while (link_next_event(u->link, &event) == 0)
+    int r;
+    while ((r = link_next_event(u->link, &event)) == 0)
         on_event(u, event);
+    return r;
+}
+
+static int hear_replies(struct uplink *u)
+{
     struct wire_header h;
     struct wire_reply reply;
     struct errmsg e;
@@ -317,6 +334,15 @@ void uplink_hear(struct uplink *u)
             log_warning("collector %s sent something that is no reply: %s", endpoint_name(u),
                         e.text);
         else
-            return;
+            return r;
     }
+}
+
+void uplink_hear(struct uplink *u)
+{
+    int r = hear_events(u);
+    if (r >= 0)
+        r = hear_replies(u);
+    if (r < 0)
+        on_socket_failed(u, r);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -11,18 +12,36 @@
 #include <cmocka.h>
 #include <zstd.h>
 
-static unsigned left; // calls until the one that fails; 0: none does
+static atomic_uint then; // once it came: calls until the next one that fails
+static atomic_uint left; // calls until the one that fails; 0: none does
+static _Thread_local bool exempt;
 
 void fail_alloc_at(unsigned n)
 {
+    fail_alloc_twice(n, 0);
+}
+
+void fail_alloc_twice(unsigned n, unsigned gap)
+{
     left = n;
+    then = gap;
 }
 
 bool fail_alloc_end(void)
 {
     bool failed = left == 0;
-    left = 0;
+    left = then = 0;
     return failed;
+}
+
+void fail_alloc_exempt(bool on)
+{
+    exempt = on;
+}
+
+bool fail_alloc_passed(void)
+{
+    return left == 0;
 }
 
 unsigned fail_alloc_each(int (*f)(void *ctx), void *ctx)
@@ -38,10 +57,12 @@ unsigned fail_alloc_each(int (*f)(void *ctx), void *ctx)
     }
 }
 
-static bool fails(void)
+bool fail_alloc_now(void)
 {
-    if (left == 0 || --left > 0)
+    if (exempt || left == 0 || --left > 0)
         return false;
+    left = then;
+    then = 0;
     errno = ENOMEM;
     return true;
 }
@@ -52,7 +73,7 @@ static bool fails(void)
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters                                                                  \
     {                                                                                              \
-        return fails() ? (failure) : __real_##name arguments;                                      \
+        return fail_alloc_now() ? (failure) : __real_##name arguments;                             \
     }
 
 WRAP(void *, malloc, NULL, (size_t n), (n))
@@ -63,6 +84,10 @@ WRAP(void *, mmap64, MAP_FAILED, (void *p, size_t n, int prot, int flags, int fd
      (p, n, prot, flags, fd, at))
 WRAP(ssize_t, getrandom, -1, (void *p, size_t n, unsigned flags), (p, n, flags))
 WRAP(int, sodium_init, -1, (void), ())
+WRAP(int, open64, -1, (const char *path, int flags, mode_t mode), (path, flags, mode))
+WRAP(int, rename, -1, (const char *from, const char *to), (from, to))
+WRAP(int, ftruncate64, -1, (int fd, off_t size), (fd, size))
+WRAP(int, flock, -1, (int fd, int how), (fd, how))
 WRAP(ZSTD_CCtx *, ZSTD_createCCtx, NULL, (void), ())
 WRAP(ZSTD_DCtx *, ZSTD_createDCtx, NULL, (void), ())
 WRAP(size_t, ZSTD_CCtx_setParameter, (size_t)-1, (ZSTD_CCtx * c, ZSTD_cParameter p, int v),

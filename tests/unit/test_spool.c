@@ -515,7 +515,7 @@ static void write_file(const uint8_t *p, size_t size)
 
 // Whatever the file is now: it opens; each number is the batch it was, or a declared loss; the
 // spool goes on working.
-static void assert_survives(const char *what, size_t at)
+static void assert_survives(const char *what, size_t at, const uint8_t id[WIRE_SPOOL_ID_SIZE])
 {
     struct spool_config c = config(false, false, SPOOL_CAP_DEFAULT);
     struct spool *s = NULL;
@@ -524,8 +524,15 @@ static void assert_survives(const char *what, size_t at)
     if (r < 0)
         fail_msg("%s %zu: %s", what, at, e.text);
     for (uint64_t seq = 1; seq < spool_next_seq(s); seq++) {
-        struct spool_entry found;
+        struct spool_entry found = {0};
+        bool same = memcmp(spool_id(s), id, WIRE_SPOOL_ID_SIZE) == 0;
         r = spool_look(s, seq, &found);
+        if (spool_next_seq(s) != (same ? DAMAGE_BATCHES : 1) + 1)
+            fail_msg("%s %zu: %llu is next", what, at, (unsigned long long)spool_next_seq(s));
+        if (spool_acked_through(s) > (same ? 1 : 0))
+            fail_msg("%s %zu: acknowledged what was not", what, at);
+        if (!same && !found.loss)
+            fail_msg("%s %zu: a new spool that declares nothing", what, at);
         if (r == -EUCLEAN) { // found out only now
             assert_int_equal(spool_renew(s, T0 + 1000000, &e), 0);
             seq = 0;
@@ -557,7 +564,7 @@ static void assert_survives(const char *what, size_t at)
     spool_free(s);
 }
 
-static uint8_t *small_spool(size_t *ret_size)
+static uint8_t *small_spool(size_t *ret_size, uint8_t ret_id[WIRE_SPOOL_ID_SIZE])
 {
     remove_all();
     struct spool_config c = config(false, false, SPOOL_CAP_DEFAULT);
@@ -566,22 +573,31 @@ static uint8_t *small_spool(size_t *ret_size)
         append(s, i);
     assert_int_equal(spool_acked(s, 1, T0), 0);
     assert_int_equal(spool_close_clean(s), 0);
+    memcpy(ret_id, spool_id(s), WIRE_SPOOL_ID_SIZE);
     spool_free(s);
     return read_file(ret_size);
+}
+
+// ./tests/run failures takes every byte.
+static size_t step_or(size_t ordinary)
+{
+    const char *text = getenv("HIRUNDO_TEST_STEP");
+    return text ? MAX(strtoul(text, NULL, 10), 1) : ordinary;
 }
 
 static void test_every_byte_flipped(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *whole = small_spool(&size);
-    const char *step_text = getenv("HIRUNDO_TEST_STEP");
-    size_t step = step_text ? strtoul(step_text, NULL, 10) : 13;
-    for (size_t at = 0; at < size; at += MAX(step, 1)) {
-        whole[at] ^= 0x55;
+    uint8_t id[WIRE_SPOOL_ID_SIZE];
+    uint8_t *whole = small_spool(&size, id);
+    size_t step = step_or(13);
+    for (size_t at = 0; at < size; at += step) {
+        uint8_t flip = (uint8_t)(1u << at % 8) | (at % 3 ? 0 : 0x55);
+        whole[at] ^= flip;
         write_file(whole, size);
-        whole[at] ^= 0x55;
-        assert_survives("byte", at);
+        whole[at] ^= flip;
+        assert_survives("byte", at, id);
     }
     free(whole);
 }
@@ -590,10 +606,12 @@ static void test_every_truncation(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *whole = small_spool(&size);
-    for (size_t at = 0; at < size; at += 61) {
+    uint8_t id[WIRE_SPOOL_ID_SIZE];
+    uint8_t *whole = small_spool(&size, id);
+    size_t step = step_or(61);
+    for (size_t at = 0; at < size; at += step) {
         write_file(whole, at);
-        assert_survives("cut at", at);
+        assert_survives("cut at", at, id);
     }
     free(whole);
 }
@@ -602,7 +620,8 @@ static void test_damage_is_declared(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *whole = small_spool(&size);
+    uint8_t id[WIRE_SPOOL_ID_SIZE];
+    uint8_t *whole = small_spool(&size, id);
     write_file(whole, 0);
     free(whole);
     struct spool_config c = config(true, false, SPOOL_CAP_DEFAULT);
@@ -625,7 +644,8 @@ static void test_damaged_payload_is_a_counted_loss(void **state)
 {
     (void)state;
     size_t size;
-    uint8_t *whole = small_spool(&size);
+    uint8_t id[WIRE_SPOOL_ID_SIZE];
+    uint8_t *whole = small_spool(&size, id);
     // The payload of batch 2, wherever SQLite put it.
     uint8_t pattern[16];
     for (size_t k = 0; k < sizeof pattern; k++)
@@ -640,6 +660,9 @@ static void test_damaged_payload_is_a_counted_loss(void **state)
     struct wire_header h;
     uint8_t *payload;
     size_t n;
+    struct errmsg e;
+    assert_int_equal(spool_read(s, 2, 2, &h, &payload, &n), -EUCLEAN);
+    assert_int_equal(spool_renew(s, T0, &e), 0); // the file is sound, and is read again
     assert_int_equal(spool_read(s, 2, 2, &h, &payload, &n), -EAGAIN);
     struct spool_entry found;
     struct loss_item *items = read_losses(s, 2, &found, &n);

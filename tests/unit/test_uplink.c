@@ -1,259 +1,16 @@
 // The uplink with its threads, a real spool and a real CURVE socket, against a collector played by
 // the test.
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
-#include <zmq.h>
 
 #include "common/log.h"
-#include "sensor/packer.h"
-#include "sensor/uplink.h"
-
-#define WAIT_MS 20000
-
-// --- the collector ---
-
-enum manner {
-    PLAIN,     // acks
-    GAP_ONCE,  // asks for number 1 after the third message
-    FORK_ONCE, // says once that number 2 was taken
-    POOR,      // credit 0 until `rich`
-};
-
-struct fake {
-    void *context;
-    void *socket;
-    struct key_pair keys;
-    char endpoint[64];
-    pthread_t thread;
-    atomic_bool stop;
-    atomic_bool rich;
-    atomic_uint pings;
-    atomic_uint batches; // numbered messages received
-    enum manner manner;
-    // under the mutex
-    pthread_mutex_t mutex;
-    uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
-    uint64_t next;
-    uint64_t frames; // of what was taken, per spool_id
-    unsigned spools; // distinct spool_ids in a row
-    bool misbehaved;
-};
-
-static void reply(struct fake *f, zmq_msg_t *id, const struct wire_header *to,
-                  const struct wire_reply *body, enum wire_kind kind)
-{
-    struct wire_header h = {.kind = kind, .seq = to->seq, .has_sha256 = true};
-    memcpy(h.spool_id, to->spool_id, sizeof h.spool_id);
-    uint8_t header[WIRE_HEADER_MAX], payload[WIRE_REPLY_MAX];
-    size_t header_size, size;
-    assert_int_equal(wire_reply_encode(body, payload, &size), 0);
-    wire_sha256(payload, size, h.sha256);
-    assert_int_equal(wire_header_encode(&h, header, &header_size), 0);
-    zmq_send(f->socket, zmq_msg_data(id), zmq_msg_size(id), ZMQ_SNDMORE);
-    zmq_send(f->socket, header, header_size, ZMQ_SNDMORE);
-    zmq_send(f->socket, payload, size, 0);
-}
-
-static void take_number(struct fake *f, zmq_msg_t *id, const struct wire_header *h,
-                        struct wire_reply *body)
-{
-    if (memcmp(f->spool_id, h->spool_id, sizeof f->spool_id) != 0) {
-        memcpy(f->spool_id, h->spool_id, sizeof f->spool_id);
-        f->next = 1;
-        f->frames = 0;
-        f->spools++;
-    }
-    unsigned received = ++f->batches;
-    if (f->manner == FORK_ONCE && h->seq == 2 && f->spools == 1) {
-        body->reason = WIRE_NACK_FORK;
-        body->expected_seq = 2;
-        reply(f, id, h, body, WIRE_NACK);
-        return;
-    }
-    if (f->manner == GAP_ONCE && received == 4) {
-        f->next = 1;
-        f->frames = 0;
-    }
-    if (h->seq > f->next) {
-        body->reason = WIRE_NACK_GAP;
-        body->expected_seq = f->next;
-        reply(f, id, h, body, WIRE_NACK);
-        return;
-    }
-    if (h->seq == f->next) {
-        f->frames += h->frames;
-        f->next++;
-    }
-    body->committed_through = f->next - 1;
-    reply(f, id, h, body, WIRE_ACK);
-}
-
-static void take_message(struct fake *f, zmq_msg_t frames[3])
-{
-    struct wire_header h;
-    struct errmsg e;
-    uint8_t digest[WIRE_SHA256_SIZE];
-    if (wire_header_decode(zmq_msg_data(&frames[1]), zmq_msg_size(&frames[1]), &h, &e) != 0) {
-        f->misbehaved = true;
-        return;
-    }
-    wire_sha256(zmq_msg_data(&frames[2]), zmq_msg_size(&frames[2]), digest);
-    if (h.has_sha256 && memcmp(digest, h.sha256, sizeof digest) != 0)
-        f->misbehaved = true;
-    bool poor = f->manner == POOR && !f->rich;
-    struct wire_reply body = {.credit = poor ? 0 : 1 << 20, .db_ok = !poor, .clock_ms = h.sent_ms};
-    if (h.kind == WIRE_PING) {
-        f->pings++;
-        body.echo_ms = h.sent_ms;
-        reply(f, &frames[0], &h, &body, WIRE_PONG);
-    } else if (h.kind == WIRE_BATCH || h.kind == WIRE_LOSS) {
-        take_number(f, &frames[0], &h, &body);
-    }
-}
-
-static void *fake_main(void *arg)
-{
-    struct fake *f = arg;
-    while (!f->stop) {
-        zmq_pollitem_t item = {.socket = f->socket, .events = ZMQ_POLLIN};
-        if (zmq_poll(&item, 1, 20) <= 0)
-            continue;
-        zmq_msg_t frames[3];
-        int n = 0;
-        bool more = true;
-        for (; n < 3 && more; n++) {
-            zmq_msg_init(&frames[n]);
-            if (zmq_msg_recv(&frames[n], f->socket, 0) < 0)
-                f->misbehaved = true;
-            more = zmq_msg_more(&frames[n]);
-        }
-        pthread_mutex_lock(&f->mutex);
-        if (n == 3 && !more)
-            take_message(f, frames);
-        else
-            f->misbehaved = true;
-        pthread_mutex_unlock(&f->mutex);
-        for (int i = 0; i < n; i++)
-            zmq_msg_close(&frames[i]);
-    }
-    return NULL;
-}
-
-static struct fake *fake_new(enum manner manner)
-{
-    struct fake *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    f->manner = manner;
-    f->next = 1;
-    pthread_mutex_init(&f->mutex, NULL);
-    assert_int_equal(key_pair_generate(&f->keys), 0);
-    f->context = zmq_ctx_new();
-    f->socket = zmq_socket(f->context, ZMQ_ROUTER);
-    int on = 1;
-    int off = 0;
-    zmq_setsockopt(f->socket, ZMQ_LINGER, &off, sizeof off);
-    zmq_setsockopt(f->socket, ZMQ_CURVE_SERVER, &on, sizeof on);
-    zmq_setsockopt(f->socket, ZMQ_CURVE_SECRETKEY, f->keys.secret_key, KEY_SIZE);
-    assert_int_equal(zmq_bind(f->socket, "tcp://127.0.0.1:*"), 0);
-    size_t size = sizeof f->endpoint;
-    assert_int_equal(zmq_getsockopt(f->socket, ZMQ_LAST_ENDPOINT, f->endpoint, &size), 0);
-    assert_int_equal(pthread_create(&f->thread, NULL, fake_main, f), 0);
-    return f;
-}
-
-// After this its figures may be looked at.
-static void fake_halt(struct fake *f)
-{
-    f->stop = true;
-    pthread_join(f->thread, NULL);
-    assert_false(f->misbehaved);
-}
-
-static void fake_free(struct fake *f)
-{
-    zmq_close(f->socket);
-    zmq_ctx_term(f->context);
-    pthread_mutex_destroy(&f->mutex);
-    free(f);
-}
-
-// --- the sensor ---
-
-struct bench {
-    char directory[64];
-    char path[128];
-    struct queue *queue;
-    struct packer *packer;
-    struct uplink *uplink;
-    const char *endpoints[1];
-    struct uplink_config config;
-};
-
-static void bench_open(struct bench *b, const struct fake *f, const struct key_pair *keys)
-{
-    memset(b, 0, sizeof *b);
-    strcpy(b->directory, "/tmp/hirundo-uplink-XXXXXX");
-    assert_non_null(mkdtemp(b->directory));
-    snprintf(b->path, sizeof b->path, "%s/spool.db", b->directory);
-    assert_int_equal(queue_new(1 << 20, 64, &b->queue), 0);
-    b->endpoints[0] = f->endpoint;
-    struct packer_config packer = {.queue = b->queue, .run_id = 5, .wait = true};
-    assert_int_equal(packer_new(&packer, &b->packer), 0);
-    b->config = (struct uplink_config){
-        .endpoints = b->endpoints,
-        .n_endpoints = 1,
-        .keys = keys,
-        .spool = {.path = b->path, .cap_bytes = SPOOL_CAP_DEFAULT, .keep_all = true},
-        .run_id = 5,
-        .until_delivered = true,
-        .give_up_ms = WAIT_MS,
-    };
-    memcpy(b->config.server_key, f->keys.public_key, KEY_SIZE);
-}
-
-static void bench_start(struct bench *b)
-{
-    struct errmsg e = {""};
-    int r = uplink_new(&b->config, b->queue, &b->uplink, &e);
-    if (r < 0)
-        fail_msg("%s", e.text);
-    assert_int_equal(uplink_start(b->uplink), 0);
-}
-
-static void bench_close(struct bench *b)
-{
-    uplink_free(b->uplink);
-    packer_free(b->packer);
-    queue_free(b->queue);
-    static const char *const tails[] = {"", ".lock", "-wal", "-shm"};
-    for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
-        char name[192];
-        snprintf(name, sizeof name, "%s%s", b->path, tails[i]);
-        (void)unlink(name);
-    }
-    assert_int_equal(rmdir(b->directory), 0);
-}
-
-// A batch of one quiet window with i malformed frames.
-static void seal(struct bench *b, uint64_t i)
-{
-    struct window_record record = {.start_ms = 1675836000000 + (int64_t)i * 60000,
-                                   .windows = 1,
-                                   .covered_ms = 60000,
-                                   .frames = i,
-                                   .malformed = i};
-    struct batch batch = {.window_ms = 60000, .n_windows = 1, .windows = &record};
-    struct counters counters = {.frames = i, .malformed = i};
-    assert_int_equal(packer_sealed(b->packer, &batch, &counters), 0);
-}
+#include "tests/unit/uplink_bench.h"
 
 static void deliver(enum manner manner, unsigned spools, uint64_t frames)
 {
@@ -264,7 +21,7 @@ static void deliver(enum manner manner, unsigned spools, uint64_t frames)
     bench_open(&b, f, &keys);
     bench_start(&b);
     for (uint64_t i = 1; i <= 30; i++)
-        seal(&b, i);
+        bench_seal(&b, i);
     queue_close(b.queue);
     struct errmsg e;
     int outcome = uplink_join(b.uplink, &e);
@@ -320,7 +77,7 @@ static void test_credit_0_pings_only(void **state)
     bench_start(&b);
     wait_until(&f->pings, 1);
     for (uint64_t i = 1; i <= 5; i++)
-        seal(&b, i);
+        bench_seal(&b, i);
     queue_close(b.queue);
     wait_until(&f->pings, 2);
     assert_true(f->batches <= 1); // sent before the first pong came, if at all
@@ -343,7 +100,7 @@ static void test_stop_leaves_the_rest_in_the_spool(void **state)
     bench_start(&b);
     wait_until(&f->pings, 1);
     for (uint64_t i = 1; i <= 5; i++)
-        seal(&b, i);
+        bench_seal(&b, i);
     uplink_stop(b.uplink);
     assert_int_equal(uplink_join(b.uplink, NULL), UPLINK_UNDELIVERED);
     struct uplink_view view;
@@ -374,7 +131,7 @@ static void test_give_up(void **state)
     memset(b.config.server_key, 7, KEY_SIZE); // nobody has that key
     b.config.give_up_ms = 500;
     bench_start(&b);
-    seal(&b, 1);
+    bench_seal(&b, 1);
     struct errmsg e = {""};
     assert_int_equal(uplink_join(b.uplink, &e), UPLINK_GAVE_UP);
     assert_non_null(strstr(e.text, "server_key"));
@@ -393,7 +150,7 @@ static void test_full_queue_is_declared(void **state)
     struct bench b = {.queue = q};
     assert_int_equal(packer_new(&config, &b.packer), 0);
     for (uint64_t i = 1; i <= 5; i++)
-        seal(&b, i); // 3, 4, 5 find no room
+        bench_seal(&b, i); // 3, 4, 5 find no room
     assert_int_equal(packer_dropped(b.packer), 3);
     queue_drop(q, 1);
     assert_int_equal(packer_flush(b.packer, 0), 0);
@@ -410,7 +167,7 @@ static void test_full_queue_is_declared(void **state)
     free(records);
     // Beyond a thousand windows: one interval.
     for (uint64_t i = 6; i <= 1200; i++)
-        seal(&b, i);
+        bench_seal(&b, i);
     queue_drop(q, 2);
     assert_int_equal(packer_flush(b.packer, 0), 0);
     assert_int_equal(queue_front(q, items, 2, 1 << 20), 1);
