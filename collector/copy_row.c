@@ -237,3 +237,30 @@ int copy_network(struct copy_buffer *b, const struct network_row *row)
     row_done(b, p);
     return 0;
 }
+
+int copy_scanner(struct copy_buffer *b, int32_t set_id, const struct ip_addr *lo,
+                 const struct ip_addr *hi, const char *name)
+{
+    int r = reserve(b, ROW_MAX + strlen(name));
+    if (r < 0)
+        return r;
+    char *p = put_i16(b->p + b->used, 4);
+    p = field_i32(p, set_id);
+    p = field_inet(p, lo);
+    p = field_inet(p, hi);
+    p = field_bytes(p, name, strlen(name));
+    row_done(b, p);
+    return 0;
+}
+
+int copy_as_name(struct copy_buffer *b, uint32_t asn, const char *name)
+{
+    int r = reserve(b, ROW_MAX + strlen(name));
+    if (r < 0)
+        return r;
+    char *p = put_i16(b->p + b->used, 2);
+    p = field_i64(p, asn);
+    p = field_bytes(p, name, strlen(name));
+    row_done(b, p);
+    return 0;
+}

@@ -62,3 +62,10 @@ struct network_row {
 };
 #define COPY_NETWORK_COLUMNS "set_id, lo, hi, asn, country"
 int copy_network(struct copy_buffer *b, const struct network_row *row);
+
+#define COPY_SCANNER_COLUMNS "set_id, lo, hi, name"
+int copy_scanner(struct copy_buffer *b, int32_t set_id, const struct ip_addr *lo,
+                 const struct ip_addr *hi, const char *name);
+
+#define COPY_AS_NAME_COLUMNS "asn, name"
+int copy_as_name(struct copy_buffer *b, uint32_t asn, const char *name);

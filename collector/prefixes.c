@@ -51,7 +51,7 @@ int prefix_parse(const char *text, struct prefix *ret, struct errmsg *e)
     return 0;
 }
 
-static int parse_asn(const char *text, struct prefix *p, struct errmsg *e)
+int prefix_parse_asn(const char *text, struct prefix *p, struct errmsg *e)
 {
     if (!*text)
         return 0;
@@ -65,7 +65,7 @@ static int parse_asn(const char *text, struct prefix *p, struct errmsg *e)
     return 0;
 }
 
-static int parse_country(const char *text, struct prefix *p, struct errmsg *e)
+int prefix_parse_country(const char *text, struct prefix *p, struct errmsg *e)
 {
     if (!*text)
         return 0;
@@ -76,7 +76,16 @@ static int parse_country(const char *text, struct prefix *p, struct errmsg *e)
     return 0;
 }
 
-int prefix_parse_line(char *line, struct prefix *ret, struct errmsg *e)
+int prefix_parse_address(const char *text, struct prefix *ret, struct errmsg *e)
+{
+    char prefix[64];
+    if (strchr(text, '/') || strlen(text) + sizeof "/128" > sizeof prefix)
+        return prefix_parse(text, ret, e);
+    snprintf(prefix, sizeof prefix, "%s/%d", text, strchr(text, ':') ? 128 : 32);
+    return prefix_parse(prefix, ret, e);
+}
+
+int prefix_parse_line(char *line, struct prefix *ret, const char **ret_kind, struct errmsg *e)
 {
     line[strcspn(line, "\r")] = '\0';
     if (!*line || *line == '#')
@@ -88,19 +97,47 @@ int prefix_parse_line(char *line, struct prefix *ret, struct errmsg *e)
         if (n < ARRAY_SIZE(fields))
             fields[n] = tab;
     }
+    *ret_kind = "columns";
     if (n > ARRAY_SIZE(fields))
         return errmsg_set(e, -EINVAL, "%zu columns; there are three: prefix, AS, country", n);
     if (strcasecmp(fields[0], "prefix") == 0)
         return PREFIX_SKIP;
     struct prefix p;
+    *ret_kind = "prefix";
     int r = prefix_parse(fields[0], &p, e);
-    if (r == 0)
-        r = parse_asn(fields[1], &p, e);
-    if (r == 0)
-        r = parse_country(fields[2], &p, e);
+    if (r == 0) {
+        *ret_kind = "AS number";
+        r = prefix_parse_asn(fields[1], &p, e);
+    }
+    if (r == 0) {
+        *ret_kind = "country";
+        r = prefix_parse_country(fields[2], &p, e);
+    }
     if (r == 0)
         *ret = p;
     return r;
+}
+
+int prefix_list_add(struct prefix_list *list, const struct prefix *p, struct errmsg *e)
+{
+    if (list->n == PREFIXES_MAX)
+        return errmsg_set(e, -E2BIG, "more than %d prefixes", PREFIXES_MAX);
+    if (list->n == list->size) {
+        size_t size = list->size ? list->size * 2 : 1024;
+        struct prefix *grown = realloc(list->p, size * sizeof *grown);
+        if (!grown)
+            return errmsg_set(e, -ENOMEM, "out of memory");
+        list->p = grown;
+        list->size = size;
+    }
+    list->p[list->n++] = *p;
+    return 0;
+}
+
+void prefix_list_release(struct prefix_list *list)
+{
+    free(list->p);
+    *list = (struct prefix_list){0};
 }
 
 // ---- ranges
@@ -172,7 +209,7 @@ struct sweep {
 
 static bool says_same(const struct range *r, const struct prefix *p)
 {
-    return r->has_asn == p->has_asn && r->asn == p->asn &&
+    return r->has_asn == p->has_asn && r->asn == p->asn && r->label == p->label &&
            memcmp(r->country, p->country, sizeof r->country) == 0;
 }
 
@@ -190,7 +227,8 @@ static void write_range(struct sweep *s, const struct prefix *p, address_number 
     *r = (struct range){.lo = address_of(s->next, version),
                         .hi = address_of(hi, version),
                         .has_asn = p->has_asn,
-                        .asn = p->asn};
+                        .asn = p->asn,
+                        .label = p->label};
     memcpy(r->country, p->country, sizeof r->country);
 }
 

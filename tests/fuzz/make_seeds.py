@@ -1,13 +1,15 @@
 #!/usr/bin/python3
-"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window. Deterministic."""
+"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window, import. Deterministic."""
 import pathlib
 import random
 import struct
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "golden"), str(TESTS / "lib")]
 
 from flows import ether, icmp, ipv4, ipv6, pcap, pcapng, tcp, udp  # noqa: E402
+from mmdb import Writer  # noqa: E402
 from test_links import LINKS, ODD  # noqa: E402
 
 # LINKTYPE in the file -> DLT in the program, where they differ
@@ -78,12 +80,28 @@ def window_seeds(folder, draw):
         (folder / f"any_{i}").write_bytes(bytes([i]) + draw.randbytes(1800))
 
 
+def import_seeds(folder):
+    """First byte: which reader (tests/fuzz/fuzz_import.c)."""
+    texts = {0: b"10.0.0.0/8\t1\tJP\n10.1.0.0/16\tAS2\t\n2001:db8::/32\t\tus\n::/0\t3\tTW\n0.0.0.0/0\nx\n",
+             1: b"1\tLVLT-1\nAS2\tB\xc3\xa9\n1\tagain\n", 2: b'name,prefixes,contacts,tlp\nA,"10.0.0.0/8; ::/0",x@y,RED\nB,1.2.3.4/32,,\n',
+             3: b"# list\n10.0.0.1\n2001:db8::/32 # x\n", 4: b'prefix,name\n10.0.0.0/8,"a, b"\n10.0.0.0/9,c\n'}
+    for kind, text in texts.items():
+        (folder / f"text_{kind}").write_bytes(bytes([min(kind, 3)]) + text)
+    for size in (24, 28, 32):
+        database = Writer(6, "GeoLite2-City", size).insert("10.0.0.0/8", {"country": {"iso_code": "JP"}, "x": [True, 1, "y" * 40]})
+        database.insert("10.1.0.0/16", {"autonomous_system_number": 7, "autonomous_system_organization": "é"})
+        database.insert("2001:db8::/32", {"registered_country": {"iso_code": "US"}}).alias("::ffff:0:0/96").alias("2002::/16")
+        (folder / f"mmdb_{size}").write_bytes(b"\4" + bytes(database))
+    (folder / "mmdb_4").write_bytes(b"\4" + bytes(Writer(4).insert("0.0.0.0/1", {"autonomous_system_number": 1})))
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
     for name, make in (("decode", lambda folder: decode_seeds(folder)),
                        ("flow_table", lambda folder: flow_table_seeds(folder, random.Random(1))),
                        ("window", lambda folder: window_seeds(folder, random.Random(3))),
-                       ("capture_file", lambda folder: capture_file_seeds(folder, random.Random(2)))):
+                       ("capture_file", lambda folder: capture_file_seeds(folder, random.Random(2))),
+                       ("import", import_seeds)):
         folder = top / name
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "collector/prefixes.h"
+#include "collector/scanners.h"
 #include "tests/unit/rand_batch.h"
 
 static void test_lines(void **state)
@@ -51,7 +52,8 @@ static void test_lines(void **state)
         struct prefix p;
         struct errmsg e = {""};
         snprintf(line, sizeof line, "%s", cases[i].line);
-        int r = prefix_parse_line(line, &p, &e);
+        const char *kind;
+        int r = prefix_parse_line(line, &p, &kind, &e);
         if (r != cases[i].result || !strstr(e.text, cases[i].why))
             fail_msg("\"%s\": %d \"%s\"", cases[i].line, r, e.text);
     }
@@ -164,6 +166,121 @@ static void test_random_against_search(void **state)
     }
 }
 
+// What the ranges say of 10.0.0.a; NULL: nothing.
+static const struct range *at(const struct flattened *f, unsigned a)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (f->ranges[i].lo.b[3] <= a && a <= f->ranges[i].hi.b[3])
+            return &f->ranges[i];
+    return NULL;
+}
+
+static void make_ranges(struct rand_source *source, struct flattened *ret)
+{
+    struct prefix p[8];
+    size_t n = rand_below(source, ARRAY_SIZE(p));
+    for (size_t i = 0; i < n; i++) {
+        char text[32];
+        unsigned length = 24 + rand_below(source, 9);
+        snprintf(text, sizeof text, "10.0.0.%u/%u",
+                 rand_below(source, 256) & (0xff00u >> (length - 24)) & 0xff, length);
+        p[i] = made(text, rand_below(source, 2), (uint32_t)i);
+        p[i].has_asn = rand_below(source, 2);
+        p[i].asn *= p[i].has_asn;
+        if (rand_below(source, 2))
+            prefix_parse_country(rand_below(source, 2) ? "JP" : "TW", &p[i], NULL);
+    }
+    assert_int_equal(prefixes_flatten(p, n, ret), 0);
+}
+
+static void test_overlay_against_search(void **state)
+{
+    (void)state;
+    struct rand_source source = {12};
+    for (int run = 0; run < 3000; run++) {
+        struct flattened over, under, both;
+        make_ranges(&source, &over);
+        make_ranges(&source, &under);
+        assert_int_equal(ranges_overlay(&over, &under, &both), 0);
+        for (unsigned a = 0; a < 256; a++) {
+            const struct range *x = at(&over, a), *y = at(&under, a), *r = at(&both, a);
+            assert_int_equal(r != NULL, x || y);
+            if (!r)
+                continue;
+            const struct range *asn = x && x->has_asn ? x : y;
+            const struct range *country = x && x->country[0] ? x : y;
+            assert_int_equal(r->has_asn, asn && asn->has_asn);
+            assert_int_equal(r->asn, asn ? asn->asn : 0);
+            assert_memory_equal(r->country, country ? country->country : "\0", 2);
+        }
+        for (size_t i = 1; i < both.n; i++)
+            assert_true(both.ranges[i].lo.b[3] > both.ranges[i - 1].hi.b[3]);
+        flattened_release(&over);
+        flattened_release(&under);
+        flattened_release(&both);
+    }
+}
+
+static void test_overlay_at_the_ends(void **state)
+{
+    (void)state;
+    struct prefix a[] = {made("0.0.0.0/0", 1, 1), made("ffff::/16", 4, 2)};
+    struct prefix b[] = {made("::/0", 2, 1), made("255.255.255.255/32", 3, 2)};
+    prefix_parse_country("JP", &b[0], NULL);
+    prefix_parse_country("TW", &b[1], NULL);
+    struct flattened over, under, both;
+    assert_int_equal(prefixes_flatten(a, 2, &over), 0);
+    assert_int_equal(prefixes_flatten(b, 2, &under), 0);
+    assert_int_equal(ranges_overlay(&over, &under, &both), 0);
+    assert_int_equal(both.n, 4);
+    static const struct {
+        uint32_t asn;
+        const char *country;
+    } said[] = {{1, "\0"}, {1, "TW"}, {2, "JP"}, {4, "JP"}};
+    for (size_t i = 0; i < both.n; i++) {
+        assert_int_equal(both.ranges[i].asn, said[i].asn);
+        assert_memory_equal(both.ranges[i].country, said[i].country, 2);
+    }
+    assert_int_equal(both.ranges[3].hi.b[15], 255);
+    flattened_release(&over);
+    flattened_release(&under);
+    flattened_release(&both);
+}
+
+static void test_addresses_without_a_length(void **state)
+{
+    (void)state;
+    struct prefix p;
+    struct errmsg e;
+    assert_int_equal(prefix_parse_address("192.0.2.1", &p, NULL), 0);
+    assert_int_equal(p.length, 32);
+    assert_int_equal(prefix_parse_address("2001:db8::1", &p, NULL), 0);
+    assert_int_equal(p.length, 128);
+    assert_int_equal(prefix_parse_address("192.0.2.0/24", &p, NULL), 0);
+    assert_int_equal(p.length, 24);
+    assert_int_equal(prefix_parse_address("example.com", &p, &e), -EINVAL);
+    assert_int_equal(prefix_parse_address("", &p, &e), -EINVAL);
+}
+
+static void test_names_of_lists(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"/a/b.c/censys_v4.txt", "censys"},
+        {"censys_v6.txt", "censys"},
+        {"onyphe.list.txt", "onyphe"},
+        {"_v4.txt", "_v4"},
+        {"v4", "v4"},
+    };
+    char name[SCANNER_NAME_SIZE];
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(scanners_name(cases[i][0], name), 0);
+        assert_string_equal(name, cases[i][1]);
+    }
+    assert_int_equal(scanners_name("a/", name), -EINVAL);
+    assert_int_equal(scanners_name(".txt", name), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +289,10 @@ int main(void)
         cmocka_unit_test(test_ends_of_the_address_space),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_random_against_search),
+        cmocka_unit_test(test_overlay_against_search),
+        cmocka_unit_test(test_overlay_at_the_ends),
+        cmocka_unit_test(test_addresses_without_a_length),
+        cmocka_unit_test(test_names_of_lists),
     };
     return cmocka_run_group_tests_name("prefixes", tests, NULL, NULL);
 }

@@ -15,3 +15,121 @@ $$;
 ----
 comment on function hirundo.scanner_set_for(date) is
   'The scanner set that counts for a day: the newest not after it, else the oldest; NULL where none is loaded. Example: select * from hirundo.scanner_range where set_id = hirundo.scanner_set_for(''2023-02-08'') limit 10.';
+----
+create or replace function hirundo.rollup_restamp(first date, past date)
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_days int;
+begin
+  -- a running step deletes the marks of its day at its end: not those of this
+  perform pg_advisory_xact_lock(5207662349051);
+  with marked as (
+    insert into hirundo.dirty_day as d (sensor_id, day)
+    select distinct p.sensor_id, p.day
+    from hirundo.port_day p join hirundo.rollup_day r on r.day = p.day
+    where p.day >= rollup_restamp.first and p.day < rollup_restamp.past and not hirundo.flow_is_gone(r.first, r.past)
+    on conflict do nothing
+    returning d.day)
+  select count(distinct m.day) into v_days from marked m;
+  return v_days;
+end
+$$;
+----
+comment on function hirundo.rollup_restamp(date, date) is
+  'Marks the days of [first, past) that were rolled up already and whose flow is still there, so that AS, country and scanner of their sources are looked up again; says how many. The import commands call it for the days that a new data set counts for. Example: see hirundo.rollup_step.';
+----
+create or replace function hirundo.data_sets_expire()
+returns table (what text, as_of date)
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_keep text := hirundo.setting('keep_data_sets');
+  v_loaded timestamptz;
+  v_oldest date;
+  v_prefixes date;
+  v_scanners date;
+begin
+  if lower(v_keep collate "C") = 'off' then
+    return;
+  end if;
+  v_loaded := now() - v_keep::interval;
+  -- a day of flow may be older: replayed captures
+  v_oldest := least((v_loaded at time zone hirundo.time_zone())::date, (select min(p.day) - 1 from hirundo.partition_days() p));
+  select max(x.as_of) into v_prefixes from hirundo.prefix_set x where x.as_of <= v_oldest;
+  select max(x.as_of) into v_scanners from hirundo.scanner_set x where x.as_of <= v_oldest;
+  delete from hirundo.network n using hirundo.prefix_set s
+  where n.set_id = s.set_id and s.as_of < v_prefixes and s.loaded_at < v_loaded;
+  delete from hirundo.scanner_range n using hirundo.scanner_set s
+  where n.set_id = s.set_id and s.as_of < v_scanners and s.loaded_at < v_loaded;
+  return query
+    delete from hirundo.prefix_set s where s.as_of < v_prefixes and s.loaded_at < v_loaded returning 'prefixes', s.as_of;
+  return query
+    delete from hirundo.scanner_set s where s.as_of < v_scanners and s.loaded_at < v_loaded returning 'scanners', s.as_of;
+end
+$$;
+----
+comment on function hirundo.data_sets_expire() is
+  'Deletes the sets of prefixes and scanners that were loaded longer ago than setting keep_data_sets and that no younger day needs, nor any day of flow; says which. The import commands call it. Example: see hirundo.prefix_set_for.';
+----
+-- A view needs no array; this is for addresses from elsewhere: a log, another table (array_agg).
+create or replace function hirundo.lookup(addresses inet[], day date default null)
+returns table (address inet, asn bigint, as_name text, country text, organisation text, scanner text)
+language plpgsql stable rows 1000
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_day date := coalesce(day, (now() at time zone hirundo.time_zone())::date);
+  v_networks int := hirundo.prefix_set_for(v_day);
+  v_scanners int := hirundo.scanner_set_for(v_day);
+  v_watched hirundo.inetmultirange := (select hirundo.address_ranges(array_agg(p.prefix)) from hirundo.organisation_prefix p);
+begin
+  return query
+    with asked as materialized (
+      -- in order: neighbours share pages of the index
+      select distinct set_masklen(a, case family(a) when 4 then 32 else 128 end) as address
+      from unnest(addresses) a where a is not null order by 1
+    ), watched as materialized (
+      select o.name, host(network(p.prefix))::inet as lo, host(broadcast(p.prefix))::inet as hi, masklen(p.prefix) as bits
+      from hirundo.organisation_prefix p join hirundo.organisation o on o.organisation_id = p.organisation_id
+    ), owned as materialized (
+      select a.address, (select w.name from watched w where a.address >= w.lo and a.address <= w.hi
+                         order by w.bits desc, w.name limit 1) as name
+      from asked a where a.address <@ v_watched
+    )
+    select a.address, n.asn, s.name, n.country::text, o.name, c.name
+    from asked a
+    left join lateral (
+      select w.hi, w.asn, w.country from hirundo.network w
+      where w.set_id = v_networks and w.lo <= a.address order by w.lo desc limit 1) n on n.hi >= a.address
+    left join lateral (
+      select w.hi, w.name from hirundo.scanner_range w
+      where w.set_id = v_scanners and w.lo <= a.address order by w.lo desc limit 1) c on c.hi >= a.address
+    left join hirundo.as_name s on s.asn = n.asn
+    left join owned o on o.address = a.address;
+end
+$$;
+----
+comment on function hirundo.lookup(inet[], date) is
+  'What is known about addresses as of a day (NULL: today): AS and its name, country of registration, organisation under watch, known research scanner; one row per distinct address, nulls where nothing is known. Example: select * from hirundo.lookup(''{198.18.0.7,2001:db8::1}'', ''2023-02-08'').';
+----
+create or replace function hirundo.as_label(asn bigint)
+returns text
+language plpgsql stable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return 'AS' || asn || coalesce(' ' || (select a.name from hirundo.as_name a where a.asn = as_label.asn), '');
+end
+$$;
+----
+comment on function hirundo.as_label(bigint) is
+  'An AS as people write it, with its name where one is known. Example: select hirundo.as_label(13335).';

@@ -1,0 +1,143 @@
+#include "collector/dataset.h"
+
+#include <inttypes.h>
+
+#define FLUSH_BYTES   (1u << 20)
+#define COMPARED_MIN  1000 // prefixes of the set before
+#define SHRUNK_TENTHS 9
+
+bool dataset_shrunk(uint64_t before, uint64_t n)
+{
+    return before >= COMPARED_MIN && n < before / 10 * SHRUNK_TENTHS;
+}
+
+// One row of one statement with the day as $1, as numbers.
+static int query_numbers(struct db *db, const char *sql, const char *as_of, int64_t *ret, int n,
+                         struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, sql, as_of != NULL, &as_of, &result, e);
+    for (int i = 0; r == 0 && i < n; i++)
+        ret[i] = PQntuples(result) > 0 ? strtoll(PQgetvalue(result, 0, i), NULL, 10) : 0;
+    return r;
+}
+
+static int check_size(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
+                      struct errmsg *e)
+{
+    char sql[256];
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    snprintf(sql, sizeof sql, "select prefixes, as_of from %s where set_id = %s($1::date)",
+             kind->sets, kind->set_for);
+    int r = db_query(db, sql, 1, &set->as_of, &result, e);
+    if (r != 0 || set->force || PQntuples(result) == 0)
+        return r;
+    uint64_t before = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    if (!dataset_shrunk(before, set->prefixes))
+        return 0;
+    return errmsg_set(e, -EINVAL,
+                      "%s has %zu prefixes, the data set of %s before it %" PRIu64
+                      ": cut off, or another kind of list? Nothing was changed; --force loads it",
+                      set->source, set->prefixes, PQgetvalue(result, 0, 1), before);
+}
+
+static int make_set(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
+                    int32_t *ret_id, struct errmsg *e)
+{
+    char sql[320], n_prefixes[24], n_ranges[24];
+    snprintf(n_prefixes, sizeof n_prefixes, "%zu", set->prefixes);
+    snprintf(n_ranges, sizeof n_ranges, "%zu", set->flat->n);
+    const char *values[] = {set->as_of, set->source, n_prefixes, n_ranges};
+    snprintf(sql, sizeof sql,
+             "delete from %s where set_id in (select set_id from %s where as_of = $1::date)",
+             kind->ranges, kind->sets);
+    int r = db_query(db, sql, 1, values, NULL, e);
+    snprintf(sql, sizeof sql, "delete from %s where as_of = $1::date", kind->sets);
+    if (r == 0)
+        r = db_query(db, sql, 1, values, NULL, e);
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    snprintf(sql, sizeof sql,
+             "insert into %s (as_of, source, prefixes, ranges) values ($1::date, $2, $3::bigint, "
+             "$4::bigint) returning set_id",
+             kind->sets);
+    if (r == 0)
+        r = db_query(db, sql, 4, values, &result, e);
+    if (r == 0)
+        *ret_id = (int32_t)atoi(PQgetvalue(result, 0, 0));
+    return r;
+}
+
+static int copy_ranges(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
+                       int32_t set_id, struct errmsg *e)
+{
+    _cleanup_(copy_buffer_release) struct copy_buffer b = {0};
+    char sql[160];
+    snprintf(sql, sizeof sql, "copy %s (%s) from stdin (format binary)", kind->ranges,
+             kind->columns);
+    int r = copy_begin(&b);
+    if (r == 0)
+        r = db_copy_begin(db, sql, e);
+    for (size_t i = 0; i < set->flat->n && r == 0; i++) {
+        r = kind->copy(&b, set_id, &set->flat->ranges[i], set->context);
+        if (r == 0 && b.used > FLUSH_BYTES) {
+            r = db_copy_put(db, b.p, b.used, e);
+            b.used = 0;
+            progress_show(set->progress, "loading", i, set->flat->n);
+        }
+    }
+    if (r == 0)
+        r = copy_end(&b);
+    if (r == 0)
+        r = db_copy_put(db, b.p, b.used, e);
+    return r == 0 ? db_copy_end(db, e) : r;
+}
+
+// Days that were rolled up with another set than the one that counts for them now.
+static int mark_days(struct db *db, const struct dataset_kind *kind, const char *as_of,
+                     int64_t *ret, struct errmsg *e)
+{
+    char sql[480];
+    snprintf(sql, sizeof sql,
+             "select hirundo.rollup_restamp(case when exists (select from %s where as_of < "
+             "$1::date) then $1::date else '-infinity' end, coalesce((select min(as_of) from %s "
+             "where as_of > $1::date), 'infinity'))",
+             kind->sets, kind->sets);
+    return query_numbers(db, sql, as_of, ret, 1, e);
+}
+
+static int in_transaction(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
+                          struct dataset_report *report, struct errmsg *e)
+{
+    int32_t set_id = 0;
+    int r = check_size(db, kind, set, e);
+    if (r == 0)
+        r = make_set(db, kind, set, &set_id, e);
+    if (r == 0)
+        r = copy_ranges(db, kind, set, set_id, e);
+    progress_show(set->progress, "committing", 0, 0);
+    if (r == 0)
+        r = query_numbers(db, "select count(*) from hirundo.data_sets_expire()", NULL,
+                          &report->sets_deleted, 1, e);
+    if (r == 0) // last: it holds up the rollup job until the commit
+        r = mark_days(db, kind, set->as_of, &report->days_marked, e);
+    return r;
+}
+
+int dataset_load(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
+                 struct dataset_report *ret, struct errmsg *e)
+{
+    struct dataset_report report = {0};
+    char sql[64];
+    int r = db_exec(db, "begin", e);
+    if (r == 0)
+        r = in_transaction(db, kind, set, &report, e);
+    if (r == 0)
+        r = db_exec(db, "commit", e);
+    snprintf(sql, sizeof sql, "analyze %s", kind->ranges);
+    if (r == 0)
+        r = db_exec(db, sql, e);
+    progress_clear(set->progress);
+    if (r == 0)
+        *ret = report;
+    return r;
+}

@@ -1,0 +1,75 @@
+#include "collector/import.h"
+#include "collector/organisations.h"
+
+static int load_organisation(struct db *db, const struct organisation *o, struct errmsg *e)
+{
+    const char *values[] = {o->name, o->contacts, o->tlp, o->prefixes};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db,
+                     "insert into hirundo.organisation (name, contacts, tlp) values ($1, $2, $3) "
+                     "on conflict (name) do update set contacts = excluded.contacts, tlp = "
+                     "excluded.tlp, imported_at = excluded.imported_at returning organisation_id",
+                     3, values, &result, e);
+    if (r != 0)
+        return r;
+    const char *prefixes[] = {PQgetvalue(result, 0, 0), o->prefixes};
+    r = db_query(db, "delete from hirundo.organisation_prefix where organisation_id = $1::integer",
+                 1, prefixes, NULL, e);
+    if (r == 0)
+        r = db_query(db,
+                     "insert into hirundo.organisation_prefix (organisation_id, prefix) select "
+                     "distinct $1::integer, unnest($2::cidr[])",
+                     2, prefixes, NULL, e);
+    return r;
+}
+
+static int load_organisations(struct db *db, const struct organisations *o, struct errmsg *e)
+{
+    int r = db_exec(db, "begin", e);
+    for (size_t i = 0; i < o->n && r == 0; i++) {
+        r = load_organisation(db, &o->list[i], e);
+        if (r != 0)
+            errmsg_prefix(e, "organisation \"%.60s\"", o->list[i].name);
+    }
+    return r == 0 ? db_exec(db, "commit", e) : r;
+}
+
+static int load(struct import *i)
+{
+    const char *path = i->files[0];
+    _cleanup_(db_freep) struct db *db = NULL;
+    if (import_open(i, &db))
+        return 1;
+    _cleanup_(fclosep) FILE *f = import_file(path, &i->e);
+    if (!f)
+        return -EINVAL;
+    i->refusals.file = path;
+    _cleanup_(organisations_release) struct organisations o = {0};
+    int r = organisations_read(f, &i->refusals, &o, &i->e);
+    if (r < 0) {
+        errmsg_prefix(&i->e, "%s", path);
+        return r;
+    }
+    refusals_end(&i->refusals);
+    if (o.n == 0)
+        return errmsg_set(&i->e, -EINVAL,
+                          "%s: no organisation in it that can be taken; nothing was changed", path);
+    r = load_organisations(db, &o, &i->e);
+    size_t prefixes = 0;
+    char refused[256];
+    for (size_t k = 0; k < o.n; k++)
+        prefixes += o.list[k].n_prefixes;
+    refusals_summary(&i->refusals, "lines", refused, sizeof refused);
+    if (r == 0)
+        printf("%zu organisations with %zu prefixes loaded; %s\n", o.n, prefixes, refused);
+    return r > 0 ? -EINVAL : r;
+}
+
+int import_organisations(int argc, char **argv)
+{
+    struct import i;
+    int code;
+    if (import_begin(argc, argv, 1, &i, &code))
+        return code;
+    return import_end(&i, load(&i));
+}
