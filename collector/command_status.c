@@ -35,25 +35,32 @@ static int print_row(struct db *db, const char *label, const char *sql, struct e
     return r;
 }
 
+// Trouble first. The reason stands last, where it may be long.
 static int print_sensors(struct db *db, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query(
         db,
-        "select s.name as sensor, s.country, case when s.revoked_at is not null then 'revoked' "
-        "else "
-        "'' end as state, l.batches, l.last_batch_at::timestamptz(0) as last_batch, "
-        "l.last_window::timestamptz(0) as data_up_to, "
-        "date_trunc('second', l.last_batch_at - l.last_window) as lag from hirundo.sensor s "
-        "left join lateral (select sum(next_seq - 1) as batches, max(last_batch_at) as "
-        "last_batch_at, max(last_window) as last_window from hirundo.ledger l where l.sensor_id = "
-        "s.sensor_id) l on true order by s.name",
+        "select v.sensor, s.country, v.state, v.last_batch_at::timestamptz(0) as last_batch, "
+        "v.last_ts::timestamptz(0) as data_up_to, v.spool_batches as spool, "
+        "hirundo.span_text(v.spool_age) as spool_age, v.clock_offset_ms as clock_ms, h.version, "
+        "v.reason from hirundo.sensor_status v join hirundo.sensor s on s.name = v.sensor "
+        "left join hirundo.heartbeat h on h.sensor_id = s.sensor_id "
+        "order by array_position(array['losing', 'silent', 'late', 'clock off', 'never seen', "
+        "'online', 'revoked'], v.state), v.sensor",
         0, NULL, &result, e);
     if (r != 0)
         return r;
     command_print_table(result);
     return 0;
 }
+
+static const char count_sensors[] =
+    "select count(*) filter (where v.state <> 'revoked') || ' enrolled' || coalesce((select ': ' "
+    "|| string_agg(n || ' ' || state, ', ' order by n desc, state) from (select t.state, count(*) "
+    "as n from hirundo.sensor_status t where t.state <> 'revoked' group by t.state) c), '') || "
+    "coalesce('; ' || nullif(count(*) filter (where v.state = 'revoked'), 0) || ' revoked', '') "
+    "from hirundo.sensor_status v";
 
 static int print_database(struct db *db, struct errmsg *e)
 {
@@ -71,11 +78,19 @@ static int print_database(struct db *db, struct errmsg *e)
                   "OFF: a crash of the database host loses acknowledged data' end",
                   e);
     if (r == 0)
-        r = print_row(db, "sensors",
-                      "select count(*) filter (where revoked_at is null) || "
-                      "' enrolled, ' || count(*) filter (where revoked_at is not "
-                      "null) || ' revoked' from hirundo.sensor",
+        r = print_row(db, "sensors", count_sensors, e);
+    if (r == 0)
+        r = print_row(db, "rollups",
+                      "select case when max(lag) > interval '10 minutes' then 'behind by ' || "
+                      "hirundo.span_text(max(lag)) else 'up to date' end from hirundo.rollup_lag",
                       e);
+    if (r == 0)
+        r = print_row(
+            db, "size",
+            "select pg_size_pretty(pg_database_size(current_database())) || case when "
+            "lower(v) = 'off' then '' else ', of ' || v || ' (max_size_database) at most' "
+            "end from hirundo.setting('max_size_database') v",
+            e);
     if (r == 0)
         r = print_row(db, "quarantine",
                       "select count(*) || ' messages' || case when count(*) > 0 "

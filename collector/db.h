@@ -13,7 +13,7 @@
 #include "common/util.h"
 
 #define DB_REFUSED           1
-#define DB_PARAMETERS_MAX    16
+#define DB_PARAMETERS_MAX    24
 #define DB_TIMEOUT_MS        60000 // one statement, or one stretch of COPY
 #define DB_CONNECT_TIMEOUT_S 10
 

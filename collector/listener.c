@@ -274,6 +274,27 @@ static void enqueue(struct listener *l, struct incoming *in, const struct peer *
     writer_push(l->writers[(size_t)peer->sensor_id % l->n_writers], m);
 }
 
+// One that does not decode is passed over: the next comes in a minute.
+static void take_heartbeat(struct listener *l, struct incoming *in, const struct peer *peer,
+                           const struct wire_header *h)
+{
+    struct heartbeat beat = {.sensor_id = peer->sensor_id,
+                             .received_ms = clock_ms(CLOCK_REALTIME),
+                             .run_id = h->run_id,
+                             .counters = h->counters};
+    struct errmsg e = {"out of memory"};
+    const uint8_t *payload = zmq_msg_data(&in->payload);
+    size_t size = zmq_msg_size(&in->payload);
+    int r = validate_payload(h, payload, size, &e);
+    if (r == 0)
+        r = wire_heartbeat_decode(payload, size, &beat.beat, &e);
+    memcpy(beat.peer, peer->address, sizeof beat.peer);
+    if (r == 0)
+        r = heartbeats_put(l->options.heartbeats, &beat);
+    if (r != 0)
+        log_info("sensor %s (%s): heartbeat ignored: %s", peer->name, peer->address, e.text);
+}
+
 static void handle(struct listener *l, struct incoming *in)
 {
     struct peer peer;
@@ -304,7 +325,8 @@ static void handle(struct listener *l, struct incoming *in)
     case WIRE_PING:
         answer_ping(l, in, &peer, &h);
         return;
-    case WIRE_HEARTBEAT: // taken note of by later versions
+    case WIRE_HEARTBEAT:
+        take_heartbeat(l, in, &peer, &h);
         return;
     case WIRE_ACK:
     case WIRE_NACK:

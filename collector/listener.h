@@ -5,6 +5,7 @@
 // loses its connection.
 #pragma once
 
+#include "collector/heartbeats.h"
 #include "collector/writer.h"
 #include "collector/zap.h"
 #include "common/conf.h"
@@ -15,6 +16,7 @@ struct listener_options {
     struct keyring *keyring;
     struct budget *budget;
     struct zap *zap;
+    struct heartbeats *heartbeats;
     const struct key_pair *key;
     const struct conf_list *endpoints;
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "collector/health.h"
 #include "collector/keeper.h"
 #include "collector/listener.h"
 #include "collector/rollup.h"
@@ -18,6 +19,8 @@ struct server {
     struct keyring *keyring;
     struct keeper *keeper;
     struct rollup *rollup;
+    struct heartbeats *heartbeats;
+    struct health *health;
     struct zap *zap;
     struct listener *listener;
     struct writer *writers[COLLECTOR_WRITERS_MAX];
@@ -69,7 +72,7 @@ static int start(struct server *s, struct errmsg *e)
 {
     s->budget = calloc(1, sizeof *s->budget);
     s->zmq = zmq_ctx_new();
-    if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0)
+    if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0 || heartbeats_new(&s->heartbeats) < 0)
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
     int r = open_key(s->conf->key_path, &s->key, e);
@@ -84,6 +87,7 @@ static int start(struct server *s, struct errmsg *e)
         .keyring = s->keyring,
         .budget = s->budget,
         .zap = s->zap,
+        .heartbeats = s->heartbeats,
         .key = &s->key,
         .endpoints = &s->conf->endpoints,
     };
@@ -92,6 +96,10 @@ static int start(struct server *s, struct errmsg *e)
         r = start_writers(s, e);
     if (r == 0)
         r = rollup_start(s->conf->connection, &s->rollup, e);
+    const struct health_options health = {.conninfo = s->conf->connection,
+                                          .heartbeats = s->heartbeats};
+    if (r == 0)
+        r = health_start(&health, &s->health, e);
     return r == 0 ? listener_run(s->listener, s->writers, s->n_writers, e) : r;
 }
 
@@ -104,11 +112,13 @@ static void stop(struct server *s)
         writer_stop(s->writers[i]);
     listener_free(s->listener);
     zap_stop(s->zap);
+    health_stop(s->health);
     rollup_stop(s->rollup);
     keeper_stop(s->keeper);
     if (s->zmq)
         zmq_ctx_term(s->zmq);
     keyring_free(s->keyring);
+    heartbeats_free(s->heartbeats);
     key_pair_wipe(&s->key);
     free(s->budget);
 }

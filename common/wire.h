@@ -118,6 +118,10 @@ struct wire_heartbeat {
     uint64_t spool_age_s;
     int64_t clock_offset_ms;
     uint64_t round_trip_ms;
+    uint64_t spool_dropped;
+    bool spool_failing;
+    uint64_t queue_batches;
+    char problem[WIRE_TEXT_MAX + 1];
 };
 
 int wire_heartbeat_encode(const struct wire_heartbeat *h, uint8_t buf[WIRE_HEADER_MAX],

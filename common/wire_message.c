@@ -181,6 +181,10 @@ int wire_heartbeat_encode(const struct wire_heartbeat *h, uint8_t buf[WIRE_HEADE
     m.spool_age_s = h->spool_age_s;
     m.clock_offset_ms = h->clock_offset_ms;
     m.round_trip_ms = h->round_trip_ms;
+    m.spool_dropped = h->spool_dropped;
+    m.spool_failing = h->spool_failing;
+    m.queue_batches = h->queue_batches;
+    m.problem = (char *)h->problem;
     return wire_pack(&m.base, buf, WIRE_HEADER_MAX, ret_size);
 }
 
@@ -205,8 +209,13 @@ int wire_heartbeat_decode(const uint8_t *p, size_t size, struct wire_heartbeat *
         .spool_age_s = m->spool_age_s,
         .clock_offset_ms = m->clock_offset_ms,
         .round_trip_ms = m->round_trip_ms,
+        .spool_dropped = m->spool_dropped,
+        .spool_failing = m->spool_failing,
+        .queue_batches = m->queue_batches,
     };
     int r = wire_text_copy(h.version, m->version, "version", e);
+    if (r == 0)
+        r = wire_text_copy(h.problem, m->problem, "problem", e);
     if (r == 0)
         *ret = h;
     wire_bound_free(&bound, base);

@@ -12,14 +12,15 @@
 #include "common/log.h"
 #include "sensor/uplink_internal.h"
 
-#define APPEND_ITEMS    16
-#define APPEND_BYTES    (1024u * 1024u)
-#define APPEND_AGAIN_MS 2000
-#define SYNC_AFTER_MS   250
-#define HEARTBEAT_MS    60000
-#define WAIT_MAX_MS     1000
-#define WAIT_FAILED_MS  50
-#define STOP_GRACE_MS   2000 // for a spool that cannot be written at the end
+#define APPEND_ITEMS      16
+#define APPEND_BYTES      (1024u * 1024u)
+#define APPEND_AGAIN_MS   2000
+#define SYNC_AFTER_MS     250
+#define HEARTBEAT_MS      60000
+#define HEARTBEAT_NEWS_MS 5000
+#define WAIT_MAX_MS       1000
+#define WAIT_FAILED_MS    50
+#define STOP_GRACE_MS     2000 // for a spool that cannot be written at the end
 
 void uplink_trouble(struct uplink *u, const char *text)
 {
@@ -193,9 +194,17 @@ static void finish(struct uplink *u)
 
 static void heartbeat_when_due(struct uplink *u, int64_t now)
 {
-    if (now < u->heartbeat_at || !atomic_load(&u->connected))
+    // Trouble with the spool, and its end, need not wait for the minute.
+    uint64_t evicted = spool_evicted(u->spool);
+    bool news = u->spool_failing != u->beat_failing || (evicted > 0) != (u->beat_evicted > 0);
+    int64_t at = news ? MIN(u->heartbeat_at, u->beat_at + HEARTBEAT_NEWS_MS) : u->heartbeat_at;
+    // Without a pong the clocks cannot be compared.
+    if (now < at || !atomic_load(&u->connected) || u->n_clocks == 0)
         return;
     u->heartbeat_at = now + HEARTBEAT_MS;
+    u->beat_at = now;
+    u->beat_failing = u->spool_failing;
+    u->beat_evicted = evicted;
     uplink_send_heartbeat(u);
 }
 

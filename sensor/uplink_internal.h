@@ -11,6 +11,14 @@
 #include "sensor/uplink.h"
 
 #define TROUBLE_AGAIN_MS 600000 // the same complaint is logged again after this
+#define CLOCK_SAMPLES    8
+
+// What a pong says about the clocks. Kept against the monotonic clock, so that it stays true when
+// this host's wall clock is set.
+struct clock_sample {
+    int64_t round_trip_ms;
+    int64_t collector_ahead_ms; // collector's wall clock less our monotonic one
+};
 
 struct uplink {
     struct uplink_config config;
@@ -38,18 +46,23 @@ struct uplink {
     int64_t append_at;
     int64_t sync_at;
     int64_t heartbeat_at;
+    int64_t beat_at;   // the last one
     int64_t closed_at; // -1: the queue is open
     int64_t trouble_at;
     uint64_t progress_acked;
     int64_t progress_at;
 
     bool spool_failing;
+    bool beat_failing;     // as the last heartbeat told
+    uint64_t beat_evicted; // likewise
     uint64_t evicted_told;
     struct wire_header last; // of the last batch: run id and counters for other messages
     uint32_t endpoint;
     bool was_ready;
-    bool has_clock_offset;
-    int64_t clock_offset_ms; // collector's clock less ours
+    int64_t ping_wall_ms; // the last ping, by both clocks
+    int64_t ping_mono_ms;
+    struct clock_sample clocks[CLOCK_SAMPLES]; // of the last pongs, in turn
+    unsigned n_clocks;                         // pongs since the connection was made
     char peer[128];
     char last_error[512]; // whole: compared with the next one
 };
@@ -64,3 +77,6 @@ int64_t uplink_act(struct uplink *u, int64_t now);
 // Takes in what the socket and its monitor have.
 void uplink_hear(struct uplink *u);
 void uplink_send_heartbeat(struct uplink *u);
+// By the pong with the shortest round trip of the last ones: a queue on the way delays, and never
+// hastens. False: no pong came on this connection yet.
+bool uplink_clock(const struct uplink *u, int64_t *ret_offset_ms, int64_t *ret_round_trip_ms);

@@ -7,6 +7,8 @@
 #include "common/log.h"
 #include "sensor/uplink_internal.h"
 
+#define CLOCK_MS_MAX 32503680000000 // the year 3000
+
 static const char *endpoint_name(const struct uplink *u)
 {
     return u->config.endpoints[u->endpoint];
@@ -18,7 +20,8 @@ static int send_message(struct uplink *u, struct wire_header *h, uint8_t *payloa
 {
     uint8_t header[WIRE_HEADER_MAX];
     size_t header_size;
-    h->sent_ms = wall_ms();
+    if (h->sent_ms == 0)
+        h->sent_ms = wall_ms();
     int r = wire_header_encode(h, header, &header_size);
     if (r < 0) {
         free(payload);
@@ -51,13 +54,28 @@ static uint64_t cpu_ms(void)
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
 }
 
+bool uplink_clock(const struct uplink *u, int64_t *ret_offset_ms, int64_t *ret_round_trip_ms)
+{
+    const struct clock_sample *best = NULL;
+    for (unsigned i = 0; i < MIN(u->n_clocks, CLOCK_SAMPLES); i++)
+        if (!best || u->clocks[i].round_trip_ms < best->round_trip_ms)
+            best = &u->clocks[i];
+    if (!best)
+        return false;
+    *ret_offset_ms = best->collector_ahead_ms + mono_ms() - wall_ms();
+    *ret_round_trip_ms = best->round_trip_ms;
+    return true;
+}
+
 void uplink_send_heartbeat(struct uplink *u)
 {
     struct spool_status status;
     if (spool_status(u->spool, &status) < 0)
         return;
-    struct sender_state sender;
-    sender_state(u->sender, &sender);
+    struct queue_state queue;
+    queue_state(u->queue, &queue);
+    int64_t offset = 0, round_trip = 0;
+    (void)uplink_clock(u, &offset, &round_trip);
     int64_t age = status.oldest_ms != 0 ? MAX(0, wall_ms() - status.oldest_ms) : 0;
     struct wire_heartbeat beat = {
         .version = HIRUNDO_VERSION,
@@ -68,9 +86,13 @@ void uplink_send_heartbeat(struct uplink *u)
         .spool_bytes = status.waiting_bytes,
         .spool_cap_bytes = (uint64_t)status.cap_bytes,
         .spool_age_s = (uint64_t)age / 1000,
-        .clock_offset_ms = u->clock_offset_ms,
-        .round_trip_ms = (uint64_t)MAX(0, sender.round_trip_ms),
+        .clock_offset_ms = offset,
+        .round_trip_ms = (uint64_t)round_trip,
+        .spool_dropped = spool_evicted(u->spool),
+        .spool_failing = u->spool_failing,
+        .queue_batches = queue.items,
     };
+    snprintf(beat.problem, sizeof beat.problem, "%s", u->last_error);
     _cleanup_(freep) uint8_t *payload = malloc(WIRE_HEADER_MAX);
     size_t size;
     if (!payload || wire_heartbeat_encode(&beat, payload, &size) < 0)
@@ -94,6 +116,7 @@ static void do_connect(struct uplink *u, uint32_t endpoint)
 {
     u->endpoint = endpoint;
     u->was_ready = false;
+    u->n_clocks = 0;
     struct errmsg e;
     log_debug("connecting to collector %s", endpoint_name(u));
     if (link_open(u->link, endpoint_name(u), u->config.server_key, &e) < 0) {
@@ -136,6 +159,9 @@ static void do_send(struct uplink *u, uint64_t first, uint64_t last)
 static void do_ping(struct uplink *u)
 {
     struct wire_header h = plain_header(u, WIRE_PING);
+    u->ping_mono_ms = mono_ms();
+    u->ping_wall_ms = wall_ms();
+    h.sent_ms = u->ping_wall_ms;
     if (send_message(u, &h, NULL, 0) < 0)
         sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
 }
@@ -264,16 +290,25 @@ static void on_event(struct uplink *u, enum link_event event)
         on_lost(u, event == LINK_NO_HANDSHAKE);
 }
 
+static void note_clock(struct uplink *u, const struct wire_reply *reply)
+{
+    if (reply->echo_ms != u->ping_wall_ms || reply->clock_ms <= 0 || reply->clock_ms > CLOCK_MS_MAX)
+        return; // of an older ping, or nonsense
+    int64_t round_trip = mono_ms() - u->ping_mono_ms;
+    u->clocks[u->n_clocks++ % CLOCK_SAMPLES] = (struct clock_sample){
+        .round_trip_ms = round_trip,
+        .collector_ahead_ms = reply->clock_ms - (u->ping_mono_ms + round_trip / 2),
+    };
+}
+
 static void on_pong(struct uplink *u, const struct wire_reply *reply)
 {
     sender_pong(u->sender, mono_ms(), reply->credit);
-    struct sender_state state;
-    sender_state(u->sender, &state);
-    u->clock_offset_ms = reply->clock_ms - (wall_ms() - state.round_trip_ms / 2);
-    u->has_clock_offset = true;
+    note_clock(u, reply);
+    int64_t offset = 0, round_trip = 0;
+    (void)uplink_clock(u, &offset, &round_trip);
     log_debug("pong: credit %llu, round trip %lld ms, clock offset %lld ms",
-              (unsigned long long)reply->credit, (long long)state.round_trip_ms,
-              (long long)u->clock_offset_ms);
+              (unsigned long long)reply->credit, (long long)round_trip, (long long)offset);
     if (!reply->db_ok)
         log_info("collector %s has no database at the moment%s%s", endpoint_name(u),
                  reply->detail[0] ? ": " : "", reply->detail);

@@ -1,4 +1,5 @@
 """A sensor played frame by frame: real CURVE sockets, messages made by hirundo-load, good or bad."""
+import hashlib
 import os
 import struct
 import subprocess
@@ -62,6 +63,33 @@ def message(kind, seq, spool, flows=10, seed=1, from_ms=0, last=None):
         frames.append(out[4:4 + size])
         out = out[4 + size:]
     return frames
+
+
+def field(number, value):
+    """A protobuf field: an integer as a varint (two's complement), bytes or text with their length."""
+    def varint_of(n):
+        n &= (1 << 64) - 1
+        out = b""
+        while n > 0x7f:
+            out, n = out + bytes([n & 0x7f | 0x80]), n >> 7
+        return out + bytes([n])
+    if isinstance(value, int):
+        return varint_of(number << 3) + varint_of(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint_of(number << 3 | 2) + varint_of(len(data)) + data
+
+
+def zigzag(n):
+    return (n << 1) ^ (n >> 63)
+
+
+def heartbeat(spool, payload=None, **fields):
+    """[header, payload] of a heartbeat: fields by their numbers in proto/hirundo.proto, as f1="0.1.0", f5=12."""
+    if payload is None:
+        payload = b"".join(field(int(name[1:]), value) for name, value in fields.items())
+    header = (field(1, 3) + field(2, spool) + b"\x21" + (7).to_bytes(8, "little") + field(10, hashlib.sha256(payload).digest()) +
+              field(11, zigzag(int(time.time() * 1000))))
+    return [header, payload]
 
 
 class Peer:

@@ -60,8 +60,8 @@ class Veth:
         for name in (self.here, self.there):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
-    def send(self, count, first=0):
-        """count frames from the far side, 3,000 sources."""
+    def send(self, count, first=0, make=lambda i: frame(i % 3000, 22 + i % 3)):
+        """count frames from the far side, 3,000 sources unless make says otherwise."""
         def work():
             fd = os.open(f"/run/netns/{self.there}", os.O_RDONLY)
             os.setns(fd, os.CLONE_NEWNET)  # this thread only
@@ -69,7 +69,7 @@ class Veth:
             with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
                 s.bind(("far", 0))
                 for i in range(first, first + count):
-                    s.send(frame(i % 3000, 22 + i % 3))
+                    s.send(make(i))
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()

@@ -1,4 +1,4 @@
--- accounting, accounting_check and sensor_status, by hand.
+-- accounting and accounting_check, by hand.
 begin;
 select no_plan();
 \ir include/fixture.psql
@@ -50,27 +50,6 @@ select results_eq($$select sensor, hour, row_packets, flow_packets, flood_packet
   from hirundo.accounting_check(hirundo.day('2023-02-08')) where sensor = 'a'$$,
   $$values ('a', '2023-02-08T00:00Z'::timestamptz, 60::bigint, 60::bigint, 20::bigint, 20::bigint, 0::bigint), ('a', '2023-02-08T01:00Z', 19, 18, 0, 0, 1)$$,
   'one packet is booked and not there');
-
--- sensor_status
-select fixture.sensor(n, 'JP') from unnest(array['never', 'gone', 'online', 'late', 'silent', 'twice']) n;
-update hirundo.sensor set revoked_at = now() - interval '1 day' where name = 'gone';
-insert into hirundo.ledger (sensor_id, spool_id, next_seq, first_at, last_batch_at, last_window, run_id)
-values (fixture.id('online'), gen_random_uuid(), 2, now(), now() - interval '1 minute', now() - interval '2 minutes', 1),
-       (fixture.id('late'), gen_random_uuid(), 2, now(), now() - interval '10 minutes', now() - interval '11 minutes', 1),
-       (fixture.id('silent'), gen_random_uuid(), 2, now(), now() - interval '3 hours', '2023-02-08T00:00Z', 1),
-       (fixture.id('twice'), gen_random_uuid(), 2, now(), now() - interval '1 minute', now() - interval '1 minute', 1),
-       (fixture.id('twice'), gen_random_uuid(), 2, now(), now() - interval '2 minutes', now() - interval '2 minutes', 1),
-       (fixture.id('gone'), gen_random_uuid(), 2, now(), now(), now(), 1);
-insert into hirundo.quarantine (sensor_id, spool_id, seq, received_at, peer, reason, frames, header, payload)
-values (fixture.id('online'), gen_random_uuid(), 1, now(), '192.0.2.1', 'will not decode', 1, '', '');
-select results_eq($$select sensor, state from hirundo.sensor_status where sensor in ('never', 'gone', 'online', 'late', 'silent', 'twice') order by sensor$$,
-  $$values ('gone', 'revoked'), ('late', 'late'), ('never', 'never seen'), ('online', 'online'), ('silent', 'silent'), ('twice', 'online')$$, 'states');
-select alike((select reason from hirundo.sensor_status where sensor = s), r, s || ': ' || r)
-from (values ('gone', 'its enrolment was revoked at %'), ('late', 'no batch for 10 min'), ('never', 'no batch ever came%'),
-  ('online', 'its batches arrive; 1 in quarantine'), ('silent', 'no batch since %; its last one ended at 2023-02-08 00:00 UTC by its own clock%'),
-  ('twice', '%2 spools sent in the last hour%')) v(s, r);
-select is_empty($$select * from hirundo.sensor_status where reason is null or state is null$$, 'always a state and a reason');
-select ok((select last_batch_at = now() - interval '1 minute' and last_ts = now() - interval '1 minute' from hirundo.sensor_status where sensor = 'twice'), 'the newest of all spools');
 
 select * from finish();
 rollback;

@@ -30,8 +30,8 @@ where m is not null and name not like '%partition_%' and m[1] not like '%partiti
 create temp view distributed as
 select c.oid, c.oid::regclass::text as name from pg_class c
 where c.relnamespace = 'hirundo'::regnamespace and c.relname in ('ledger', 'batch', 'observation', 'loss', 'quarantine', 'flow', 'flood', 'sensor_address',
-    'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_day', 'country_day', 'port_country_day');
-select is((select count(*) from distributed), 15::bigint, 'all distributed tables are there');
+    'heartbeat', 'heartbeat_hour', 'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_day', 'country_day', 'port_country_day');
+select is((select count(*) from distributed), 17::bigint, 'all distributed tables are there');
 select is_empty($$select i.indexrelid::regclass from pg_index i join distributed d on d.oid = i.indrelid
   where i.indisunique and not exists (select from pg_attribute a where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'sensor_id')$$,
   'sensor_id is in every primary key and unique index of distributed tables');

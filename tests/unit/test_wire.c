@@ -223,11 +223,20 @@ static void test_reply_and_heartbeat(void **state)
     assert_true(back.committed_through == 7 && back.expected_seq == 8 && back.credit == 1 << 20);
     assert_true(back.reason == WIRE_NACK_FORK && back.db_ok && back.echo_ms == -5);
     assert_string_equal(back.detail, "why?not");
-    struct wire_heartbeat h = {.version = "0.1.0", .uptime_s = 3, .clock_offset_ms = -12}, again;
+    struct wire_heartbeat h = {.version = "0.1.0",
+                               .uptime_s = 3,
+                               .clock_offset_ms = -12,
+                               .spool_dropped = 4,
+                               .spool_failing = true,
+                               .queue_batches = 5,
+                               .problem = "no\troom"},
+                          again;
     assert_int_equal(wire_heartbeat_encode(&h, buf, &size), 0);
     assert_int_equal(wire_heartbeat_decode(buf, size, &again, &e), 0);
     assert_string_equal(again.version, "0.1.0");
     assert_true(again.uptime_s == 3 && again.clock_offset_ms == -12);
+    assert_true(again.spool_dropped == 4 && again.spool_failing && again.queue_batches == 5);
+    assert_string_equal(again.problem, "no?room");
 }
 
 static void test_loss(void **state)

@@ -444,7 +444,7 @@ begin
     select substring(s.name from 'retention_(.*)'), s.value,
       case when lower(s.value collate "C") <> 'off' then ((now() - s.value::interval) at time zone v_zone)::date end
     from hirundo.setting s
-    where s.name like 'retention\_%' and s.name <> 'retention_flow'
+    where s.name like 'retention\_%' and s.name not in ('retention_flow', 'retention_batch', 'retention_quarantine', 'retention_heartbeat_hour')
     order by s.name collate "C";
 end
 $$;

@@ -1,45 +1,124 @@
 -- Why is a sensor silent?
+create or replace function hirundo.span_text(span interval)
+returns text
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  s numeric := floor(extract(epoch from greatest(span, interval '0')));
+begin
+  return case when s < 120 then s || ' s'
+              when s < 7200 then floor(s / 60) || ' min'
+              when s < 172800 then floor(s / 3600) || ' h'
+              else floor(s / 86400) || ' days' end;
+end
+$$;
+----
+comment on function hirundo.span_text(interval) is
+  'A span of time as people say it, cut to its largest unit: 90 s, 12 min, 5 h, 3 days. Example: select hirundo.span_text(interval ''740 seconds'') gives 12 min.';
+----
 create or replace view hirundo.sensor_status with (security_invoker = true) as
-select s.name as sensor,
+with c as materialized (
+  select hirundo.time_zone() as tz, hirundo.setting('late_after')::interval as late,
+    hirundo.setting('silent_after')::interval as silent, hirundo.setting('losing_for')::interval as losing,
+    extract(epoch from hirundo.setting('clock_off_after')::interval) * 1000 as off_ms
+), seen as (
+  select s.name, s.revoked_at, c.tz, c.late, c.silent, c.losing, c.off_ms, l.last_batch_at, l.last_ts, l.live_spools, q.open,
+    h.received_at as heard_at, h.problem, h.spool_batches, h.spool_bytes, h.spool_cap_bytes, make_interval(secs => h.spool_age_s) as spool_age,
+    h.queue_batches, h.spool_failing, h.clock_offset_ms, x.lost, x.lost_frames, x.lost_reason, x.unknown, x.unknown_s, x.unknown_reason,
+    d.dropped, d.offered, now() - l.last_batch_at as batch_age, now() - h.received_at as heard_age,
+    now() - greatest(l.last_batch_at, h.received_at) as alive_age,
+    -- a sensor that just started has no batch yet
+    now() - greatest(l.last_batch_at, h.received_at - make_interval(secs => h.uptime_s)) as idle
+  from hirundo.sensor s
+  cross join c
+  left join hirundo.heartbeat h on h.sensor_id = s.sensor_id
+  cross join lateral (
+    select max(g.last_batch_at) as last_batch_at, max(g.last_window) as last_ts,
+      count(*) filter (where g.last_batch_at > now() - interval '1 hour') as live_spools
+    from hirundo.ledger g
+    where g.sensor_id = s.sensor_id
+  ) l
+  cross join lateral (
+    select count(*) as open from hirundo.quarantine k where k.sensor_id = s.sensor_id and k.resolved_at is null
+  ) q
+  cross join lateral (
+    select count(*) filter (where o.kind = 'lost') as lost, sum(o.frames) filter (where o.kind = 'lost') as lost_frames,
+      max(o.reason) filter (where o.kind = 'lost') as lost_reason, count(*) filter (where o.kind = 'unknown') as unknown,
+      sum(extract(epoch from o.last_window - o.first_window)) filter (where o.kind = 'unknown') as unknown_s,
+      max(o.reason) filter (where o.kind = 'unknown') as unknown_reason
+    from hirundo.loss o
+    where o.sensor_id = s.sensor_id and o.declared_at > now() - c.losing
+  ) x
+  cross join lateral (
+    select coalesce(sum(o.kernel_dropped + o.if_dropped), 0) as dropped,
+      coalesce(sum(o.kernel_dropped + o.if_dropped + o.frames), 0) as offered
+    from hirundo.observation o
+    where o.sensor_id = s.sensor_id and o.slot > now() - c.losing - interval '15 minutes'
+  ) d
+), judged as (
+  select n.*, coalesce(n.heard_age <= n.late, false) as connected,
+    coalesce(n.spool_batches > 20 or n.spool_age > interval '10 minutes', false) as backlog,
+    n.lost > 0 or coalesce(n.spool_failing, false) or (n.dropped > 0 and n.dropped * 1000 >= n.offered) as losing_now,
+    case when n.heard_age <= n.silent and abs(n.clock_offset_ms) > n.off_ms then n.clock_offset_ms end as off_by_ms
+  from seen n
+), named as (
+  select j.*,
+    case when j.revoked_at <= now() then 'revoked'
+         when j.alive_age is null then 'never seen'
+         when j.alive_age > j.silent then 'silent'
+         when j.idle > j.late then 'late'
+         when j.losing_now then 'losing'
+         when j.off_by_ms is not null then 'clock off'
+         else 'online' end as state
+  from judged j
+)
+select v.name as sensor,
   v.state,
+  -- the state in words
   case v.state
-    when 'revoked' then 'its enrolment was revoked at ' || to_char(s.revoked_at at time zone z.tz, 'YYYY-MM-DD HH24:MI') || ' ' || z.tz
+    when 'revoked' then 'its enrolment was revoked at ' || to_char(v.revoked_at at time zone v.tz, 'YYYY-MM-DD HH24:MI') || ' ' || v.tz
     when 'never seen' then 'no batch ever came: is it running, does it hold an enrolled key, does it reach the collector?'
-    when 'late' then 'no batch for ' || floor(extract(epoch from v.age) / 60) || ' min'
-    when 'silent' then 'no batch since ' || to_char(l.last_batch_at at time zone z.tz, 'YYYY-MM-DD HH24:MI') || ' ' || z.tz
-    else 'its batches arrive'
-  end
-  || case when v.state in ('revoked', 'never seen') then ''
-          when l.last_ts < l.last_batch_at - interval '1 hour'
-          then '; its last one ended at ' || to_char(l.last_ts at time zone z.tz, 'YYYY-MM-DD HH24:MI') || ' ' || z.tz
-               || ' by its own clock: backlog or replay'
-          else '' end
-  || case when l.live_spools > 1 then '; ' || l.live_spools || ' spools sent in the last hour: is it running twice?' else '' end
-  || case when q.open > 0 then '; ' || q.open || ' in quarantine' else '' end as reason,
-  l.last_batch_at,
-  l.last_ts,
-  null::bigint as spool_batches,
-  null::interval as spool_age,
-  null::bigint as clock_offset_ms
-from hirundo.sensor s
-cross join lateral (select hirundo.time_zone() as tz) z
-cross join lateral (
-  select max(g.last_batch_at) as last_batch_at, max(g.last_window) as last_ts,
-    count(*) filter (where g.last_batch_at > now() - interval '1 hour') as live_spools
-  from hirundo.ledger g
-  where g.sensor_id = s.sensor_id
-) l
-cross join lateral (
-  select count(*) as open from hirundo.quarantine k where k.sensor_id = s.sensor_id and k.resolved_at is null
-) q
-cross join lateral (
-  select now() - l.last_batch_at as age,
-    case when s.revoked_at <= now() then 'revoked'
-         when l.last_batch_at is null then 'never seen'
-         when l.last_batch_at > now() - interval '5 minutes' then 'online'
-         when l.last_batch_at > now() - interval '1 hour' then 'late'
-         else 'silent' end as state
-) v;
+    when 'silent' then 'nothing since ' || to_char(greatest(v.last_batch_at, v.heard_at) at time zone v.tz, 'YYYY-MM-DD HH24:MI') || ' ' || v.tz
+      || ': is its host up, and its way to the collector?'
+      || case when v.spool_batches > 0 then ' ' || v.spool_batches || ' batches waited in its spool' else '' end
+    when 'late' then case
+      when not v.connected then 'no batch and no heartbeat for ' || hirundo.span_text(v.alive_age)
+      when v.spool_batches > 0 then 'connected, but no batch for ' || hirundo.span_text(v.idle) || ' while ' || v.spool_batches
+        || ' wait in its spool: see the collector''s log'
+      else 'connected, but no batch for ' || hirundo.span_text(v.idle) || ' and none waits: is its capture running?' end
+    when 'losing' then concat_ws('; ',
+      case when v.lost > 0 then v.lost || ' batches (' || v.lost_frames || ' frames) declared lost in the last '
+        || hirundo.span_text(v.losing) || ': ' || v.lost_reason end,
+      case when v.spool_failing then 'its spool cannot be written' || case when v.queue_batches > 0
+        then ', ' || v.queue_batches || ' batches wait in memory' else '' end end,
+      case when v.dropped > 0 and v.dropped * 1000 >= v.offered then 'its kernel or interface dropped ' || v.dropped || ' packets ('
+        || round(v.dropped * 100 / v.offered, 1) || '%) in the last ' || hirundo.span_text(v.losing) || ': [capture] ring, or its CPU' end)
+    when 'clock off' then ''
+    else case when v.last_batch_at is null then 'connected; its first batch is to come' else 'its batches arrive' end end
+  -- what goes with it
+  || case when v.state in ('revoked', 'never seen') then '' else
+    case when v.off_by_ms is not null
+      then case when v.state = 'clock off' then '' else '; ' end || 'its clock is ' || round(abs(v.off_by_ms) / 1000.0, 1) || ' s '
+        || case when v.off_by_ms > 0 then 'behind' else 'ahead of' end || ' the collector''s: does it keep time by NTP?' else '' end
+    || case when v.state in ('silent', 'late') or not v.backlog then '' else '; a backlog: ' || v.spool_batches || ' batches wait in its spool, the oldest for '
+        || hirundo.span_text(v.spool_age) || case when v.batch_age <= v.late then '; they are coming in' else '' end end
+    || case when v.last_ts >= v.last_batch_at - interval '1 hour' or v.last_ts is null or (v.backlog and v.connected) then ''
+            else '; its last batch ended at ' || to_char(v.last_ts at time zone v.tz, 'YYYY-MM-DD HH24:MI') || ' ' || v.tz || ' by its own clock: '
+              || case when v.connected then 'a replay' else 'backlog or replay' end end
+    || case when v.spool_cap_bytes > 0 and v.spool_bytes > 0.8 * v.spool_cap_bytes
+            then '; its spool is ' || round(100.0 * v.spool_bytes / v.spool_cap_bytes) || '% full: at 100% it loses the oldest batches' else '' end
+    || case when v.unknown > 0 then '; ' || hirundo.span_text(make_interval(secs => v.unknown_s::double precision)) || ' unknown, declared in the last '
+        || hirundo.span_text(v.losing) || ': ' || v.unknown_reason else '' end
+    || case when v.live_spools > 1 then '; ' || v.live_spools || ' spools sent in the last hour: is it running twice, or was its spool replaced?' else '' end
+    || case when v.open > 0 then '; ' || v.open || ' in quarantine' else '' end
+    || case when v.problem <> '' then '; it says: ' || v.problem else '' end end as reason,
+  v.last_batch_at,
+  v.last_ts,
+  v.spool_batches,
+  v.spool_age,
+  v.clock_offset_ms
+from named v;
 ----
 comment on view hirundo.sensor_status is
-  'One row per sensor: state (online: a batch within 5 minutes; late: within the hour; silent; never seen; revoked) and the reason in words, last batch, end of the last window delivered. spool_batches, spool_age and clock_offset_ms are null until heartbeats bring them. Example: select sensor, state, reason from hirundo.sensor_status where state <> ''online''.';
+  'One row per sensor: state (online: batches arrive; late: none for longer than the setting late_after; silent: neither batch nor heartbeat for silent_after; losing: batches or packets were lost within losing_for; clock off: by more than clock_off_after; never seen; revoked) and the reason in words, last batch, end of the last window delivered; from its last heartbeat: batches in its spool, age of the oldest, collector''s clock less its own. A backlog or a replay is no trouble: the reason names it. Example: select sensor, state, reason from hirundo.sensor_status where state <> ''online''.';

@@ -29,10 +29,12 @@ grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_key, hirundo.pre
 grant select, insert, update on hirundo.ledger, hirundo.batch, hirundo.observation, hirundo.loss, hirundo.quarantine,
   hirundo.sensor_address, hirundo.tcp_options, hirundo.dirty to hirundo_collector;
 ----
+grant select, insert, update on hirundo.heartbeat, hirundo.heartbeat_hour to hirundo_collector;
+----
 -- ... and add rows: it can neither read, change nor delete what is in
 grant insert on hirundo.flow, hirundo.flood to hirundo_collector;
 ----
-grant execute on function hirundo.setting(text), hirundo.time_zone(), hirundo.home_country(), hirundo.retention_cutoff(),
+grant execute on function hirundo.setting(text), hirundo.time_zone(), hirundo.home_country(), hirundo.retention_cutoff(), hirundo.span_text(interval),
   hirundo.partition_exists(text, date), hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire(),
   hirundo.rollup_step(), hirundo.rollup_retention(), hirundo.rollup_expire(), hirundo.maintenance_due()
   to hirundo_collector;
@@ -45,6 +47,8 @@ grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_address, hirundo
   hirundo.scanner_day, hirundo.country_day, hirundo.port_country_day, hirundo.network_port_day to hirundo_analyst;
 ----
 grant select on hirundo.scanner_set, hirundo.scanner_range, hirundo.as_name to hirundo_analyst;
+----
+grant select on hirundo.heartbeat, hirundo.heartbeat_hour to hirundo_analyst;
 ----
 grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hirundo.sensor_status, hirundo.rollup_lag to hirundo_analyst;
 ----

@@ -1,0 +1,29 @@
+// What sensors report of themselves: the latest of each, from the listener to the database.
+//
+// The listener puts them in, the health thread writes what is new every few seconds, many in one
+// statement. While the database is away only the latest of each sensor is kept.
+#pragma once
+
+#include "collector/db.h"
+#include "collector/message.h"
+
+struct heartbeat {
+    int16_t sensor_id;
+    bool is_new; // not written yet
+    int64_t received_ms;
+    char peer[PEER_MAX];
+    uint64_t run_id;
+    struct counters counters;
+    struct wire_heartbeat beat;
+};
+
+struct heartbeats;
+int heartbeats_new(struct heartbeats **ret);
+void heartbeats_free(struct heartbeats *h);
+DEFINE_CLEANUP(struct heartbeats *, heartbeats_free)
+
+// Any thread. Numbers are cut to what the database's columns and their sums can hold. 0 or -ENOMEM.
+int heartbeats_put(struct heartbeats *h, const struct heartbeat *beat);
+// Writes what is new. Returns as db_query; what could not be written stays new, unless the database
+// refuses it (DB_REFUSED).
+int heartbeats_write(struct heartbeats *h, struct db *db, struct errmsg *e);
