@@ -10,6 +10,9 @@
 #include "sensor/spool_internal.h"
 
 #define LOSS_SHARE 16 // declared losses take at most this part of the cap
+// What is declared on each side when the clock was set back around an unclean end: more than what
+// waits in memory covers.
+#define UNSURE_MS (20 * 60 * 1000LL)
 
 uint64_t spool_row(const struct spool *s, uint64_t seq)
 {
@@ -227,6 +230,9 @@ static int append_one(struct spool *s, struct spool_state *state, const struct s
         s->loss_bytes += item->records_size + 256;
     state->next_seq++;
     state->last_window_ms = MAX(state->last_window_ms, e.last_ms);
+    // In the order of capture, not of time: the clock may have been set.
+    if (s->config.live && state->live_since_ms != 0 && e.last_ms > 0)
+        state->live_since_ms = e.last_ms;
     return 0;
 }
 
@@ -298,17 +304,30 @@ int spool_rewind(struct spool *s, uint64_t through)
     return spool_sync(s);
 }
 
+static int forked_id(struct spool *s, uint64_t from, uint8_t ret[WIRE_SPOOL_ID_SIZE])
+{
+    _cleanup_(statement_resetp) sqlite3_stmt *st = NULL;
+    struct entry e;
+    int r = from < s->state.next_seq ? db_entry_at(s, spool_row(s, from), &e, &st) : -ENOENT;
+    if (r == 0)
+        spool_id_forked(s->state.spool_id, from, &e, ret);
+    else if (r == ENTRY_BROKEN || r == -ENOENT)
+        spool_id_new(ret);
+    return MIN(r == -ENOENT ? 0 : r, 0);
+}
+
 int spool_fork(struct spool *s, uint64_t from)
 {
     if (from == 0 || from > s->state.next_seq)
         return -EINVAL;
     struct spool_state state = s->state;
     uint64_t row = spool_row(s, from);
-    spool_id_new(state.spool_id);
     state.base = row - 1;
     state.next_seq -= from - 1;
     state.acked = 0;
-    int r = db_begin(s);
+    int r = forked_id(s, from, state.spool_id);
+    if (r == 0)
+        r = db_begin(s);
     if (r < 0)
         return r;
     sqlite3_stmt *st;
@@ -521,6 +540,14 @@ static int set_aside_and_create(struct spool *s, int64_t now_ms, struct errmsg *
     return 0;
 }
 
+// That it is live must stand in the file: a log that is damaged or gone leaves the file as it was,
+// and must not make it look as if it had been closed.
+static void note_live(struct spool *s)
+{
+    if (s->config.live)
+        db_checkpoint(s);
+}
+
 static bool file_is_missing(const char *path)
 {
     return access(path, F_OK) < 0 && errno == ENOENT;
@@ -542,7 +569,22 @@ int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
     s->doubted = true;
     r = set_aside_and_create(s, now_ms, e);
     s->doubted = r < 0;
+    if (r == 0)
+        note_live(s);
     return r;
+}
+
+// What was captured since live_since_ms and not spooled, in the caller's transaction. With a clock
+// that was set back nobody knows whether that was before the end or after it: then it may carry
+// either time.
+static int declare_unclean_end(struct spool *s, struct spool_state *state, int64_t now_ms)
+{
+    int64_t since = state->live_since_ms;
+    if (now_ms >= since)
+        return append_unknown(s, state, since, now_ms, "the sensor ended without a clean stop");
+    static const char reason[] = "the sensor ended without a clean stop and its clock was set back";
+    int r = append_unknown(s, state, since, since + UNSURE_MS, reason);
+    return r == 0 ? append_unknown(s, state, MAX(now_ms - UNSURE_MS, 1), now_ms, reason) : r;
 }
 
 // What a live run that did not end cleanly had in memory is declared, and this one noted.
@@ -553,8 +595,7 @@ static int begin(struct spool *s, int64_t now_ms)
     if (r < 0)
         return r;
     if (s->config.live && state.live_since_ms != 0)
-        r = append_unknown(s, &state, MAX(state.live_since_ms, state.last_window_ms), now_ms,
-                           "the sensor ended without a clean stop");
+        r = declare_unclean_end(s, &state, now_ms);
     if (s->config.live)
         state.live_since_ms = now_ms;
     state.cap_bytes = s->config.cap_bytes;
@@ -628,6 +669,7 @@ int spool_open(const struct spool_config *config, int64_t now_ms, struct spool *
         r = open_file(s, now_ms, e);
     if (r < 0)
         return r;
+    note_live(s);
     *ret = s;
     s = NULL;
     return r;

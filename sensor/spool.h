@@ -38,8 +38,10 @@ struct spool_config {
 
 struct spool;
 
-// now_ms: wall clock. After an unclean end of a live run a loss `unknown` from the last window
-// spooled to now_ms is appended.
+// now_ms: wall clock. After an unclean end of a live run a loss `unknown` is appended: from the end
+// of the last window that this run spooled (or from its start, if it spooled none) to now_ms. When
+// that is in the future, the clock was set back, and two are: what followed that window, and what
+// came before now_ms.
 int spool_open(const struct spool_config *config, int64_t now_ms, struct spool **ret,
                struct errmsg *e);
 // A clean end: after this nothing was lost in memory.

@@ -375,6 +375,19 @@ void spool_id_new(uint8_t ret[WIRE_SPOOL_ID_SIZE])
     randombytes_buf(ret, WIRE_SPOOL_ID_SIZE);
 }
 
+void spool_id_forked(const uint8_t old[WIRE_SPOOL_ID_SIZE], uint64_t from, const struct entry *e,
+                     uint8_t ret[WIRE_SPOOL_ID_SIZE])
+{
+    uint64_t values[] = {from, (uint64_t)e->kind, e->last_row - e->row, (uint64_t)e->first_ms,
+                         (uint64_t)e->last_ms};
+    crypto_generichash_state h;
+    crypto_generichash_init(&h, NULL, 0, WIRE_SPOOL_ID_SIZE);
+    crypto_generichash_update(&h, old, WIRE_SPOOL_ID_SIZE);
+    crypto_generichash_update(&h, (const uint8_t *)values, sizeof values);
+    crypto_generichash_update(&h, e->sha256, sizeof e->sha256);
+    crypto_generichash_final(&h, ret, WIRE_SPOOL_ID_SIZE);
+}
+
 int db_make_tables(struct spool *s)
 {
     return exec(s, schema);
@@ -403,6 +416,11 @@ int db_open(struct spool *s, bool fresh)
     snprintf(limit, sizeof limit, "PRAGMA max_page_count = %lld",
              (long long)(s->config.cap_bytes / SPOOL_PAGE_SIZE));
     return r == 0 ? exec(s, limit) : r;
+}
+
+void db_checkpoint(struct spool *s)
+{
+    (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
 static int64_t wal_size(const struct spool *s)

@@ -70,7 +70,7 @@ struct spool_state {
     uint64_t acked;
     int64_t last_window_ms;
     int64_t delivered_ms;
-    int64_t live_since_ms; // 0: ended cleanly
+    int64_t live_since_ms; // what was captured from here on may be in memory only; 0: ended cleanly
     int64_t last_ack_ms;
     int64_t cap_bytes;
 };
@@ -93,12 +93,19 @@ struct spool {
 // spool_db.c
 int db_error(const struct spool *s);
 void spool_id_new(uint8_t ret[WIRE_SPOOL_ID_SIZE]);
+// The id of what goes on from number `from` of the spool `old`, which is e. Not random: a machine
+// that is set back to before a fork comes to the same id again, so that the collector knows what it
+// has.
+void spool_id_forked(const uint8_t old[WIRE_SPOOL_ID_SIZE], uint64_t from, const struct entry *e,
+                     uint8_t ret[WIRE_SPOOL_ID_SIZE]);
 // fresh: the file is new and empty: db_make_tables comes next.
 int db_open(struct spool *s, bool fresh);
 int db_make_tables(struct spool *s); // in the caller's transaction
 // Whether the file system has too little to spare for `bytes` more, in the WAL and in the file. If
 // it seems so, what the WAL holds is moved into the file first, which makes its room usable again.
 bool db_disk_is_short(struct spool *s, uint64_t bytes);
+// What the log holds goes into the file, if the disk allows.
+void db_checkpoint(struct spool *s);
 void db_close(struct spool *s);
 // A statement ready to bind; NULL: *ret_r is set.
 int db_statement(struct spool *s, enum spool_sql which, sqlite3_stmt **ret);

@@ -442,7 +442,7 @@ void sensor_start(struct world *w, struct sensor_node *s)
     s->set_back = false;
     s->running = true;
     if (s->spool.live_since != 0)
-        append_unknown(w, s, MAX(s->spool.live_since, s->spool.last_window));
+        append_unknown(w, s, s->spool.live_since);
     s->spool.live_since = w->now;
     TRACE(w, "sensor %u: starts, spool %u, acked %llu, next %llu", s->number, s->spool.id,
           (unsigned long long)s->spool.acked, (unsigned long long)s->spool.next);

@@ -115,7 +115,8 @@ int spool_model_append(struct spool_model *s, struct entry entry)
     entry.first = entry.last = row;
     s->rows[row - 1] = entry;
     s->next++;
-    s->last_window = MAX(s->last_window, entry.hi);
+    if (s->live_since != 0)
+        s->live_since = entry.hi;
     if (entry.kind == ENTRY_BATCH)
         s->batches++;
     else

@@ -320,6 +320,46 @@ static void test_losses_are_bounded(void **state)
     spool_free(s);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    _cleanup_(fclosep) FILE *in = fopen(from, "rb");
+    _cleanup_(fclosep) FILE *out = fopen(to, "wb");
+    assert_non_null(in);
+    assert_non_null(out);
+    char data[4096];
+    for (size_t n; (n = fread(data, 1, sizeof data, in)) > 0;)
+        assert_int_equal(fwrite(data, 1, n, out), n);
+}
+
+// A machine is set back twice to the same snapshot and forks each time: what is the same has the
+// same name.
+static void test_fork_of_a_copy_twice(void **state)
+{
+    (void)state;
+    static const uint64_t forks[] = {6, 6, 7};
+    uint8_t ids[3][WIRE_SPOOL_ID_SIZE];
+    char copy[4200];
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    remove_all();
+    struct spool_config c = config(false, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&c, T0, 0);
+    for (uint64_t i = 1; i <= 10; i++)
+        append(s, i);
+    spool_free(s);
+    copy_file(path, copy);
+    for (uint64_t life = 0; life < 3; life++) {
+        copy_file(copy, path);
+        s = open_spool(&c, T0, 0);
+        append(s, 20 + life);
+        assert_int_equal(spool_fork(s, forks[life]), 0);
+        memcpy(ids[life], spool_id(s), WIRE_SPOOL_ID_SIZE);
+        assert_batch(s, 1, forks[life]);
+        spool_free(s);
+    }
+    assert_memory_equal(ids[0], ids[1], WIRE_SPOOL_ID_SIZE);
+    assert_memory_not_equal(ids[0], ids[2], WIRE_SPOOL_ID_SIZE); // other data under the same number
+}
+
 // What stands for "since the last window delivered" still does when it is merged with others.
 static void test_merged_range_keeps_its_open_beginning(void **state)
 {
@@ -406,6 +446,104 @@ static void test_unclean_end(void **state)
     s = open_spool(&live, T0 + 800000, 0); // killed before its first batch
     items = read_losses(s, 3, &found, &n);
     assert_int_equal(items[0].first_ms, T0 + 700000); // since that run began, not the time between
+    free(items);
+    spool_free(s);
+}
+
+// A run that ends in order in the middle of a window spools it; the next one begins in the same
+// window.
+static void test_unclean_end_in_the_window_of_a_clean_one(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config live = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&live, T0 + 65000, 0);
+    append(s, 1); // the window of T0 + 60000
+    assert_int_equal(spool_close_clean(s), 0);
+    spool_free(s);
+    s = open_spool(&live, T0 + 80000, 0);
+    spool_free(s); // killed
+    s = open_spool(&live, T0 + 110000, 0);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 2, &found, &n);
+    assert_int_equal(items[0].first_ms, T0 + 80000);
+    assert_int_equal(items[0].last_ms, T0 + 110000);
+    free(items);
+    spool_free(s);
+}
+
+static void assert_unknown(const struct loss_item *item, int64_t first_ms, int64_t last_ms)
+{
+    assert_true(item->unknown);
+    assert_int_equal(item->first_ms, first_ms);
+    assert_int_equal(item->last_ms, last_ms);
+}
+
+static void test_unclean_end_with_a_clock_set_back(void **state)
+{
+    (void)state;
+    remove_all();
+    const int64_t unsure = 20 * 60 * 1000;
+    struct spool_config live = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&live, T0, 0);
+    append(s, 100);
+    append(s, 1);  // set back in between, and spooled since
+    spool_free(s); // killed
+    s = open_spool(&live, T0 + 150000, 0);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 3, &found, &n);
+    assert_int_equal(n, 1);
+    assert_unknown(&items[0], T0 + 120000, T0 + 150000);
+    free(items);
+    append(s, 100);
+    spool_free(s); // killed, and set back before or after that
+    s = open_spool(&live, T0 + 150000, 0);
+    items = read_losses(s, 5, &found, &n);
+    assert_int_equal(n, 2);
+    assert_unknown(&items[0], T0 + 101 * 60000, T0 + 101 * 60000 + unsure);
+    assert_unknown(&items[1], T0 + 150000 - unsure, T0 + 150000);
+    free(items);
+    spool_free(s);
+}
+
+static void lose_log(void)
+{
+    char log[4200];
+    snprintf(log, sizeof log, "%s-wal", path);
+    assert_int_equal(truncate(log, 10), 0);
+}
+
+// What SQLite takes for an earlier state must not pass for one that was closed.
+static void test_log_lost_with_an_unclean_end(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config live = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&live, T0, 0); // a new spool
+    append(s, 1);
+    lose_log();
+    spool_free(s); // killed; closing writes nothing: the log is none any more
+    s = open_spool(&live, T0 + 300000, 0);
+    assert_int_equal(spool_next_seq(s), 2);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 1, &found, &n);
+    assert_unknown(&items[0], T0, T0 + 300000);
+    free(items);
+    append(s, 10);
+    assert_int_equal(spool_close_clean(s), 0);
+    spool_free(s);
+    s = open_spool(&live, T0 + 700000, 0); // one that was closed before
+    append(s, 20);
+    lose_log();
+    spool_free(s);
+    s = open_spool(&live, T0 + 800000, 0);
+    assert_int_equal(spool_next_seq(s), 4);
+    assert_batch(s, 2, 10);
+    items = read_losses(s, 3, &found, &n);
+    assert_unknown(&items[0], T0 + 700000, T0 + 800000);
     free(items);
     spool_free(s);
 }
@@ -727,6 +865,10 @@ int main(void)
         cmocka_unit_test(test_merged_range_keeps_its_open_beginning),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_unclean_end),
+        cmocka_unit_test(test_unclean_end_in_the_window_of_a_clean_one),
+        cmocka_unit_test(test_unclean_end_with_a_clock_set_back),
+        cmocka_unit_test(test_log_lost_with_an_unclean_end),
+        cmocka_unit_test(test_fork_of_a_copy_twice),
         cmocka_unit_test(test_declared_loss_goes_in),
         cmocka_unit_test(test_one_process_only),
         cmocka_unit_test(test_disk_refuses_and_recovers),
