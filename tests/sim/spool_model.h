@@ -25,8 +25,8 @@ struct spool_model {
     uint64_t acked;
     uint64_t acked_disk; // what a crash leaves
     int64_t dirty_since; // acked is ahead of acked_disk since, 0: it is not
-    int64_t live_since; // 0: ended cleanly
-    struct entry *rows; // of row i at i - 1
+    int64_t live_since;  // 0: ended cleanly
+    struct entry *rows;  // of row i at i - 1
     size_t room;
     uint64_t oldest; // rows before it are no batches
     uint32_t batches;
