@@ -406,19 +406,21 @@ static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
                             last,
                             frames,
                             *l->reason ? l->reason : "no reason given"};
-    // Since the last window delivered, which an earlier commit wrote: this statement runs before
-    // the ledger's upsert of this one. A sensor that never delivered lost what it saw since it was
-    // enrolled.
+    // Since the window delivered last, which an earlier commit wrote: this statement runs before
+    // the ledger's upsert of this one. Not the greatest: the sensor's clock may have been wrong for
+    // a while; one that lies ahead of the loss says only that it was set back. A sensor that never
+    // delivered lost what it saw since it was enrolled.
     return db_query(
         db,
         "insert into hirundo.loss (sensor_id, spool_id, seq, kind, first_window, last_window, "
         "frames, reason, declared_at) select $1::smallint, $2::uuid, $3::bigint, $4, "
         "least(coalesce("
-        "timestamptz 'epoch' + $5::bigint * interval '1 ms', (select max(last_window) from "
-        "hirundo.ledger where sensor_id = $1::smallint), (select added_at from hirundo.sensor "
-        "where "
-        "sensor_id = $1::smallint), t), t), t, $7::bigint, $8, now() from (select timestamptz "
-        "'epoch' + $6::bigint * interval '1 ms' as t) u",
+        "timestamptz 'epoch' + $5::bigint * interval '1 ms', (select case when l.last_window < t "
+        "then l.last_window else t - interval '20 minutes' end from hirundo.ledger l where "
+        "l.sensor_id = $1::smallint and l.last_window is not null order by l.last_batch_at desc, "
+        "l.last_window desc limit 1), (select added_at from hirundo.sensor where sensor_id = "
+        "$1::smallint), t), t), t, $7::bigint, $8, now() from (select timestamptz 'epoch' + "
+        "$6::bigint * interval '1 ms' as t) u",
         8, values, NULL, e);
 }
 

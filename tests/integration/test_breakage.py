@@ -6,7 +6,7 @@ import pytest
 
 import hirundo
 from peer import Peer, message
-from test_delivery import Replayer, capture
+from test_delivery import FIRST, Replayer, capture
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:70000", "tcp://127.0.0.1:65536", "tcp://127.0.0.1:x",
@@ -52,6 +52,20 @@ def test_unknown_loss_of_a_sensor_that_never_delivered_begins_when_it_was_enroll
         "select l.first_window, l.last_window, s.added_at from hirundo.loss l join hirundo.sensor s using (sensor_id) "
         "where s.name = 'undelivered'")[0]
     assert since == added < until
+
+
+def test_unknown_loss_begins_with_what_was_delivered_last_not_with_the_greatest_time(postgres, collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "clock-was-ahead")
+    ahead = capture(tmp_path / "ahead.pcap", 100, first=FIRST + 86400 * 30)
+    assert sensor.replay(ahead).returncode == 0
+    right = capture(tmp_path / "right.pcap", 100)
+    assert sensor.replay(right).returncode == 0
+    os.truncate(tmp_path / "spool" / "spool.db", 0)
+    assert sensor.replay(right).returncode == 0
+    since = postgres.value(
+        "select extract(epoch from l.first_window) from hirundo.loss l join hirundo.sensor s using (sensor_id) "
+        "where s.name = 'clock-was-ahead'")
+    assert FIRST + 3600 - 60 <= since <= FIRST + 3660
 
 
 def test_database_works_again_when_it_takes_rows_not_when_it_answers(postgres, collector, enrolled):

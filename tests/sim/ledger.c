@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define UNSURE_MS (20 * 60 * 1000) // as in collector/group.c
+
 int ledger_new(uint32_t n_sensors, struct ledger **ret)
 {
     struct ledger *l = calloc(1, sizeof *l);
@@ -49,6 +51,8 @@ int ledger_copy(const struct ledger *l, struct ledger **ret)
 {
     _cleanup_(ledger_freep) struct ledger *copy = NULL;
     int r = ledger_new(l->n_sensors, &copy);
+    if (r == 0)
+        copy->commits = l->commits;
     for (uint32_t i = 0; i < l->n_sensors && r == 0; i++) {
         const struct ledger_sensor *from = &l->sensors[i];
         struct ledger_sensor *to = &copy->sensors[i];
@@ -98,12 +102,19 @@ uint64_t ledger_next_seq(const struct ledger *l, uint32_t sensor, uint32_t spool
     return s && s->exists ? s->next_seq : 1;
 }
 
-int64_t ledger_last_window(const struct ledger *l, uint32_t sensor)
+int64_t ledger_last_window(const struct ledger *l, uint32_t sensor, int64_t until)
 {
-    int64_t last = 0;
-    for (size_t k = 0; k < l->sensors[sensor].n; k++)
-        last = MAX(last, l->sensors[sensor].streams[k].last_window);
-    return last;
+    const struct ledger_stream *last = NULL;
+    for (size_t k = 0; k < l->sensors[sensor].n; k++) {
+        const struct ledger_stream *s = &l->sensors[sensor].streams[k];
+        if (s->last_window != 0 &&
+            (!last || s->commit > last->commit ||
+             (s->commit == last->commit && s->last_window > last->last_window)))
+            last = s;
+    }
+    if (!last)
+        return 0;
+    return last->last_window < until ? last->last_window : until - UNSURE_MS;
 }
 
 const struct row *ledger_row(const struct ledger *l, uint32_t sensor, uint32_t spool, uint64_t seq)
@@ -190,6 +201,7 @@ static int make_room(struct ledger_stream *s, uint64_t next)
 
 int tx_commit(struct tx *t, struct ledger *l)
 {
+    l->commits++;
     for (size_t i = 0; i < t->n_moves; i++) {
         struct ledger_move *m = &t->moves[i];
         struct ledger_stream *s = ledger_find(l, m->sensor, m->spool);
@@ -200,6 +212,7 @@ int tx_commit(struct tx *t, struct ledger *l)
         s->exists = true;
         s->next_seq = m->next;
         s->last_window = m->last_window;
+        s->commit = l->commits;
         s->locked_by = 0;
     }
     for (size_t i = 0; i < t->n_rows; i++) {

@@ -25,6 +25,7 @@ struct ledger_stream {
     bool exists; // false: only a place for its lock
     uint64_t next_seq;
     int64_t last_window;
+    uint64_t commit;  // which one moved it last
     struct row *rows; // of number i at i - 1
     size_t room;
     uint32_t locked_by; // transaction, 0: none
@@ -38,6 +39,7 @@ struct ledger_sensor {
 struct ledger {
     struct ledger_sensor *sensors;
     uint32_t n_sensors;
+    uint64_t commits;
 };
 
 int ledger_new(uint32_t n_sensors, struct ledger **ret);
@@ -49,8 +51,9 @@ int ledger_copy(const struct ledger *l, struct ledger **ret);
 // NULL: there is none.
 struct ledger_stream *ledger_find(const struct ledger *l, uint32_t sensor, uint32_t spool);
 uint64_t ledger_next_seq(const struct ledger *l, uint32_t sensor, uint32_t spool);
-// End of the last window delivered over all of a sensor's spools, 0: none.
-int64_t ledger_last_window(const struct ledger *l, uint32_t sensor);
+// End of the window that was delivered last over all of a sensor's spools, 0: none. Where that is
+// not before the loss that ends at `until`: 20 minutes before it.
+int64_t ledger_last_window(const struct ledger *l, uint32_t sensor, int64_t until);
 // NULL: nothing is kept for that number.
 const struct row *ledger_row(const struct ledger *l, uint32_t sensor, uint32_t spool, uint64_t seq);
 

@@ -304,7 +304,7 @@ static void begin_intervals(struct world *w, struct tx *tx)
         if (row->kind != ROW_UNKNOWN)
             continue;
         if (row->lo == 0)
-            row->lo = ledger_last_window(w->db.ledger, tx->rows[i].sensor);
+            row->lo = ledger_last_window(w->db.ledger, tx->rows[i].sensor, row->hi);
         row->lo = MIN(row->lo, row->hi);
     }
 }
