@@ -211,11 +211,12 @@ class Collector(Server):
         self.conf = self.directory / "collector.conf"
         self.postgres, self.extra_lines, self.log_level = postgres, list(lines), log_level
         self.endpoint, self.server_key = "tcp://127.0.0.1:0", None
+        self.conninfo = postgres.conninfo()
         super().__init__([program("hirundo-collector"), "serve", "-c", str(self.conf)])
 
     def configure(self):
         text = ["[collector]", f"endpoint = {self.endpoint}", f"key = {self.directory}/collector.key",
-                *self.extra_lines, "[database]", f"connection = {self.postgres.conninfo()}", "[log]",
+                *self.extra_lines, "[database]", f"connection = {self.conninfo}", "[log]",
                 f"level = {self.log_level}"]
         self.conf.write_text("\n".join(text) + "\n")
 
@@ -270,18 +271,18 @@ class Keys:
     """Key pairs made by hirundo-load, enrolled as sensors PREFIX-1, PREFIX-2, ..."""
 
     def __init__(self, postgres, count, prefix="load", enroll=True):
+        """One statement enrolls them all."""
         done = subprocess.run([program("hirundo-load"), "keys", str(count)], capture_output=True, text=True,
                               check=True)
         self.pairs = [tuple(line.split()) for line in done.stdout.splitlines()]
         self.names = [f"{prefix}-{i + 1}" for i in range(count)]
         if enroll:
             with postgres.connect() as conn, conn.cursor() as cursor:
-                for name, (public, _) in zip(self.names, self.pairs):
-                    cursor.execute(
-                        "with s as (insert into hirundo.sensor (name, country, label_en, label_ja) "
-                        "values (%s, 'JP', %s, %s) returning sensor_id) insert into hirundo.sensor_key "
-                        "(public_key, sensor_id) select %s, sensor_id from s",
-                        (name, name, name, psycopg2.Binary(z85_decode(public))))
+                cursor.execute(
+                    "with u as (select * from unnest(%s, %s) as u(name, key)), s as (insert into hirundo.sensor (name, "
+                    "country, label_en, label_ja) select name, 'JP', name, name from u returning sensor_id, name) insert "
+                    "into hirundo.sensor_key (public_key, sensor_id) select decode(key, 'hex'), sensor_id from u join s "
+                    "using (name)", (self.names, [z85_decode(public).hex() for public, _ in self.pairs]))
                 cursor.execute("notify hirundo_keys")
 
     def write(self, path):

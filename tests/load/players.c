@@ -1,0 +1,372 @@
+#include "tests/load/players.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <zmq.h>
+
+#define IN_FLIGHT  16          // as the sensor's sender
+#define LARGE      8           // likewise: more than these only
+#define SMALL      (64 * 1024) // while so few bytes are in flight
+#define QUIET_MS   20000       // without an answer: send again
+#define EVENTS_MAX 512
+
+// Headers are encoded beforehand, as a sensor would have read its batches from its spool.
+struct ready {
+    uint16_t size;
+    uint8_t bytes[254];
+};
+
+struct player {
+    struct key_pair key;
+    void *socket;
+    uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
+    struct ready *headers; // of the batches to send
+    uint64_t sent, acked;
+    uint64_t credit;
+    int64_t heard_ms;  // last answer
+    int64_t pinged_ms; // of the ping that waits for its pong, 0: none
+};
+
+struct players {
+    void *zmq;
+    int epoll;
+    struct player *list;
+    size_t n;
+    // what is being sent
+    const struct payload *payloads;
+    uint64_t batches;
+    uint64_t acked; // over all
+    uint64_t resent;
+    size_t ponged;    // since the last round of pings
+    int64_t worst_ms; // the longest wait for a pong
+};
+
+static int64_t now_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+// ---- life
+
+static int open_player(struct players *p, size_t i, const char *endpoint, const uint8_t *server_key,
+                       struct errmsg *e)
+{
+    struct player *player = &p->list[i];
+    const int none = 0;
+    int fd;
+    size_t size = sizeof fd;
+    player->socket = zmq_socket(p->zmq, ZMQ_DEALER);
+    if (!player->socket || zmq_setsockopt(player->socket, ZMQ_LINGER, &none, sizeof none) < 0 ||
+        zmq_setsockopt(player->socket, ZMQ_CURVE_SERVERKEY, server_key, KEY_SIZE) < 0 ||
+        zmq_setsockopt(player->socket, ZMQ_CURVE_PUBLICKEY, player->key.public_key, KEY_SIZE) < 0 ||
+        zmq_setsockopt(player->socket, ZMQ_CURVE_SECRETKEY, player->key.secret_key, KEY_SIZE) < 0 ||
+        zmq_connect(player->socket, endpoint) < 0 ||
+        zmq_getsockopt(player->socket, ZMQ_FD, &fd, &size) < 0)
+        return errmsg_set(e, -errno, "socket %zu: %s", i + 1, zmq_strerror(errno));
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = i};
+    if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        return errmsg_set(e, -errno, "epoll: %s", strerror(errno));
+    return 0;
+}
+
+static int read_keys(const char *path, struct players *p, struct errmsg *e)
+{
+    _cleanup_(fclosep) FILE *f = fopen(path, "re");
+    if (!f)
+        return errmsg_set(e, -errno, "%s: %s", path, strerror(errno));
+    char public_key[64], secret_key[64];
+    while (fscanf(f, "%63s %63s", public_key, secret_key) == 2) {
+        struct player *list = realloc(p->list, (p->n + 1) * sizeof *list);
+        if (!list)
+            return -ENOMEM;
+        p->list = list;
+        struct player *player = &list[p->n];
+        *player = (struct player){0};
+        if (key_parse(public_key, player->key.public_key) < 0 ||
+            key_parse(secret_key, player->key.secret_key) < 0)
+            return errmsg_set(e, -EINVAL, "%s: line %zu is no key pair", path, p->n + 1);
+        p->n++;
+    }
+    return p->n ? 0 : errmsg_set(e, -EINVAL, "%s: no keys", path);
+}
+
+int players_open(const char *endpoint, const char *server_key, const char *keys_path,
+                 struct players **ret, struct errmsg *e)
+{
+    uint8_t key[KEY_SIZE];
+    _cleanup_(players_freep) struct players *p = calloc(1, sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    p->epoll = epoll_create1(EPOLL_CLOEXEC);
+    p->zmq = zmq_ctx_new();
+    if (p->epoll < 0 || !p->zmq || key_parse(server_key, key) < 0)
+        return errmsg_set(e, -EINVAL, "server key %.60s is no key", server_key);
+    int r = read_keys(keys_path, p, e);
+    if (r < 0)
+        return r;
+    zmq_ctx_set(p->zmq, ZMQ_MAX_SOCKETS, (int)p->n + 16);
+    for (size_t i = 0; i < p->n && r == 0; i++)
+        r = open_player(p, i, endpoint, key, e);
+    if (r < 0)
+        return r;
+    *ret = p;
+    p = NULL;
+    return 0;
+}
+
+void players_free(struct players *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->list[i].socket)
+            zmq_close(p->list[i].socket);
+        free(p->list[i].headers);
+    }
+    if (p->zmq)
+        zmq_ctx_term(p->zmq);
+    if (p->epoll >= 0)
+        close(p->epoll);
+    free(p->list);
+    free(p);
+}
+
+size_t players_count(const struct players *p)
+{
+    return p->n;
+}
+
+// ---- one player
+
+static bool send_message(struct player *player, struct wire_header *h, const uint8_t *bytes,
+                         size_t n)
+{
+    uint8_t header[WIRE_HEADER_MAX];
+    size_t size;
+    h->sent_ms = now_ms(CLOCK_REALTIME);
+    return wire_header_encode(h, header, &size) == 0 &&
+           zmq_send(player->socket, header, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
+           zmq_send(player->socket, bytes, n, ZMQ_DONTWAIT) >= 0;
+}
+
+static void send_batches(const struct players *p, struct player *player)
+{
+    while (player->sent < p->batches && player->sent - player->acked < IN_FLIGHT) {
+        const struct payload *load = &p->payloads[player->sent];
+        uint64_t in_flight = (player->sent - player->acked) * load->size;
+        if (player->sent > player->acked && in_flight + load->size > player->credit)
+            return;
+        if (player->sent - player->acked >= LARGE && in_flight > SMALL)
+            return;
+        const struct ready *header = &player->headers[player->sent];
+        if (zmq_send(player->socket, header->bytes, header->size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
+            zmq_send(player->socket, load->bytes, load->size, ZMQ_DONTWAIT) < 0)
+            return;
+        player->sent++;
+    }
+}
+
+static void take_reply(struct players *p, struct player *player, const struct wire_header *h,
+                       const struct wire_reply *r)
+{
+    player->heard_ms = now_ms(CLOCK_MONOTONIC);
+    player->credit = r->credit;
+    if (h->kind == WIRE_PONG && player->pinged_ms) {
+        p->worst_ms = MAX(p->worst_ms, player->heard_ms - player->pinged_ms);
+        player->pinged_ms = 0;
+        p->ponged++;
+    }
+    if (h->kind == WIRE_ACK && r->committed_through > player->acked) {
+        uint64_t through = MIN(r->committed_through, player->sent);
+        p->acked += through - player->acked;
+        player->acked = through;
+    }
+    if (h->kind == WIRE_NACK && r->expected_seq > player->acked) {
+        p->resent += player->sent - (r->expected_seq - 1);
+        p->acked += r->expected_seq - 1 - player->acked;
+        player->sent = player->acked = r->expected_seq - 1;
+    }
+}
+
+static bool read_reply(struct players *p, struct player *player)
+{
+    uint8_t header[WIRE_HEADER_MAX], body[WIRE_REPLY_MAX];
+    int n = zmq_recv(player->socket, header, sizeof header, ZMQ_DONTWAIT);
+    if (n < 0)
+        return false;
+    int m = zmq_recv(player->socket, body, sizeof body, 0);
+    struct wire_header h;
+    struct wire_reply r;
+    if (m >= 0 && wire_header_decode(header, (size_t)n, &h, NULL) == 0 &&
+        wire_reply_decode(body, (size_t)m, &r, NULL) == 0)
+        take_reply(p, player, &h, &r);
+    return true;
+}
+
+// Until nothing comes and nothing may be sent. Reading comes last: a read that finds nothing has
+// taken note of all that its descriptor told.
+static void serve(struct players *p, struct player *player)
+{
+    bool more = true;
+    while (more) {
+        if (p->payloads)
+            send_batches(p, player);
+        more = false;
+        while (read_reply(p, player))
+            more = true;
+    }
+}
+
+static void wait_events(struct players *p, int timeout_ms)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int n = epoll_wait(p->epoll, events, EVENTS_MAX, timeout_ms);
+    for (int i = 0; i < n; i++)
+        serve(p, &p->list[events[i].data.u64]);
+}
+
+// ---- all of them
+
+static void ping_all(struct players *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct player *player = &p->list[i];
+        if (player->pinged_ms)
+            continue; // still waits
+        struct wire_header h = {.kind = WIRE_PING};
+        int64_t now = now_ms(CLOCK_MONOTONIC);
+        if (send_message(player, &h, NULL, 0))
+            player->pinged_ms = now;
+        serve(p, player);
+    }
+}
+
+int players_greet(struct players *p, int timeout_ms, int64_t *ret_last_ms)
+{
+    int64_t start = now_ms(CLOCK_MONOTONIC);
+    p->ponged = 0;
+    ping_all(p);
+    while (p->ponged < p->n) {
+        if (now_ms(CLOCK_MONOTONIC) - start > timeout_ms)
+            return -ETIMEDOUT;
+        wait_events(p, 100);
+    }
+    *ret_last_ms = now_ms(CLOCK_MONOTONIC) - start;
+    return 0;
+}
+
+int players_idle(struct players *p, int interval_ms, int duration_ms, int64_t *ret_worst_ms)
+{
+    int64_t start = now_ms(CLOCK_MONOTONIC), now = start, next = start;
+    p->worst_ms = 0;
+    while (now - start < duration_ms) {
+        if (now >= next) {
+            ping_all(p);
+            next += interval_ms;
+        }
+        wait_events(p, 20);
+        now = now_ms(CLOCK_MONOTONIC);
+    }
+    for (size_t i = 0; i < p->n; i++)
+        if (p->list[i].pinged_ms)
+            p->worst_ms = MAX(p->worst_ms, now - p->list[i].pinged_ms);
+    *ret_worst_ms = p->worst_ms;
+    return 0;
+}
+
+static void send_again(struct players *p, struct player *player, int64_t now)
+{
+    if (player->sent > player->acked && now - player->heard_ms > QUIET_MS) {
+        p->resent += player->sent - player->acked;
+        player->sent = player->acked;
+        player->heard_ms = now;
+    }
+    serve(p, player);
+}
+
+static int encode_headers(const struct players *p, struct player *player)
+{
+    struct ready *headers = realloc(player->headers, (p->batches + 1) * sizeof *headers);
+    if (!headers)
+        return -ENOMEM;
+    player->headers = headers;
+    if (getrandom(player->spool_id, sizeof player->spool_id, 0) < 0)
+        return -errno;
+    for (uint64_t i = 0; i < p->batches; i++) {
+        struct wire_header h = p->payloads[i].header;
+        uint8_t header[WIRE_HEADER_MAX];
+        size_t size;
+        memcpy(h.spool_id, player->spool_id, sizeof h.spool_id);
+        h.seq = i + 1;
+        h.sent_ms = now_ms(CLOCK_REALTIME);
+        int r = wire_header_encode(&h, header, &size);
+        if (r < 0 || size > sizeof headers->bytes)
+            return -EINVAL;
+        headers[i].size = (uint16_t)size;
+        memcpy(headers[i].bytes, header, size);
+    }
+    return 0;
+}
+
+static int begin_drain(struct players *p, const struct payload *payloads, size_t n)
+{
+    p->payloads = payloads;
+    p->batches = n;
+    p->acked = p->resent = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        struct player *player = &p->list[i];
+        player->sent = player->acked = 0;
+        player->credit = MAX(player->credit, (uint64_t)1);
+        player->heard_ms = now_ms(CLOCK_MONOTONIC);
+        int r = encode_headers(p, player);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int players_drain(struct players *p, const struct payload *payloads, size_t n, int timeout_ms,
+                  struct drained *ret)
+{
+    int r = begin_drain(p, payloads, n);
+    if (r < 0)
+        return r;
+    double cpu = cpu_seconds();
+    struct timespec begin, end;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    int64_t start = now_ms(CLOCK_MONOTONIC), checked = start;
+    for (size_t i = 0; i < p->n; i++)
+        serve(p, &p->list[i]);
+    while (p->acked < p->n * n) {
+        wait_events(p, 100);
+        int64_t now = now_ms(CLOCK_MONOTONIC);
+        if (now - start > timeout_ms)
+            return -ETIMEDOUT;
+        for (size_t i = 0; now - checked > 1000 && i < p->n; i++)
+            send_again(p, &p->list[i], now);
+        checked = now - checked > 1000 ? now : checked;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    p->payloads = NULL;
+    *ret = (struct drained){
+        .seconds =
+            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9,
+        .cpu_seconds = cpu_seconds() - cpu,
+        .resent = p->resent,
+    };
+    return 0;
+}
