@@ -37,6 +37,10 @@ static int connect_db(struct keeper *k, struct errmsg *e)
         r = migrate_check(db, e);
     if (r == 0)
         r = db_exec(db, "listen hirundo_keys", e);
+    // Before the tables were ever analyzed they seem to have five rows: a thousand keys would be
+    // looked for in a thousand sensors one by one, every second.
+    if (r == 0)
+        r = db_exec(db, "set enable_nestloop = off", e);
     if (r != 0)
         return r < 0 ? r : -EINVAL;
     k->db = db;

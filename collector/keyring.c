@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "collector/map.h"
+
 struct entry {
     uint8_t key[KEY_SIZE];
     int16_t sensor_id;
@@ -11,8 +13,10 @@ struct entry {
 
 struct keyring {
     pthread_rwlock_t lock;
-    struct entry *entries; // by key
+    struct entry *entries;
     size_t n;
+    struct map *by_key;                      // position in entries
+    uint64_t enrolled[(INT16_MAX + 1) / 64]; // a bit for each sensor that has a key
     int64_t accept_from_ms;
     int64_t accept_ahead_ms;
 };
@@ -22,6 +26,10 @@ int keyring_new(struct keyring **ret)
     struct keyring *k = calloc(1, sizeof *k);
     if (!k)
         return -ENOMEM;
+    if (map_new(KEY_SIZE, &k->by_key) < 0) {
+        free(k);
+        return -ENOMEM;
+    }
     pthread_rwlock_init(&k->lock, NULL);
     *ret = k;
     return 0;
@@ -32,13 +40,9 @@ void keyring_free(struct keyring *k)
     if (!k)
         return;
     pthread_rwlock_destroy(&k->lock);
+    map_free(k->by_key);
     free(k->entries);
     free(k);
-}
-
-static int by_key(const void *a, const void *b)
-{
-    return memcmp(((const struct entry *)a)->key, ((const struct entry *)b)->key, KEY_SIZE);
 }
 
 static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct errmsg *e)
@@ -63,7 +67,6 @@ static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct
         snprintf(entries[n].name, sizeof entries[n].name, "%s", PQgetvalue(result, i, 2));
         n++;
     }
-    qsort(entries, n, sizeof *entries, by_key);
     *ret = entries;
     *ret_n = n;
     return 0;
@@ -86,35 +89,56 @@ static int read_limits(struct db *db, int64_t *ret_from, int64_t *ret_ahead, str
     return 0;
 }
 
+static int index_entries(const struct entry *entries, size_t n, struct map **ret)
+{
+    _cleanup_(map_freep) struct map *index = NULL;
+    int r = map_new(KEY_SIZE, &index);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = map_put(index, entries[i].key, (uint32_t)i);
+    if (r < 0)
+        return r;
+    *ret = index;
+    index = NULL;
+    return 0;
+}
+
 int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e)
 {
-    struct entry *entries;
+    _cleanup_(freep) struct entry *entries = NULL;
+    _cleanup_(map_freep) struct map *index = NULL;
     size_t n;
     int64_t from, ahead;
     int r = read_limits(db, &from, &ahead, e);
     if (r == 0)
         r = read_entries(db, &entries, &n, e);
+    if (r == 0)
+        r = index_entries(entries, n, &index);
     if (r != 0)
         return r;
     pthread_rwlock_wrlock(&k->lock);
-    struct entry *old = k->entries;
+    struct entry *old_entries = k->entries;
+    struct map *old_index = k->by_key;
     k->entries = entries;
+    k->by_key = index;
+    entries = old_entries; // released at the end
+    index = old_index;
     k->n = n;
+    memset(k->enrolled, 0, sizeof k->enrolled);
+    for (size_t i = 0; i < n; i++)
+        if (k->entries[i].sensor_id >= 0)
+            k->enrolled[k->entries[i].sensor_id / 64] |= 1ull << (k->entries[i].sensor_id % 64);
     k->accept_from_ms = from;
     k->accept_ahead_ms = ahead;
     pthread_rwlock_unlock(&k->lock);
-    free(old);
     return 0;
 }
 
 bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
                   char ret_name[KEYRING_NAME_MAX])
 {
-    struct entry wanted = {0};
-    memcpy(wanted.key, key, KEY_SIZE);
     pthread_rwlock_rdlock(&k->lock);
-    const struct entry *found =
-        k->n ? bsearch(&wanted, k->entries, k->n, sizeof wanted, by_key) : NULL;
+    const uint32_t *at = map_get(k->by_key, key);
+    const struct entry *found = at ? &k->entries[*at] : NULL;
     if (found) {
         *ret_sensor_id = found->sensor_id;
         if (ret_name)
@@ -126,10 +150,8 @@ bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_s
 
 bool keyring_has_sensor(struct keyring *k, int16_t sensor_id)
 {
-    bool there = false;
     pthread_rwlock_rdlock(&k->lock);
-    for (size_t i = 0; i < k->n && !there; i++)
-        there = k->entries[i].sensor_id == sensor_id;
+    bool there = sensor_id >= 0 && k->enrolled[sensor_id / 64] >> (sensor_id % 64) & 1;
     pthread_rwlock_unlock(&k->lock);
     return there;
 }

@@ -20,7 +20,7 @@
 #define ENDPOINTS_MAX 16
 #define BURST         256 // messages read before replies get a turn
 #define DROP_LOG_MS   10000
-#define CHECK_MS      500 // how often connections are looked over
+#define CHECK_MS      250 // how often connections are looked over
 
 struct listener {
     struct listener_options options;
@@ -159,19 +159,21 @@ static void incoming_close(struct incoming *in)
 // Reads one whole message. False: none is there.
 static bool receive(void *router, struct incoming *in)
 {
-    int size = zmq_recv(router, in->route, sizeof in->route, ZMQ_DONTWAIT);
-    if (size < 0)
+    zmq_msg_t route;
+    zmq_msg_init(&route);
+    if (zmq_msg_recv(&route, router, ZMQ_DONTWAIT) < 0) {
+        zmq_msg_close(&route);
         return false;
-    in->route_size = MIN((size_t)size, sizeof in->route);
+    }
+    in->route_size = MIN(zmq_msg_size(&route), sizeof in->route);
+    memcpy(in->route, zmq_msg_data(&route), in->route_size);
+    bool more = zmq_msg_more(&route);
+    zmq_msg_close(&route);
     in->frames = 0;
     in->fd = -1;
     zmq_msg_init(&in->header);
     zmq_msg_init(&in->payload);
-    int more = 1;
-    for (;;) {
-        size_t length = sizeof more;
-        if (zmq_getsockopt(router, ZMQ_RCVMORE, &more, &length) < 0 || !more)
-            return true;
+    while (more) {
         zmq_msg_t extra;
         zmq_msg_init(&extra);
         zmq_msg_t *to = in->frames == 0 ? &in->header : in->frames == 1 ? &in->payload : &extra;
@@ -179,8 +181,10 @@ static bool receive(void *router, struct incoming *in)
             return true;
         in->fd = zmq_msg_get(to, ZMQ_SRCFD);
         in->frames++;
+        more = zmq_msg_more(to);
         zmq_msg_close(&extra);
     }
+    return true;
 }
 
 // ROUTER has no call that disconnects a peer.
@@ -391,6 +395,7 @@ static void *listener_loop(void *data)
 {
     struct listener *l = data;
     bool reading = true;
+    pthread_setname_np(pthread_self(), "listener");
     for (;;) {
         zmq_pollitem_t items[] = {{l->replies, 0, ZMQ_POLLIN, 0},
                                   {l->stopped, 0, ZMQ_POLLIN, 0},

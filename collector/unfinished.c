@@ -13,8 +13,9 @@
 #define FDS_MAX 65536 // LimitNOFILE; connections beyond are not watched
 
 struct unfinished {
-    uint64_t
-        seen[FDS_MAX]; // bytes received by the last whole message; untouched pages cost nothing
+    // bytes received when a whole message was last known of; untouched pages cost nothing
+    uint64_t seen[FDS_MAX];
+    bool completed[FDS_MAX]; // a whole message came since
 };
 
 int unfinished_new(struct unfinished **ret)
@@ -45,9 +46,8 @@ static bool bytes_received(int fd, uint64_t *ret)
 
 void unfinished_completed(struct unfinished *u, int fd)
 {
-    uint64_t bytes;
-    if (fd >= 0 && fd < FDS_MAX && bytes_received(fd, &bytes))
-        u->seen[fd] = bytes;
+    if (fd >= 0 && fd < FDS_MAX)
+        u->completed[fd] = true;
 }
 
 static bool is_ours(int fd, const uint16_t *ports, size_t n)
@@ -91,8 +91,11 @@ int unfinished_cut(struct unfinished *u, const uint16_t *ports, size_t n)
         uint64_t bytes;
         if (fd <= 0 || fd >= FDS_MAX || !is_ours(fd, ports, n) || !bytes_received(fd, &bytes))
             continue;
-        if (bytes < u->seen[fd])
+        if (u->completed[fd])
+            u->seen[fd] = bytes;
+        else if (bytes < u->seen[fd])
             u->seen[fd] = 0; // another connection under the same number
+        u->completed[fd] = false;
         if (bytes - u->seen[fd] > UNFINISHED_MAX) {
             cut(fd, bytes - u->seen[fd]);
             count++;
