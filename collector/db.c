@@ -10,6 +10,8 @@ struct db {
     PGconn *conn; // NULL once it is gone
     int timeout_ms;
     char sqlstate[6];
+    const struct db_statement *prepared[DB_STATEMENTS_MAX];
+    size_t n_prepared;
 };
 
 static int64_t monotonic_ms(void)
@@ -270,20 +272,64 @@ static int finish(struct db *db, PGresult **ret, struct errmsg *e)
     return outcome;
 }
 
+struct formats {
+    int sizes[DB_PARAMETERS_MAX];
+    int formats[DB_PARAMETERS_MAX];
+};
+
+// -EINVAL: too many.
+static int formats_of(int n, const int *lengths, struct formats *ret)
+{
+    if (n > DB_PARAMETERS_MAX)
+        return -EINVAL;
+    for (int i = 0; i < n; i++) {
+        ret->formats[i] = lengths && lengths[i] >= 0;
+        ret->sizes[i] = ret->formats[i] ? lengths[i] : 0;
+    }
+    return 0;
+}
+
 int db_query_mixed(struct db *db, const char *sql, int n, const char *const *values,
                    const int *lengths, PGresult **ret, struct errmsg *e)
 {
+    struct formats f;
     if (!db->conn)
         return errmsg_set(e, -EPIPE, "database: not connected");
-    int sizes[DB_PARAMETERS_MAX] = {0};
-    int formats[DB_PARAMETERS_MAX] = {0};
-    if (n > DB_PARAMETERS_MAX)
+    if (formats_of(n, lengths, &f) < 0)
         return errmsg_set(e, -EINVAL, "too many parameters");
-    for (int i = 0; i < n; i++) {
-        formats[i] = lengths && lengths[i] >= 0;
-        sizes[i] = formats[i] ? lengths[i] : 0;
-    }
-    if (PQsendQueryParams(db->conn, sql, n, NULL, values, sizes, formats, 0) != 1)
+    if (PQsendQueryParams(db->conn, sql, n, NULL, values, f.sizes, f.formats, 0) != 1)
+        return lose(db, -EPIPE, e);
+    return finish(db, ret, e);
+}
+
+static int prepare(struct db *db, const struct db_statement *statement, struct errmsg *e)
+{
+    for (size_t i = 0; i < db->n_prepared; i++)
+        if (db->prepared[i] == statement)
+            return 0;
+    if (db->n_prepared == DB_STATEMENTS_MAX)
+        return errmsg_set(e, -EINVAL, "too many statements");
+    if (PQsendPrepare(db->conn, statement->name, statement->sql, 0, NULL) != 1)
+        return lose(db, -EPIPE, e);
+    int r = finish(db, NULL, e);
+    if (r == 0)
+        db->prepared[db->n_prepared++] = statement;
+    return r;
+}
+
+int db_execute(struct db *db, const struct db_statement *statement, int n,
+               const char *const *values, const int *lengths, PGresult **ret, struct errmsg *e)
+{
+    struct formats f;
+    if (!db->conn)
+        return errmsg_set(e, -EPIPE, "database: not connected");
+    if (formats_of(n, lengths, &f) < 0)
+        return errmsg_set(e, -EINVAL, "too many parameters");
+    int r = prepare(db, statement, e);
+    if (r != 0)
+        return r;
+    if (PQsendQueryPrepared(db->conn, statement->name, n, values, f.sizes, f.formats,
+                            statement->binary) != 1)
         return lose(db, -EPIPE, e);
     return finish(db, ret, e);
 }

@@ -49,6 +49,16 @@ int db_query_mixed(struct db *db, const char *sql, int n, const char *const *val
                    const int *lengths, PGresult **ret, struct errmsg *e);
 int db_exec(struct db *db, const char *sql, struct errmsg *e);
 
+// A statement that is parsed once a connection. Names are unique in the program; static storage.
+struct db_statement {
+    const char *name;
+    const char *sql;
+    bool binary; // its result, too
+};
+#define DB_STATEMENTS_MAX 16
+int db_execute(struct db *db, const struct db_statement *statement, int n,
+               const char *const *values, const int *lengths, PGresult **ret, struct errmsg *e);
+
 // COPY ... FROM STDIN: begin with the statement, put any number of times, end. After a failed put
 // end must not be called; after DB_REFUSED from end the transaction is broken, as after a query.
 int db_copy_begin(struct db *db, const char *sql, struct errmsg *e);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "collector/array.h"
 #include "collector/copy_row.h"
 #include "collector/map.h"
 #include "collector/text.h"
@@ -91,30 +92,65 @@ static bool parse_address(const char *text, struct ip_addr *ret)
     return inet_pton(ret->version == 6 ? AF_INET6 : AF_INET, text, ret->b) == 1;
 }
 
-// Takes all addresses of a sensor into the cache.
-static int load_addresses(struct dims *d, struct db *db, int16_t sensor_id, struct errmsg *e)
+static const struct db_statement addresses_of = {
+    "addresses",
+    "select sensor_id, dst_no, host(address) from hirundo.sensor_address where sensor_id = "
+    "any($1::smallint[]) and address is not null",
+    false};
+
+static int cache_addresses(struct dims *d, const PGresult *result)
 {
-    char id[16];
-    snprintf(id, sizeof id, "%d", sensor_id);
-    const char *values[] = {id};
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db,
-                     "select dst_no, host(address) from hirundo.sensor_address where sensor_id = "
-                     "$1::smallint and address is not null",
-                     1, values, &result, e);
-    if (r != 0)
-        return r;
-    int n = PQntuples(result);
+    int n = PQntuples(result), r = 0;
     for (int i = 0; i < n && r == 0; i++) {
         struct ip_addr a;
-        if (!parse_address(PQgetvalue(result, i, 1), &a))
+        int16_t sensor_id = (int16_t)atoi(PQgetvalue(result, i, 0));
+        uint32_t *count = map_get(d->sensors, &sensor_id);
+        if (count)
+            ++*count;
+        if (!parse_address(PQgetvalue(result, i, 2), &a))
             continue;
         struct address_key key = address_key(sensor_id, &a);
-        r = map_put(d->addresses, &key, (uint32_t)atoi(PQgetvalue(result, i, 0)));
+        r = map_put(d->addresses, &key, (uint32_t)atoi(PQgetvalue(result, i, 1)));
     }
-    if (r == 0)
-        r = map_put(d->sensors, &sensor_id, (uint32_t)n);
     return r;
+}
+
+// Takes all addresses of these sensors into the cache.
+static int load_addresses(struct dims *d, struct db *db, const int16_t *sensor_ids, size_t n,
+                          struct errmsg *e)
+{
+    const char *value;
+    int length, r;
+    struct array ids = {0};
+    array_begin(&ids, ARRAY_INT2);
+    for (size_t i = 0; i < n; i++)
+        array_int2(&ids, sensor_ids[i]);
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    r = array_end(&ids, 1, &value, &length);
+    if (r == 0)
+        r = db_execute(db, &addresses_of, 1, &value, &length, &result, e);
+    array_release(&ids, 1);
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = map_put(d->sensors, &sensor_ids[i], 0);
+    return r == 0 ? cache_addresses(d, result) : r;
+}
+
+int dims_prefetch(struct dims *d, struct db *db, const int16_t *sensor_ids, size_t n,
+                  struct errmsg *e)
+{
+    _cleanup_(freep) int16_t *wanted = calloc(n + 1, sizeof *wanted);
+    _cleanup_(map_freep) struct map *listed = NULL;
+    size_t n_wanted = 0;
+    if (!wanted || map_new(sizeof(int16_t), &listed) < 0)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (map_get(d->sensors, &sensor_ids[i]) || map_get(listed, &sensor_ids[i]))
+            continue;
+        if (map_put(listed, &sensor_ids[i], 1) < 0)
+            return -ENOMEM;
+        wanted[n_wanted++] = sensor_ids[i];
+    }
+    return n_wanted < 2 ? 0 : load_addresses(d, db, wanted, n_wanted, e);
 }
 
 static void add_address(struct text *t, const struct ip_addr *a)
@@ -195,7 +231,7 @@ static int resolve_addresses(struct dims *d, struct db *db, int16_t sensor_id,
                              const struct batch *b, const struct dims_ids *ids, struct errmsg *e)
 {
     const uint32_t *known = map_get(d->sensors, &sensor_id);
-    int r = known ? 0 : load_addresses(d, db, sensor_id, e);
+    int r = known ? 0 : load_addresses(d, db, &sensor_id, 1, e);
     if (r != 0)
         return r;
     known = map_get(d->sensors, &sensor_id);
@@ -214,7 +250,7 @@ static int resolve_addresses(struct dims *d, struct db *db, int16_t sensor_id,
         return -ENOMEM;
     r = insert_addresses(db, sensor_id, array.p, e);
     if (r == 0)
-        r = load_addresses(d, db, sensor_id, e);
+        r = load_addresses(d, db, &sensor_id, 1, e);
     if (r == 0)
         find_addresses(d, sensor_id, b, ids); // what is still missing is 0
     return r;

@@ -6,9 +6,8 @@
 #include <time.h>
 
 #include "collector/copy_row.h"
+#include "collector/ledger.h"
 #include "collector/observe.h"
-#include "collector/text.h"
-#include "common/log.h"
 
 struct poison {
     const struct message *m;
@@ -27,7 +26,10 @@ struct loss_row {
 struct group {
     struct wire_decoder *decoder;
     struct copy_buffer flows, floods, batches;
+    struct batch_row *batch_rows; // become `batches`, in key order
+    size_t n_batch_rows, batch_rows_size;
     struct observations *observations;
+    struct ledger *ledger;
     struct stream **moves; // streams with a ledger move, GROUP_MESSAGES
     size_t n_moves;
     struct poison *poisons; // grows
@@ -48,7 +50,8 @@ int group_new(struct group **ret)
     g->ids.flow_options = calloc(BATCH_FLOWS_MAX, sizeof *g->ids.flow_options);
     g->ids.flood_dst = calloc(BATCH_FLOODS_MAX, sizeof *g->ids.flood_dst);
     if (!g->moves || !g->ids.flow_dst || !g->ids.flow_options || !g->ids.flood_dst ||
-        wire_decoder_new(&g->decoder) < 0 || observations_new(&g->observations) < 0)
+        wire_decoder_new(&g->decoder) < 0 || observations_new(&g->observations) < 0 ||
+        ledger_new(&g->ledger) < 0)
         return -ENOMEM;
     group_clear(g);
     *ret = g;
@@ -62,6 +65,8 @@ void group_free(struct group *g)
         return;
     wire_decoder_free(g->decoder);
     observations_free(g->observations);
+    ledger_free(g->ledger);
+    free(g->batch_rows);
     copy_buffer_release(&g->flows);
     copy_buffer_release(&g->floods);
     copy_buffer_release(&g->batches);
@@ -84,7 +89,8 @@ void group_clear(struct group *g)
     g->n_poisons = 0;
     g->n_losses = 0;
     g->messages = 0;
-    g->flows.rows = g->floods.rows = g->batches.rows = 0;
+    g->n_batch_rows = 0;
+    g->flows.rows = g->floods.rows = 0;
     observations_clear(g->observations);
 }
 
@@ -152,7 +158,15 @@ static int add_batch_row(struct group *g, const struct message *m, uint64_t seq,
                          uint32_t floods, bool has_windows, int64_t frames, const char *outcome)
 {
     static const uint8_t none[WIRE_SHA256_SIZE];
-    struct batch_row row = {
+    if (g->n_batch_rows == g->batch_rows_size) {
+        size_t size = g->batch_rows_size ? 2 * g->batch_rows_size : 256;
+        struct batch_row *rows = realloc(g->batch_rows, size * sizeof *rows);
+        if (!rows)
+            return -ENOMEM;
+        g->batch_rows = rows;
+        g->batch_rows_size = size;
+    }
+    g->batch_rows[g->n_batch_rows++] = (struct batch_row){
         .sensor_id = m->sensor_id,
         .spool_id = m->header.spool_id,
         .seq = seq,
@@ -167,8 +181,7 @@ static int add_batch_row(struct group *g, const struct message *m, uint64_t seq,
         .payload_bytes = (uint32_t)zmq_msg_size((zmq_msg_t *)&m->payload),
         .outcome = outcome,
     };
-    int r = g->batches.rows == 0 ? copy_begin(&g->batches) : 0;
-    return r < 0 ? r : copy_batch(&g->batches, &row);
+    return 0;
 }
 
 static int add_rows(struct group *g, int16_t sensor_id, const struct batch *b)
@@ -303,15 +316,6 @@ int group_add(struct group *g, struct db *db, struct dims *dims, struct stream *
 
 // ---- quarantine
 
-// Whether the windows that the header claims can be believed: a message that decoded has passed
-// sharper tests, for the others this keeps nonsense out of timestamps.
-static bool sane_windows(const struct message *m)
-{
-    const int64_t day = 86400000;
-    return m->header.first_window_ms > 0 && m->header.first_window_ms <= m->header.last_window_ms &&
-           m->header.last_window_ms <= m->received_ms + day;
-}
-
 static int64_t booked_frames(const struct wire_header *h)
 {
     return h->frames > VALIDATE_COUNT_MAX ? 0 : (int64_t)h->frames;
@@ -319,7 +323,7 @@ static int64_t booked_frames(const struct wire_header *h)
 
 static int64_t booked_at(const struct message *m)
 {
-    return sane_windows(m) ? m->header.first_window_ms : m->received_ms;
+    return message_has_windows(m) ? m->header.first_window_ms : m->received_ms;
 }
 
 int group_add_poison(struct group *g, struct stream *stream, const struct message *m,
@@ -335,7 +339,7 @@ int group_add_poison(struct group *g, struct stream *stream, const struct messag
     int r = observations_add_quarantined(g->observations, m->sensor_id, booked_at(m),
                                          booked_frames(&m->header));
     if (r == 0)
-        r = add_batch_row(g, m, stream->receiver.pending_seq, 0, 0, sane_windows(m),
+        r = add_batch_row(g, m, stream->receiver.pending_seq, 0, 0, message_has_windows(m),
                           booked_frames(&m->header), "quarantined");
     if (r < 0)
         return errmsg_set(e, r, "out of memory");
@@ -370,7 +374,7 @@ static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
                             m->peer,
                             p->reason,
                             frames,
-                            sane_windows(m) ? first : NULL,
+                            message_has_windows(m) ? first : NULL,
                             slot,
                             (const char *)m->raw_header,
                             payload ? payload : ""};
@@ -424,99 +428,6 @@ static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
         8, values, NULL, e);
 }
 
-// ---- the ledger
-
-static int by_stream(const void *a, const void *b)
-{
-    const struct stream *x = *(struct stream *const *)a, *y = *(struct stream *const *)b;
-    if (x->sensor_id != y->sensor_id)
-        return x->sensor_id < y->sensor_id ? -1 : 1;
-    return memcmp(x->spool_id, y->spool_id, WIRE_SPOOL_ID_SIZE);
-}
-
-enum { L_SENSOR, L_SPOOL, L_FROM, L_NEXT, L_WINDOW, L_RUN, L_FRAMES, L_KERNEL, L_IF, L_COLUMNS };
-
-static void add_move(struct text columns[L_COLUMNS], const struct stream *s)
-{
-    const struct wire_header *h = &s->last->header;
-    char spool[33];
-    format_uuid(s->spool_id, spool);
-    text_array_int(&columns[L_SENSOR], s->sensor_id);
-    text_array_word(&columns[L_SPOOL], spool);
-    text_array_int(&columns[L_FROM], (int64_t)s->from);
-    text_array_int(&columns[L_NEXT], (int64_t)s->through + 1);
-    if (sane_windows(s->last))
-        text_array_int(&columns[L_WINDOW], h->last_window_ms);
-    else
-        text_array_null(&columns[L_WINDOW]);
-    text_array_int(&columns[L_RUN], (int64_t)h->run_id);
-    text_array_int(&columns[L_FRAMES], to_bigint(h->counters.frames));
-    text_array_int(&columns[L_KERNEL], to_bigint(h->counters.kernel_dropped));
-    text_array_int(&columns[L_IF], to_bigint(h->counters.interface_dropped));
-}
-
-// Advances a row only where it still says what we think, in key order, and never for a revoked
-// sensor.
-static const char advance[] =
-    "insert into hirundo.ledger as l (sensor_id, spool_id, from_seq, next_seq, first_at, "
-    "last_batch_at, last_window, run_id, frames, kernel_dropped, if_dropped) "
-    "select u.s, u.p, u.f, u.n, now(), now(), timestamptz 'epoch' + u.w * interval '1 ms', u.r, "
-    "u.c, u.k, u.i from unnest($1::smallint[], $2::uuid[], $3::bigint[], $4::bigint[], "
-    "$5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) "
-    "u(s, p, f, n, w, r, c, k, i) join hirundo.sensor x on x.sensor_id = u.s and x.revoked_at is "
-    "null order by u.s, u.p "
-    "on conflict (sensor_id, spool_id) do update set from_seq = excluded.from_seq, "
-    "next_seq = excluded.next_seq, last_batch_at = excluded.last_batch_at, "
-    "last_window = coalesce(excluded.last_window, l.last_window), run_id = excluded.run_id, "
-    "frames = excluded.frames, kernel_dropped = excluded.kernel_dropped, "
-    "if_dropped = excluded.if_dropped where l.next_seq = excluded.from_seq "
-    "returning l.sensor_id, replace(l.spool_id::text, '-', ''), l.xmax = 0";
-
-// Which streams the database did advance; a new row must begin at 1.
-static int check_moves(struct group *g, const PGresult *result)
-{
-    size_t good = 0;
-    for (size_t i = 0; i < g->n_moves; i++)
-        g->moves[i]->stale = true;
-    for (int k = 0; k < PQntuples(result); k++) {
-        struct stream wanted = {.sensor_id = (int16_t)atoi(PQgetvalue(result, k, 0))};
-        const char *hex = PQgetvalue(result, k, 1);
-        for (size_t i = 0; i < WIRE_SPOOL_ID_SIZE; i++) {
-            char two[] = {hex[2 * i], hex[2 * i + 1], '\0'};
-            wanted.spool_id[i] = (uint8_t)strtoul(two, NULL, 16);
-        }
-        const struct stream *key = &wanted;
-        struct stream **found =
-            bsearch(&key, g->moves, g->n_moves, sizeof(struct stream *), by_stream);
-        bool is_new = *PQgetvalue(result, k, 2) == 't';
-        if (!found || (is_new && (*found)->from != 1))
-            continue;
-        (*found)->stale = false;
-        good++;
-    }
-    return good == g->n_moves ? 0 : GROUP_STALE;
-}
-
-static int write_ledger(struct group *g, struct db *db, struct errmsg *e)
-{
-    struct text columns[L_COLUMNS] = {0};
-    const char *values[L_COLUMNS];
-    bool bad = false;
-    qsort(g->moves, g->n_moves, sizeof(struct stream *), by_stream);
-    for (size_t i = 0; i < g->n_moves; i++)
-        add_move(columns, g->moves[i]);
-    for (size_t k = 0; k < L_COLUMNS; k++) {
-        text_array_end(&columns[k]);
-        values[k] = columns[k].p;
-        bad |= columns[k].bad;
-    }
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = bad ? -ENOMEM : db_query(db, advance, L_COLUMNS, values, &result, e);
-    for (size_t k = 0; k < L_COLUMNS; k++)
-        text_release(&columns[k]);
-    return r == 0 ? check_moves(g, result) : r;
-}
-
 // ---- the transaction
 
 static int write_copy(struct copy_buffer *b, const char *sql, struct db *db, struct errmsg *e)
@@ -531,13 +442,36 @@ static int write_copy(struct copy_buffer *b, const char *sql, struct db *db, str
     return r == 0 ? db_copy_end(db, e) : r;
 }
 
+static int by_batch(const void *a, const void *b)
+{
+    const struct batch_row *x = a, *y = b;
+    if (x->sensor_id != y->sensor_id)
+        return x->sensor_id < y->sensor_id ? -1 : 1;
+    int r = memcmp(x->spool_id, y->spool_id, WIRE_SPOOL_ID_SIZE);
+    return r ? r : (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+// In the order of their index, whose pages are then met one after the other.
+static int write_batches(struct group *g, struct db *db, struct errmsg *e)
+{
+    qsort(g->batch_rows, g->n_batch_rows, sizeof *g->batch_rows, by_batch);
+    int r = copy_begin(&g->batches);
+    for (size_t i = 0; i < g->n_batch_rows && r == 0; i++)
+        r = copy_batch(&g->batches, &g->batch_rows[i]);
+    if (r < 0)
+        return r;
+    return write_copy(&g->batches,
+                      "copy hirundo.batch (" COPY_BATCH_COLUMNS ") from stdin (format binary)", db,
+                      e);
+}
+
 static int write_group(struct group *g, struct db *db, struct errmsg *e)
 {
     int r = 0;
     for (size_t i = 0; i < g->n_losses && r == 0; i++)
         r = write_loss(&g->losses[i], db, e);
     if (r == 0)
-        r = write_ledger(g, db, e);
+        r = ledger_advance(g->ledger, g->moves, g->n_moves, db, e);
     if (r == 0)
         r = write_copy(&g->flows,
                        "copy hirundo.flow (" COPY_FLOW_COLUMNS ") from stdin (format binary)", db,
@@ -547,9 +481,7 @@ static int write_group(struct group *g, struct db *db, struct errmsg *e)
                        "copy hirundo.flood (" COPY_FLOOD_COLUMNS ") from stdin (format binary)", db,
                        e);
     if (r == 0)
-        r = write_copy(&g->batches,
-                       "copy hirundo.batch (" COPY_BATCH_COLUMNS ") from stdin (format binary)", db,
-                       e);
+        r = write_batches(g, db, e);
     for (size_t i = 0; i < g->n_poisons && r == 0; i++)
         r = write_poison(&g->poisons[i], db, e);
     return r == 0 ? observations_write(g->observations, db, e) : r;

@@ -9,7 +9,7 @@
 #include "collector/receiver.h"
 
 #define GROUP_ROWS     20000 // rows of a full group (a commit of that size reaches the best rate)
-#define GROUP_MESSAGES 2048
+#define GROUP_MESSAGES 8192  // so that batches of few flows fill a group, too
 #define GROUP_SLOTS    50000 // accounting slots
 
 // A spool in the ledger, as this writer knows it.
@@ -18,7 +18,8 @@ struct stream {
     uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
     struct receiver receiver;
     bool revoked;  // the database lets nothing more in from this sensor
-    bool stale;    // the ledger was not what we thought: read it again
+    bool stale;    // the ledger was not what we thought, or was never read: read it
+    bool listed;   // scratch of streams_prefetch
     uint64_t from; // scratch of the open group: ledger move from..next, 0: none
     uint64_t through;
     const struct message *last; // the group's last message of this spool

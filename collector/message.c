@@ -53,6 +53,13 @@ void message_free(struct message *m)
     free(m);
 }
 
+bool message_has_windows(const struct message *m)
+{
+    const int64_t day = 86400000;
+    return m->header.first_window_ms > 0 && m->header.first_window_ms <= m->header.last_window_ms &&
+           m->header.last_window_ms <= m->received_ms + day;
+}
+
 uint32_t budget_credit(struct budget *budget, int16_t sensor_id)
 {
     long long left = budget->limit - atomic_load(&budget->used);

@@ -45,6 +45,10 @@ int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, st
 void message_free(struct message *m);
 DEFINE_CLEANUP(struct message *, message_free)
 
+// Whether the windows that the header claims can be believed: a message that decoded has passed
+// sharper tests, for the others this keeps nonsense out of timestamps.
+bool message_has_windows(const struct message *m);
+
 // Gives payload and budget back early; header and route stay.
 void message_release(struct message *m);
 

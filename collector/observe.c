@@ -2,8 +2,8 @@
 
 #include <string.h>
 
+#include "collector/array.h"
 #include "collector/map.h"
-#include "collector/text.h"
 
 #define HOUR_MS 3600000LL
 
@@ -35,6 +35,7 @@ struct observations {
     struct slot *slots;
     size_t n, size;
     struct map *index; // slot_key -> position
+    struct array columns[COUNTS + 2];
 };
 
 int observations_new(struct observations **ret)
@@ -55,6 +56,7 @@ void observations_free(struct observations *o)
     if (!o)
         return;
     map_free(o->index);
+    array_release(o->columns, ARRAY_SIZE(o->columns));
     free(o->slots);
     free(o);
 }
@@ -181,7 +183,8 @@ static int by_key(const void *a, const void *b)
     return x->slot_ms < y->slot_ms ? -1 : x->slot_ms > y->slot_ms;
 }
 
-static const char upsert[] =
+static const struct db_statement upsert = {
+    "observe",
     "insert into hirundo.observation as o (sensor_id, slot, covered_ms, frames, row_packets, "
     "flood_packets, non_ip, malformed, quarantined, lost, kernel_dropped, if_dropped) "
     "select s, timestamptz 'epoch' + t * interval '1 ms', c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 "
@@ -195,42 +198,50 @@ static const char upsert[] =
     "non_ip = o.non_ip + excluded.non_ip, malformed = o.malformed + excluded.malformed, "
     "quarantined = o.quarantined + excluded.quarantined, lost = o.lost + excluded.lost, "
     "kernel_dropped = o.kernel_dropped + excluded.kernel_dropped, "
-    "if_dropped = o.if_dropped + excluded.if_dropped";
+    "if_dropped = o.if_dropped + excluded.if_dropped",
+    false};
 
-static int write_part(const struct slot *slots, size_t n, struct db *db, struct errmsg *e)
+// Sends the arrays.
+static int execute(struct observations *o, const struct db_statement *statement, size_t n,
+                   struct db *db, struct errmsg *e)
 {
-    struct text columns[COUNTS + 2] = {0};
-    const char *values[COUNTS + 2];
-    for (size_t i = 0; i < n; i++) {
-        text_array_int(&columns[0], slots[i].key.sensor_id);
-        text_array_int(&columns[1], slots[i].key.slot_ms);
-        for (size_t k = 0; k < COUNTS; k++)
-            text_array_int(&columns[k + 2], slots[i].counts[k]);
-    }
-    bool bad = false;
-    for (size_t k = 0; k < ARRAY_SIZE(columns); k++) {
-        text_array_end(&columns[k]);
-        values[k] = columns[k].p;
-        bad |= columns[k].bad;
-    }
-    int r = bad ? -ENOMEM : db_query(db, upsert, ARRAY_SIZE(values), values, NULL, e);
-    for (size_t k = 0; k < ARRAY_SIZE(columns); k++)
-        text_release(&columns[k]);
-    return r;
+    const char *values[ARRAY_SIZE(o->columns)];
+    int lengths[ARRAY_SIZE(o->columns)];
+    int r = array_end(o->columns, n, values, lengths);
+    return r == 0 ? db_execute(db, statement, (int)n, values, lengths, NULL, e) : r;
 }
 
-static const char mark[] = "insert into hirundo.dirty as d (sensor_id, hour, gen) "
-                           "select s, timestamptz 'epoch' + t * interval '1 ms', 1 "
-                           "from unnest($1::smallint[], $2::bigint[]) u(s, t) order by s, t "
-                           "on conflict (sensor_id, hour) do update set gen = d.gen + 1";
+static int write_part(struct observations *o, size_t from, size_t n, struct db *db,
+                      struct errmsg *e)
+{
+    for (size_t k = 0; k < ARRAY_SIZE(o->columns); k++)
+        array_begin(&o->columns[k], k == 0 ? ARRAY_INT2 : ARRAY_INT8);
+    for (size_t i = from; i < from + n; i++) {
+        const struct slot *slot = &o->slots[i];
+        array_int2(&o->columns[0], (int16_t)slot->key.sensor_id);
+        array_int8(&o->columns[1], slot->key.slot_ms);
+        for (size_t k = 0; k < COUNTS; k++)
+            array_int8(&o->columns[k + 2], slot->counts[k]);
+    }
+    return execute(o, &upsert, ARRAY_SIZE(o->columns), db, e);
+}
+
+static const struct db_statement mark = {
+    "mark",
+    "insert into hirundo.dirty as d (sensor_id, hour, gen) "
+    "select s, timestamptz 'epoch' + t * interval '1 ms', 1 "
+    "from unnest($1::smallint[], $2::bigint[]) u(s, t) order by s, t "
+    "on conflict (sensor_id, hour) do update set gen = d.gen + 1",
+    false};
 
 // Marks the hours of slots that brought rows; the slots are in key order. A missed mark would leave
 // rollups wrong for ever, so this stands in the transaction that adds the rows.
-static int write_marks(const struct observations *o, struct db *db, struct errmsg *e)
+static int write_marks(struct observations *o, struct db *db, struct errmsg *e)
 {
-    struct text columns[2] = {0};
     struct slot_key last = {0};
     size_t n = 0;
+    array_begin(&o->columns[0], ARRAY_INT2);
+    array_begin(&o->columns[1], ARRAY_INT8);
     for (size_t i = 0; i < o->n; i++) {
         const struct slot *slot = &o->slots[i];
         struct slot_key key = {hour_of(slot->key.slot_ms), slot->key.sensor_id};
@@ -238,20 +249,12 @@ static int write_marks(const struct observations *o, struct db *db, struct errms
             continue;
         if (n > 0 && key.slot_ms == last.slot_ms && key.sensor_id == last.sensor_id)
             continue;
-        text_array_int(&columns[0], key.sensor_id);
-        text_array_int(&columns[1], key.slot_ms);
+        array_int2(&o->columns[0], (int16_t)key.sensor_id);
+        array_int8(&o->columns[1], key.slot_ms);
         last = key;
         n++;
     }
-    text_array_end(&columns[0]);
-    text_array_end(&columns[1]);
-    const char *values[] = {columns[0].p, columns[1].p};
-    int r = columns[0].bad || columns[1].bad ? -ENOMEM : 0;
-    if (r == 0 && n > 0)
-        r = db_query(db, mark, ARRAY_SIZE(values), values, NULL, e);
-    text_release(&columns[0]);
-    text_release(&columns[1]);
-    return r;
+    return n > 0 ? execute(o, &mark, 2, db, e) : 0;
 }
 
 int observations_write(struct observations *o, struct db *db, struct errmsg *e)
@@ -261,7 +264,7 @@ int observations_write(struct observations *o, struct db *db, struct errmsg *e)
         return 0;
     qsort(o->slots, o->n, sizeof *o->slots, by_key);
     for (size_t i = 0; i < o->n; i += PART) {
-        int r = write_part(o->slots + i, MIN(o->n - i, (size_t)PART), db, e);
+        int r = write_part(o, i, MIN(o->n - i, (size_t)PART), db, e);
         if (r != 0)
             return r;
     }

@@ -1,8 +1,10 @@
 #include "collector/streams.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "collector/array.h"
 #include "collector/map.h"
 
 struct stream_key {
@@ -95,30 +97,105 @@ static int add_stream(struct streams *s, const struct stream_key *key, struct st
     return r;
 }
 
-int streams_get(struct streams *s, struct db *db, const struct message *m, struct stream **ret,
-                struct errmsg *e)
+// The stream of a message, made if it is not there: without its row yet, so stale.
+static int find_stream(struct streams *s, const struct message *m, struct stream **ret)
 {
     struct stream_key key = {.sensor_id = m->sensor_id};
     memcpy(key.spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
     const uint32_t *at = map_get(s->index, &key);
     if (at) {
         *ret = s->list[*at];
-        return (*ret)->stale ? stream_load(db, *ret, e) : 0;
+        return 0;
     }
     _cleanup_(freep) struct stream *stream = calloc(1, sizeof *stream);
     if (!stream)
         return -ENOMEM;
     stream->sensor_id = m->sensor_id;
+    stream->stale = true;
     memcpy(stream->spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
-    int r = stream_load(db, stream, e);
-    if (r == 0)
-        r = add_stream(s, &key, stream);
-    if (r != 0)
+    int r = add_stream(s, &key, stream);
+    if (r < 0)
         return r;
     *ret = stream;
     stream = NULL;
     return 0;
 }
+
+int streams_get(struct streams *s, struct db *db, const struct message *m, struct stream **ret,
+                struct errmsg *e)
+{
+    struct stream *stream;
+    int r = find_stream(s, m, &stream);
+    if (r == 0 && stream->stale)
+        r = stream_load(db, stream, e);
+    if (r == 0)
+        *ret = stream;
+    return r;
+}
+
+// ---- many at once
+
+static const struct db_statement load_many = {
+    "streams",
+    "select coalesce(l.next_seq, 1), x.sensor_id is not null from "
+    "unnest($1::smallint[], $2::uuid[]) with ordinality u(s, p, i) "
+    "left join hirundo.ledger l on l.sensor_id = u.s and l.spool_id = u.p "
+    "left join hirundo.sensor x on x.sensor_id = u.s and x.revoked_at is null order by u.i",
+    true};
+
+static int load_streams(struct db *db, struct stream *const *wanted, size_t n,
+                        struct array columns[2], struct errmsg *e)
+{
+    const char *values[2];
+    int lengths[2];
+    array_begin(&columns[0], ARRAY_INT2);
+    array_begin(&columns[1], ARRAY_UUID);
+    for (size_t i = 0; i < n; i++) {
+        array_int2(&columns[0], wanted[i]->sensor_id);
+        array_uuid(&columns[1], wanted[i]->spool_id);
+    }
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = array_end(columns, 2, values, lengths);
+    if (r == 0)
+        r = db_execute(db, &load_many, 2, values, lengths, &result, e);
+    for (size_t i = 0; r == 0 && i < (size_t)PQntuples(result); i++) {
+        uint64_t next_seq;
+        memcpy(&next_seq, PQgetvalue(result, (int)i, 0), sizeof next_seq);
+        receiver_reload(&wanted[i]->receiver, be64toh(next_seq));
+        wanted[i]->revoked = *PQgetvalue(result, (int)i, 1) == 0;
+        wanted[i]->stale = false;
+    }
+    return r;
+}
+
+int streams_prefetch(struct streams *s, struct db *db, struct message *const *messages, size_t n,
+                     struct errmsg *e)
+{
+    _cleanup_(freep) struct stream **wanted = calloc(n + 1, sizeof(struct stream *));
+    size_t n_wanted = 0;
+    if (!wanted)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct stream *stream;
+        int r = find_stream(s, messages[i], &stream);
+        if (r < 0)
+            return r;
+        if (stream->stale && !stream->listed) {
+            stream->listed = true;
+            wanted[n_wanted++] = stream;
+        }
+    }
+    for (size_t i = 0; i < n_wanted; i++)
+        wanted[i]->listed = false;
+    if (n_wanted < 2)
+        return 0; // streams_get does as well
+    struct array columns[2] = {0};
+    int r = load_streams(db, wanted, n_wanted, columns, e);
+    array_release(columns, 2);
+    return r;
+}
+
+// ---- what is kept
 
 static int64_t number_at(const PGresult *result, int column)
 {

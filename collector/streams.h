@@ -18,6 +18,10 @@ size_t streams_count(const struct streams *s);
 // valid until streams_clear. 0; DB_REFUSED, -EPIPE, -ENOMEM.
 int streams_get(struct streams *s, struct db *db, const struct message *m, struct stream **ret,
                 struct errmsg *e);
+// Reads the rows of all messages' streams that are new or stale, in one query; streams_get then
+// finds them. Nothing depends on it but speed.
+int streams_prefetch(struct streams *s, struct db *db, struct message *const *messages, size_t n,
+                     struct errmsg *e);
 // Reads the row again.
 int stream_load(struct db *db, struct stream *stream, struct errmsg *e);
 

@@ -53,6 +53,8 @@ struct writer {
     size_t n_spools;
     struct item *items; // GROUP_MESSAGES
     size_t n_items;
+    struct message **ahead; // GROUP_MESSAGES, scratch of prefetch
+    int16_t *sensors_ahead; // likewise
 };
 
 static int64_t clock_ms(clockid_t clock)
@@ -517,6 +519,24 @@ static void drop_db(struct writer *w)
             w->items[i].state = ITEM_OPEN;
 }
 
+// Looks up in two queries what the messages in hand refer to, where a thousand sensors come at
+// once.
+static int prefetch(struct writer *w, struct errmsg *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct message *m = w->items[i].m;
+        if (w->items[i].state != ITEM_OPEN || !keyring_has_sensor(w->options.keyring, m->sensor_id))
+            continue;
+        w->sensors_ahead[n] = m->sensor_id;
+        w->ahead[n++] = m;
+    }
+    if (n < 2)
+        return 0;
+    int r = streams_prefetch(w->streams, w->db, w->ahead, n, e);
+    return r == 0 ? dims_prefetch(w->dims, w->db, w->sensors_ahead, n, e) : r;
+}
+
 // Settles all items in hand, as often as it takes; false when the writer was told to stop first.
 static bool work_off(struct writer *w)
 {
@@ -525,6 +545,8 @@ static bool work_off(struct writer *w)
         struct errmsg e = {"out of memory, or the ledger keeps changing"};
         int r = w->db ? 0 : connect_db(w, &e);
         bool was_ok = atomic_load(&w->db_ok);
+        if (r == 0)
+            r = prefetch(w, &e);
         if (r == 0)
             r = commit_halving(w, 0, w->n_items, &e);
         if (r == 0)
@@ -574,6 +596,9 @@ static void discard_items(struct writer *w)
 static void *writer_run(void *data)
 {
     struct writer *w = data;
+    char name[16];
+    snprintf(name, sizeof name, "writer %u", w->options.number);
+    pthread_setname_np(pthread_self(), name); // for top -H
     w->replies = zmq_socket(w->options.zmq, ZMQ_PUSH);
     int none = 0, forever = -1;
     if (!w->replies || zmq_setsockopt(w->replies, ZMQ_SNDHWM, &none, sizeof none) < 0 ||
@@ -606,6 +631,8 @@ static void writer_free(struct writer *w)
     map_free(w->spool_index);
     free(w->spools);
     free(w->items);
+    free(w->ahead);
+    free(w->sensors_ahead);
     dims_free(w->dims);
     db_free(w->db);
     queue_free(w->queue);
@@ -620,8 +647,10 @@ int writer_start(const struct writer_options *options, struct writer **ret, stru
         return -ENOMEM;
     w->options = *options;
     w->items = calloc(GROUP_MESSAGES, sizeof *w->items);
-    if (!w->items || queue_new(&w->queue) < 0 || dims_new(&w->dims) < 0 ||
-        group_new(&w->group) < 0 || streams_new(&w->streams) < 0 ||
+    w->ahead = calloc(GROUP_MESSAGES, sizeof *w->ahead);
+    w->sensors_ahead = calloc(GROUP_MESSAGES, sizeof *w->sensors_ahead);
+    if (!w->items || !w->ahead || !w->sensors_ahead || queue_new(&w->queue) < 0 ||
+        dims_new(&w->dims) < 0 || group_new(&w->group) < 0 || streams_new(&w->streams) < 0 ||
         map_new(sizeof(int16_t), &w->spool_index) < 0)
         return -ENOMEM;
     int r = connect_db(w, e);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "collector/array.h"
 #include "collector/dims.h"
 #include "collector/map.h"
 #include "collector/message.h"
@@ -73,6 +74,30 @@ static void test_runs_spread_over_slots(void **state)
         assert_int_equal(observations_count(o), cases[i].slots);
         observations_free(o);
     }
+}
+
+// As array_recv reads them (documentation of libpq: none; source of array_send).
+static void test_binary_arrays(void **state)
+{
+    static const char two[] = "\0\0\0\1\0\0\0\1\0\0\0\25\0\0\0\2\0\0\0\1"
+                              "\0\0\0\2\377\376\377\377\377\377";
+    static const char empty[] = "\0\0\0\0\0\0\0\0\0\0\0\24";
+    (void)state;
+    struct array arrays[2] = {0};
+    const char *values[2];
+    int lengths[2];
+    for (int round = 0; round < 2; round++) { // memory is used again
+        array_begin(&arrays[0], ARRAY_INT2);
+        array_begin(&arrays[1], ARRAY_INT8);
+        array_int2(&arrays[0], -2);
+        array_null(&arrays[0]);
+        assert_int_equal(array_end(arrays, 2, values, lengths), 0);
+        assert_int_equal(lengths[0], sizeof two - 1);
+        assert_memory_equal(values[0], two, sizeof two - 1);
+        assert_int_equal(lengths[1], sizeof empty - 1);
+        assert_memory_equal(values[1], empty, sizeof empty - 1);
+    }
+    array_release(arrays, 2);
 }
 
 static void test_array_texts(void **state)
@@ -284,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_map_against_array),
         cmocka_unit_test(test_slots),
         cmocka_unit_test(test_runs_spread_over_slots),
+        cmocka_unit_test(test_binary_arrays),
         cmocka_unit_test(test_array_texts),
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_csv),
