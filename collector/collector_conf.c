@@ -8,12 +8,18 @@
 static const struct conf_key keys[] = {
     {"collector", "endpoint", CONF_LIST, FIELD(endpoints), "tcp://127.0.0.1:4455", false, 0, 0,
      "where sensors connect: tcp://ADDRESS:PORT, several allowed; port 0 takes a free one"},
+    {"collector", "public", CONF_LIST, FIELD(public_endpoints), NULL, false, 0, 0,
+     "the endpoints as sensors reach them, for bundles: tcp://ADDRESS:PORT, numeric; default: "
+     "endpoint, where that names an address"},
     {"collector", "key", CONF_TEXT, FIELD(key_path), "/var/lib/hirundo/collector.key", false, 0, 0,
      "the collector's key file; serve makes it at its first start"},
     {"collector", "writers", CONF_INTEGER, FIELD(writers), "2", false, 1, COLLECTOR_WRITERS_MAX,
      "database connections that write; a sensor always has the same one"},
     {"collector", "memory", CONF_BYTES, FIELD(memory), "64M", false, 4 * MIB, 65536 * MIB,
      "bytes of batches that may wait for the database, all sensors together"},
+    {"enrolment", "operator_key", CONF_TEXT, FIELD(operator_key), "/var/lib/hirundo/operator.key",
+     false, 0, 0,
+     "the key that signs bundles; sensor add makes it when it is missing; serve needs it not"},
     {"database", "connection", CONF_TEXT, FIELD(connection), NULL, false, 0, 0,
      "libpq connection string, such as host=/run/postgresql dbname=hirundo; else the PG* "
      "environment"},

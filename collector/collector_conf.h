@@ -6,11 +6,13 @@
 #define COLLECTOR_WRITERS_MAX 16
 
 struct collector_conf {
-    struct conf_list endpoints; // tcp://ADDRESS:PORT, port 0 or * for any free one
+    struct conf_list endpoints;        // tcp://ADDRESS:PORT, port 0 or * for any free one
+    struct conf_list public_endpoints; // as sensors reach them
     char *key_path;
     int64_t writers;
-    int64_t memory;   // bytes of queued batches, all sensors together
-    char *connection; // libpq conninfo; NULL: PG* environment
+    int64_t memory;     // bytes of queued batches, all sensors together
+    char *operator_key; // path
+    char *connection;   // libpq conninfo; NULL: PG* environment
     char *log_level;
 };
 

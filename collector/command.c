@@ -54,7 +54,7 @@ static int usage_error(const struct command_line *line, int *ret_exit)
     return 1;
 }
 
-#define OPTIONS_MAX 8
+#define OPTIONS_MAX 24
 
 int command_parse(const struct command_line *line, int argc, char **argv, const char **ret_conf,
                   char ***ret_words, int *ret_exit)

@@ -8,18 +8,34 @@
 #include "collector/migrate.h"
 #include "common/log.h"
 
-#define REFRESH_MS    1000
-#define STEP_MS       200 // how long a stop may wait
-#define PARTITIONS_MS (15 * 60 * 1000)
-#define DAYS_AHEAD    2
+#define REFRESH_MS        1000
+#define STEP_MS           200 // how long a stop may wait
+#define PARTITIONS_MS     (15 * 60 * 1000)
+#define DAYS_AHEAD        2
+#define ANNOUNCE_MS       (15 * 60 * 1000)
+#define STRANGERS_MS      5000 // a flood of unknown keys costs the database no more than this
+#define ANNOUNCEMENTS_MAX 2
+
+// Where this collector is reached.
+struct announcement {
+    uint8_t key[KEY_SIZE];
+    struct conf_list endpoints;
+    bool is_next;
+};
 
 struct keeper {
     const char *conninfo;
     struct keyring *keyring;
+    struct strangers *strangers;
     struct db *db;
     pthread_t thread;
     atomic_bool stopping;
     int64_t partitions_ms; // when they were last made
+    int64_t strangers_ms;  // when they were last saved
+    pthread_mutex_t lock;  // of what follows
+    struct announcement announcements[ANNOUNCEMENTS_MAX];
+    size_t n_announcements;
+    int64_t announced_ms;
 };
 
 static int64_t monotonic_ms(void)
@@ -68,6 +84,82 @@ static int make_partitions(struct keeper *k, struct errmsg *e)
     return 0;
 }
 
+static int note_used_keys(struct keeper *k, struct errmsg *e)
+{
+    uint8_t key[KEY_SIZE];
+    while (keyring_take_used(k->keyring, key)) {
+        const char *values[] = {(const char *)key};
+        const int lengths[] = {KEY_SIZE};
+        int r = db_query_mixed(k->db, "select hirundo.key_used($1::bytea)", 1, values, lengths,
+                               NULL, e);
+        if (r != 0) {
+            keyring_note_used(k->keyring, key);
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int save_strangers(struct keeper *k, struct errmsg *e)
+{
+    int64_t now = monotonic_ms();
+    if (now - k->strangers_ms < STRANGERS_MS)
+        return 0;
+    k->strangers_ms = now;
+    return strangers_save(k->strangers, k->db, e);
+}
+
+static int announce_one(struct keeper *k, const struct announcement *a, struct errmsg *e)
+{
+    int r = 0;
+    for (size_t i = 0; i < a->endpoints.n && r == 0; i++) {
+        const char *values[] = {(const char *)a->key, a->endpoints.items[i],
+                                a->is_next ? "true" : "false"};
+        const int lengths[] = {KEY_SIZE, -1, -1};
+        r = db_query_mixed(
+            k->db,
+            "insert into hirundo.collector_endpoint (public_key, endpoint, is_next, seen_at) "
+            "values ($1::bytea, $2, $3::boolean, clock_timestamp()) on conflict (public_key, "
+            "endpoint) "
+            "do update set is_next = excluded.is_next, seen_at = excluded.seen_at",
+            3, values, lengths, NULL, e);
+    }
+    return r;
+}
+
+static int announce(struct keeper *k, struct errmsg *e)
+{
+    int64_t now = monotonic_ms();
+    pthread_mutex_lock(&k->lock);
+    int r = 0;
+    if (now - k->announced_ms >= ANNOUNCE_MS) {
+        for (size_t i = 0; i < k->n_announcements && r == 0; i++)
+            r = announce_one(k, &k->announcements[i], e);
+        if (r == 0)
+            k->announced_ms = now;
+    }
+    pthread_mutex_unlock(&k->lock);
+    return r;
+}
+
+int keeper_announce(struct keeper *k, const uint8_t key[KEY_SIZE],
+                    const struct conf_list *endpoints, bool is_next)
+{
+    int r = 0;
+    pthread_mutex_lock(&k->lock);
+    struct announcement *a =
+        k->n_announcements < ANNOUNCEMENTS_MAX ? &k->announcements[k->n_announcements++] : NULL;
+    if (a) {
+        memcpy(a->key, key, KEY_SIZE);
+        a->is_next = is_next;
+        for (size_t i = 0; i < endpoints->n && r == 0; i++)
+            r = conf_list_add(&a->endpoints, endpoints->items[i]);
+    }
+    k->announced_ms = INT64_MIN / 2;
+    pthread_mutex_unlock(&k->lock);
+    return r;
+}
+
 static int refresh(struct keeper *k, struct errmsg *e)
 {
     size_t before = keyring_count(k->keyring);
@@ -78,6 +170,12 @@ static int refresh(struct keeper *k, struct errmsg *e)
         log_info("%zu keys are enrolled", keyring_count(k->keyring));
     if (r == 0)
         r = make_partitions(k, e);
+    if (r == 0)
+        r = note_used_keys(k, e);
+    if (r == 0)
+        r = save_strangers(k, e);
+    if (r == 0)
+        r = announce(k, e);
     return r;
 }
 
@@ -120,19 +218,24 @@ static void keeper_free(struct keeper *k)
     if (!k)
         return;
     db_free(k->db);
+    for (size_t i = 0; i < k->n_announcements; i++)
+        conf_list_clear(&k->announcements[i].endpoints);
+    pthread_mutex_destroy(&k->lock);
     free(k);
 }
 DEFINE_CLEANUP(struct keeper *, keeper_free)
 
-int keeper_start(const char *conninfo, struct keyring *keyring, struct keeper **ret,
-                 struct errmsg *e)
+int keeper_start(const char *conninfo, struct keyring *keyring, struct strangers *strangers,
+                 struct keeper **ret, struct errmsg *e)
 {
     _cleanup_(keeper_freep) struct keeper *k = calloc(1, sizeof *k);
     if (!k)
         return -ENOMEM;
     k->conninfo = conninfo;
     k->keyring = keyring;
-    k->partitions_ms = INT64_MIN / 2;
+    k->strangers = strangers;
+    pthread_mutex_init(&k->lock, NULL);
+    k->partitions_ms = k->strangers_ms = k->announced_ms = INT64_MIN / 2;
     int r = refresh(k, e);
     if (r != 0)
         return r < 0 ? r : -EINVAL;

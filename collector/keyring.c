@@ -1,6 +1,7 @@
 #include "collector/keyring.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "collector/map.h"
@@ -9,6 +10,8 @@ struct entry {
     uint8_t key[KEY_SIZE];
     int16_t sensor_id;
     char name[KEYRING_NAME_MAX];
+    bool unused;     // the database knows of no first use
+    atomic_bool new; // used since then: written under the read lock, too
 };
 
 struct keyring {
@@ -48,11 +51,12 @@ void keyring_free(struct keyring *k)
 static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db,
-                     "select encode(k.public_key, 'hex'), s.sensor_id, s.name from "
-                     "hirundo.sensor_key k join hirundo.sensor s using (sensor_id) where "
-                     "k.revoked_at is null and s.revoked_at is null",
-                     0, NULL, &result, e);
+    int r = db_query(
+        db,
+        "select encode(k.public_key, 'hex'), s.sensor_id, s.name, k.first_used_at is null from "
+        "hirundo.sensor_key k join hirundo.sensor s using (sensor_id) where "
+        "k.revoked_at is null and s.revoked_at is null",
+        0, NULL, &result, e);
     if (r != 0)
         return r;
     int rows = PQntuples(result);
@@ -65,6 +69,7 @@ static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct
             continue;
         entries[n].sensor_id = (int16_t)atoi(PQgetvalue(result, i, 1));
         snprintf(entries[n].name, sizeof entries[n].name, "%s", PQgetvalue(result, i, 2));
+        entries[n].unused = *PQgetvalue(result, i, 3) == 't';
         n++;
     }
     *ret = entries;
@@ -102,6 +107,24 @@ static int index_entries(const struct entry *entries, size_t n, struct map **ret
     return 0;
 }
 
+static struct entry *find(struct entry *entries, const struct map *index,
+                          const uint8_t key[KEY_SIZE])
+{
+    const uint32_t *at = map_get(index, key);
+    return at ? &entries[*at] : NULL;
+}
+
+// What was used in the meantime stays known.
+static void carry_over(const struct keyring *k, struct entry *entries, const struct map *index)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        struct entry *same =
+            atomic_load(&k->entries[i].new) ? find(entries, index, k->entries[i].key) : NULL;
+        if (same && same->unused)
+            atomic_store(&same->new, true);
+    }
+}
+
 int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e)
 {
     _cleanup_(freep) struct entry *entries = NULL;
@@ -118,6 +141,7 @@ int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e)
     pthread_rwlock_wrlock(&k->lock);
     struct entry *old_entries = k->entries;
     struct map *old_index = k->by_key;
+    carry_over(k, entries, index);
     k->entries = entries;
     k->by_key = index;
     entries = old_entries; // released at the end
@@ -137,8 +161,7 @@ bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_s
                   char ret_name[KEYRING_NAME_MAX])
 {
     pthread_rwlock_rdlock(&k->lock);
-    const uint32_t *at = map_get(k->by_key, key);
-    const struct entry *found = at ? &k->entries[*at] : NULL;
+    const struct entry *found = find(k->entries, k->by_key, key);
     if (found) {
         *ret_sensor_id = found->sensor_id;
         if (ret_name)
@@ -146,6 +169,28 @@ bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_s
     }
     pthread_rwlock_unlock(&k->lock);
     return found != NULL;
+}
+
+void keyring_note_used(struct keyring *k, const uint8_t key[KEY_SIZE])
+{
+    pthread_rwlock_rdlock(&k->lock);
+    struct entry *found = find(k->entries, k->by_key, key);
+    if (found && found->unused)
+        atomic_store(&found->new, true);
+    pthread_rwlock_unlock(&k->lock);
+}
+
+bool keyring_take_used(struct keyring *k, uint8_t ret_key[KEY_SIZE])
+{
+    bool taken = false;
+    pthread_rwlock_rdlock(&k->lock);
+    for (size_t i = 0; i < k->n && !taken; i++) {
+        taken = atomic_exchange(&k->entries[i].new, false);
+        if (taken)
+            memcpy(ret_key, k->entries[i].key, KEY_SIZE);
+    }
+    pthread_rwlock_unlock(&k->lock);
+    return taken;
 }
 
 bool keyring_has_sensor(struct keyring *k, int16_t sensor_id)

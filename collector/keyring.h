@@ -20,6 +20,10 @@ int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e);
 // The sensor of a key; false if the key is unknown or revoked. ret_name may be NULL.
 bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
                   char ret_name[KEYRING_NAME_MAX]);
+// Somebody has connected with this key: remembered if the database does not know of a first use.
+void keyring_note_used(struct keyring *k, const uint8_t key[KEY_SIZE]);
+// One of the keys so remembered, which is then forgotten; false: there is none.
+bool keyring_take_used(struct keyring *k, uint8_t ret_key[KEY_SIZE]);
 // True while the sensor has at least one key that is let in.
 bool keyring_has_sensor(struct keyring *k, int16_t sensor_id);
 size_t keyring_count(struct keyring *k);

@@ -17,6 +17,7 @@ struct server {
     void *zmq;
     struct budget *budget;
     struct keyring *keyring;
+    struct strangers *strangers;
     struct keeper *keeper;
     struct rollup *rollup;
     struct heartbeats *heartbeats;
@@ -72,14 +73,15 @@ static int start(struct server *s, struct errmsg *e)
 {
     s->budget = calloc(1, sizeof *s->budget);
     s->zmq = zmq_ctx_new();
-    if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0 || heartbeats_new(&s->heartbeats) < 0)
+    if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0 ||
+        heartbeats_new(&s->heartbeats) < 0 || strangers_new(&s->strangers) < 0)
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
     int r = open_key(s->conf->key_path, &s->key, e);
     if (r == 0)
-        r = keeper_start(s->conf->connection, s->keyring, &s->keeper, e);
+        r = keeper_start(s->conf->connection, s->keyring, s->strangers, &s->keeper, e);
     if (r == 0)
-        r = zap_start(s->zmq, s->keyring, &s->zap, e);
+        r = zap_start(s->zmq, s->keyring, s->strangers, &s->zap, e);
     if (r < 0)
         return r;
     const struct listener_options options = {
@@ -119,8 +121,23 @@ static void stop(struct server *s)
         zmq_ctx_term(s->zmq);
     keyring_free(s->keyring);
     heartbeats_free(s->heartbeats);
+    strangers_free(s->strangers);
     key_pair_wipe(&s->key);
     free(s->budget);
+}
+
+// For bundles: [collector] public, else what is bound.
+static int announce_endpoints(const struct server *s)
+{
+    struct conf_list bound = {0};
+    int r = 0;
+    for (size_t i = 0; r == 0 && listener_endpoint(s->listener, i); i++)
+        r = conf_list_add(&bound, listener_endpoint(s->listener, i));
+    const struct conf_list *said = &s->conf->public_endpoints;
+    if (r == 0)
+        r = keeper_announce(s->keeper, s->key.public_key, said->n ? said : &bound, false);
+    conf_list_clear(&bound);
+    return r;
 }
 
 static void announce(const struct server *s)
@@ -146,6 +163,8 @@ int serve(const struct collector_conf *conf, struct errmsg *e)
     if (r == 0) {
         int number = 0;
         announce(&s);
+        (void)announce_endpoints(
+            &s); // fails for want of memory only; sensor add then says what it lacks
         sigwait(&set, &number);
         log_notice("%s: committing what is queued", strsignal(number));
     }

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <zmq.h>
 
 #include "common/log.h"
@@ -13,6 +14,7 @@
 
 struct zap {
     struct keyring *keyring;
+    struct strangers *strangers;
     void *requests; // REP
     void *stop;     // PAIR, ours
     void *stopped;  // PAIR, the thread's
@@ -66,6 +68,16 @@ static size_t put_metadata(uint8_t *p, const char *name, const char *value)
     return (size_t)(end - p);
 }
 
+static void note_stranger(struct zap *z, const struct frame *address, const uint8_t key[KEY_SIZE])
+{
+    char text[64];
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(text, sizeof text, "%.*s", (int)MIN(address->size, sizeof address->bytes),
+             (const char *)address->bytes);
+    strangers_note(z->strangers, key, text, now.tv_sec * 1000LL + now.tv_nsec / 1000000);
+}
+
 static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
 {
     int16_t sensor_id = 0;
@@ -81,6 +93,7 @@ static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
     uint8_t metadata[128];
     size_t metadata_size = 0;
     if (known) {
+        keyring_note_used(z->keyring, frames[6].bytes);
         snprintf(user, sizeof user, "%d", sensor_id);
         metadata_size = put_metadata(metadata, ZAP_KEY, key);
         log_info("sensor %s connects from %.*s", name, (int)frames[3].size,
@@ -89,6 +102,8 @@ static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
         log_info("key %s from %.*s refused: not enrolled, or revoked", *key ? key : "(none)",
                  n > 3 ? (int)frames[3].size : 0, n > 3 ? (const char *)frames[3].bytes : "");
         atomic_fetch_add(&z->refused, 1);
+        if (asked_well)
+            note_stranger(z, &frames[3], frames[6].bytes);
     }
     const char *code = known ? "200" : "300", *text = known ? "OK" : "not enrolled";
     zmq_send(z->requests, "1.0", 3, ZMQ_SNDMORE);
@@ -130,13 +145,15 @@ static void zap_free(struct zap *z)
 }
 DEFINE_CLEANUP(struct zap *, zap_free)
 
-int zap_start(void *zmq, struct keyring *keyring, struct zap **ret, struct errmsg *e)
+int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers, struct zap **ret,
+              struct errmsg *e)
 {
     _cleanup_(zap_freep) struct zap *z = calloc(1, sizeof *z);
     if (!z)
         return -ENOMEM;
     int none = 0;
     z->keyring = keyring;
+    z->strangers = strangers;
     z->requests = zmq_socket(zmq, ZMQ_REP);
     z->stop = zmq_socket(zmq, ZMQ_PAIR);
     z->stopped = zmq_socket(zmq, ZMQ_PAIR);

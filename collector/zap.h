@@ -4,13 +4,15 @@
 #pragma once
 
 #include "collector/keyring.h"
+#include "collector/strangers.h"
 
 #define ZAP_DOMAIN "hirundo"
 #define ZAP_KEY    "Hirundo-Key"
 
 struct zap;
 // Binds inproc://zeromq.zap.01 and starts the thread: before any ROUTER of the context binds.
-int zap_start(void *zmq, struct keyring *keyring, struct zap **ret, struct errmsg *e);
+int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers, struct zap **ret,
+              struct errmsg *e);
 // Ends the thread, frees.
 void zap_stop(struct zap *z);
 // Handshakes refused so far.

@@ -60,7 +60,7 @@ static int parse_bool(const char *value, bool *ret)
     return -EINVAL;
 }
 
-static int list_add(struct conf_list *list, const char *value)
+int conf_list_add(struct conf_list *list, const char *value)
 {
     static const char separators[] = " \t,";
     for (const char *p = value + strspn(value, separators); *p; p += strspn(p, separators)) {
@@ -78,7 +78,7 @@ static int list_add(struct conf_list *list, const char *value)
     return 0;
 }
 
-static void list_clear(struct conf_list *list)
+void conf_list_clear(struct conf_list *list)
 {
     for (size_t i = 0; i < list->n; i++)
         free(list->items[i]);
@@ -118,7 +118,7 @@ static int set_value(const struct conf_key *key, const char *value, void *conf)
         return 0;
     }
     case CONF_LIST:
-        return list_add(field, value);
+        return conf_list_add(field, value);
     case CONF_BOOL:
         return parse_bool(value, field);
     case CONF_INTEGER:
@@ -169,6 +169,17 @@ static void describe_allowed(const struct conf_key *key, char *text, size_t size
     format_number(key->type, key->min, low, sizeof low);
     format_number(key->type, key->max, high, sizeof high);
     snprintf(text, size, "%s, from %s to %s", shapes[key->type], low, high);
+}
+
+int conf_set(const struct conf_key *key, const char *value, void *conf, struct errmsg *e)
+{
+    int r = set_value(key, value, conf);
+    if (r == -EINVAL || r == -ERANGE) {
+        char allowed[128];
+        describe_allowed(key, allowed, sizeof allowed);
+        return errmsg_set(e, r, "%s %.80s: must be %s", key->name, value, allowed);
+    }
+    return r;
 }
 
 struct reader {
@@ -229,7 +240,7 @@ static int read_key(struct reader *reader, int line, const char *section, const 
         return errmsg_set(reader->e, -EINVAL, "%s, line %d: %s is given twice in [%s]",
                           reader->path, line, name, section);
     if (!*seen && key->type == CONF_LIST)
-        list_clear(field_of(key, reader->conf)); // the file's items replace the default ones
+        conf_list_clear(field_of(key, reader->conf)); // the file's items replace the default ones
     *seen = true;
     int r = set_value(key, value, reader->conf);
     if (r == -EINVAL || r == -ERANGE) {
@@ -275,15 +286,12 @@ static int check_required(const struct reader *reader)
     return 0;
 }
 
-static int read_into(const struct conf_key *keys, size_t n, const char *path, void *conf,
+static int read_into(const struct conf_key *keys, size_t n, const char *path, FILE *f, void *conf,
                      struct errmsg *e)
 {
     int r = conf_defaults(keys, n, conf, e);
     if (r < 0)
         return r;
-    _cleanup_(fclosep) FILE *f = fopen(path, "re");
-    if (!f)
-        return errmsg_set(e, -errno, "configuration %s: %s", path, strerror(errno));
     _cleanup_(freep) bool *seen = calloc(n, sizeof *seen);
     if (!seen)
         return -ENOMEM;
@@ -298,12 +306,21 @@ static int read_into(const struct conf_key *keys, size_t n, const char *path, vo
     return check_required(&reader);
 }
 
-int conf_read(const struct conf_key *keys, size_t n, const char *path, void *conf, struct errmsg *e)
+int conf_read_stream(const struct conf_key *keys, size_t n, const char *name, FILE *f, void *conf,
+                     struct errmsg *e)
 {
-    int r = read_into(keys, n, path, conf, e);
+    int r = read_into(keys, n, name, f, conf, e);
     if (r < 0)
         conf_free(keys, n, conf);
     return r;
+}
+
+int conf_read(const struct conf_key *keys, size_t n, const char *path, void *conf, struct errmsg *e)
+{
+    _cleanup_(fclosep) FILE *f = fopen(path, "re");
+    if (!f)
+        return errmsg_set(e, -errno, "configuration %s: %s", path, strerror(errno));
+    return conf_read_stream(keys, n, path, f, conf, e);
 }
 
 int conf_defaults(const struct conf_key *keys, size_t n, void *conf, struct errmsg *e)
@@ -334,7 +351,7 @@ void conf_free(const struct conf_key *keys, size_t n, void *conf)
             free(*(char **)field);
             *(char **)field = NULL;
         } else if (keys[i].type == CONF_LIST) {
-            list_clear(field);
+            conf_list_clear(field);
         }
     }
 }

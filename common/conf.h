@@ -28,6 +28,10 @@ struct conf_list {
     char **items;
 };
 
+// Adds what `value` holds; -ENOMEM leaves what was added so far.
+int conf_list_add(struct conf_list *list, const char *value);
+void conf_list_clear(struct conf_list *list);
+
 // One key. `field` is the offset of the variable in the program's configuration struct.
 struct conf_key {
     const char *section;
@@ -45,8 +49,14 @@ struct conf_key {
 // freeing.
 int conf_read(const struct conf_key *keys, size_t n, const char *path, void *conf,
               struct errmsg *e);
+// The same from a stream; `name` stands for it in messages.
+int conf_read_stream(const struct conf_key *keys, size_t n, const char *name, FILE *f, void *conf,
+                     struct errmsg *e);
 // Fallbacks only.
 int conf_defaults(const struct conf_key *keys, size_t n, void *conf, struct errmsg *e);
+// Sets one value, as a line of a file would (a command-line option, say; key->name stands for it in
+// messages). -EINVAL, -ERANGE with *e filled.
+int conf_set(const struct conf_key *key, const char *value, void *conf, struct errmsg *e);
 void conf_free(const struct conf_key *keys, size_t n, void *conf);
 // Writes every key with its present value, its help, range and default: a complete configuration
 // file.

@@ -45,7 +45,7 @@ int key_pair_generate(struct key_pair *ret)
 }
 
 // Opens the file only if its mode and owner keep the secret in it secret.
-static int open_private(const char *path, struct errmsg *e)
+int key_file_open(const char *path, struct errmsg *e)
 {
     _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
@@ -119,7 +119,7 @@ int key_file_read(const char *path, struct key_pair *ret, struct errmsg *e)
 {
     if (sodium_init() < 0)
         return errmsg_set(e, -EIO, "libsodium does not start on this machine");
-    int fd = open_private(path, e);
+    int fd = key_file_open(path, e);
     if (fd < 0)
         return fd;
     _cleanup_(fclosep) FILE *f = fdopen(fd, "r");

@@ -18,6 +18,9 @@ int key_pair_generate(struct key_pair *ret);
 // A key file is two lines, "public = Z85" and "secret = Z85", mode 0600 or stricter, owned by the
 // user or root, a regular file. Anything else is refused with a message that says how to mend it.
 int key_file_read(const char *path, struct key_pair *ret, struct errmsg *e);
+// Opens such a file for reading, if its mode, owner and kind are as they must be: a descriptor, or
+// what went wrong.
+int key_file_open(const char *path, struct errmsg *e);
 // Never overwrites: -EEXIST.
 int key_file_write(const char *path, const struct key_pair *pair, struct errmsg *e);
 // Forgets the secret for good.

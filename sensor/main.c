@@ -13,6 +13,7 @@ static const struct {
     {"run", command_run, "live capture to the collector"},
     {"replay", command_replay, "capture files to the collector, with the packets' time"},
     {"flows", command_flows, "print the flow summaries of capture files"},
+    {"enroll", command_enroll, "become the sensor that a bundle names"},
     {"keygen", command_keygen, "make the sensor's key pair"},
     {"status", command_status, "what waits in the spool"},
     {"check", command_check, "verify the configuration and this host"},

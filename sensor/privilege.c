@@ -19,6 +19,15 @@ static const struct passwd *find_user(const char *user)
     return pw;
 }
 
+int privilege_find_user(const char *name, struct privilege_user *ret)
+{
+    const struct passwd *pw = find_user(name);
+    if (!pw)
+        return -ENOENT;
+    *ret = (struct privilege_user){pw->pw_uid, pw->pw_gid};
+    return 0;
+}
+
 static int become(const char *user, struct errmsg *e)
 {
     const struct passwd *pw = find_user(user);

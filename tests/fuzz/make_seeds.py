@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window, import. Deterministic."""
+"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window, import, bundle. Deterministic."""
 import pathlib
 import random
 import struct
@@ -95,13 +95,29 @@ def import_seeds(folder):
     (folder / "mmdb_4").write_bytes(b"\4" + bytes(Writer(4).insert("0.0.0.0/1", {"autonomous_system_number": 1})))
 
 
+# The public half of the key pair that fuzz_bundle makes of 32 bytes 7.
+OPERATOR = "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c"
+
+
+def bundle_seeds(folder):
+    key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+    head = ("# comment\n[bundle]\nformat = 1\nname = au-syd-1\ncountry = AU\nissued = 2023-01-01T00:00:00Z\n"
+            f"expires = 2023-01-08T00:00:00Z\noperator = {OPERATOR}\n[collector]\nendpoint = tcp://192.0.2.1:4455\n"
+            f"server_key = {key}\n")
+    tail = "max_kbit = 0\n[capture]\nexclude = 192.0.2.9:tcp/22\n[flow]\nwindow = 60000ms\n[spool]\ncap = 268435456\n"
+    (folder / "plain").write_text(head + tail)
+    (folder / "next").write_text(head + f"next_endpoint = tcp://[2001:db8::1]:4456\nnext_server_key = {key}\n" + tail)
+    (folder / "key").write_text(head + tail + f"[key]\npublic = {key}\nsecret = {key}\n")
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
     for name, make in (("decode", lambda folder: decode_seeds(folder)),
                        ("flow_table", lambda folder: flow_table_seeds(folder, random.Random(1))),
                        ("window", lambda folder: window_seeds(folder, random.Random(3))),
                        ("capture_file", lambda folder: capture_file_seeds(folder, random.Random(2))),
-                       ("import", import_seeds)):
+                       ("import", import_seeds),
+                       ("bundle", bundle_seeds)):
         folder = top / name
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)

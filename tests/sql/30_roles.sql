@@ -18,14 +18,14 @@ select is_empty($$select rolname from pg_roles where rolname in ('hirundo_owner'
 select is_empty($$select p.oid::regprocedure from pg_proc p where pronamespace = 'hirundo'::regnamespace and prosecdef
   and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'security definer functions pin their search_path');
 select set_eq($$select p.proname::text from pg_proc p where pronamespace = 'hirundo'::regnamespace and prosecdef$$,
-  array['partition_ensure', 'partition_drop', 'partition_expire', 'rollup_step', 'rollup_expire', 'maintenance_due'], 'no other function runs as the owner');
+  array['partition_ensure', 'partition_drop', 'partition_expire', 'rollup_step', 'rollup_expire', 'maintenance_due', 'audit_add', 'key_used'], 'no other function runs as the owner');
 select is_empty($$select c.relname from pg_class c where relnamespace = 'hirundo'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S')
   and relowner <> 'hirundo_owner'::regrole$$, 'hirundo_owner owns every table and view');
 select is_empty($$select p.oid::regprocedure from pg_proc p where pronamespace = 'hirundo'::regnamespace and proowner <> 'hirundo_owner'::regrole
   and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'i')$$, 'and every function');
 -- every table is either for analysts or deliberately not
 select set_eq($$select c.relname::text from pg_class c where relnamespace = 'hirundo'::regnamespace and relkind in ('r', 'p', 'v') and not relispartition
-  and not has_table_privilege('hirundo_analyst', c.oid, 'select')$$, array['sensor_key'], 'analysts read all but keys');
+  and not has_table_privilege('hirundo_analyst', c.oid, 'select')$$, array['sensor_key', 'unknown_key', 'bundle', 'collector_endpoint', 'audit'], 'analysts read all but keys and enrolment');
 select is_empty($$select c.relname from pg_class c where relnamespace = 'hirundo'::regnamespace and relispartition and
   (has_table_privilege('hirundo_analyst', c.oid, 'select,insert,update,delete') or has_table_privilege('hirundo_collector', c.oid, 'select,insert,update,delete'))$$,
   'nobody has rights on partitions');

@@ -17,7 +17,7 @@ seeds=$HIRUNDO_BUILD/tests/fuzz/seeds
 tests/fuzz/seeds.sh "$HIRUNDO_BUILD/tests/fuzz/wire_seeds" "$seeds" || exit 1
 
 # What was found stays in $RESULTS.
-for target in decode flow_table wire capture_file window columns message import; do
+for target in decode flow_table wire capture_file window columns message import bundle; do
     mkdir -p "$RESULTS/corpus/$target"
     check "fuzz $target for $minutes minutes" \
         "$HIRUNDO_BUILD/tests/fuzz/fuzz_$target" -max_total_time=$((minutes * 60)) -max_len=65536 \

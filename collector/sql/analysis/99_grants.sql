@@ -52,6 +52,13 @@ grant select on hirundo.heartbeat, hirundo.heartbeat_hour to hirundo_analyst;
 ----
 grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hirundo.sensor_status, hirundo.rollup_lag to hirundo_analyst;
 ----
+-- enrolment: where it is reached, who was refused, the first use of keys
+grant select, insert, update on hirundo.collector_endpoint to hirundo_collector;
+----
+grant select, insert, update, delete on hirundo.unknown_key to hirundo_collector;
+----
+grant execute on function hirundo.key_used(bytea), hirundo.audit_add(text, text, text, text) to hirundo_collector;
+----
 -- what `hirundo-collector status` shows
 grant select on hirundo.sensor_status, hirundo.dirty_day, hirundo.rollup_lag to hirundo_collector;
 ----

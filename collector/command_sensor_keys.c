@@ -1,0 +1,204 @@
+// hirundo-collector sensor approve, rotate, revoke: the life of a sensor's keys.
+#include <string.h>
+
+#include "collector/command_sensor.h"
+#include "collector/enrol.h"
+#include "common/bundle.h"
+
+struct change {
+    const char *name;
+    uint8_t key[KEY_SIZE];
+    bool rotate;
+    char text[256]; // for people, when it is done
+};
+
+static int read_active_key(struct db *db, const char *name, uint8_t ret[KEY_SIZE], int *ret_n,
+                           struct errmsg *e)
+{
+    const char *values[] = {name};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r =
+        db_query(db,
+                 "select encode(k.public_key, 'hex') from hirundo.sensor_key k join "
+                 "hirundo.sensor s using (sensor_id) where s.name = $1 and k.revoked_at is null "
+                 "order by k.added_at desc",
+                 1, values, &result, e);
+    if (r != 0)
+        return r;
+    *ret_n = PQntuples(result);
+    return *ret_n > 0 && key_parse(PQgetvalue(result, 0, 0), ret) < 0 ? -EINVAL : 0;
+}
+
+static int refuse_revoked(struct db *db, const char *name, struct errmsg *e)
+{
+    const char *values[] = {name};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = sensor_require(db, name, e);
+    if (r == 0)
+        r = db_query(db, "select from hirundo.sensor where name = $1 and revoked_at is not null", 1,
+                     values, &result, e);
+    if (r == 0 && PQntuples(result) > 0)
+        return errmsg_set(e, -EINVAL, "sensor %s is revoked: add a new one, under another name",
+                          name);
+    return r;
+}
+
+static int insert_key(struct db *db, const struct change *c, const uint8_t *replaces,
+                      struct errmsg *e)
+{
+    const char *values[] = {c->name, (const char *)c->key, (const char *)replaces};
+    const int lengths[] = {-1, KEY_SIZE, replaces ? KEY_SIZE : -1};
+    int r =
+        db_query_mixed(db,
+                       "insert into hirundo.sensor_key (public_key, sensor_id, replaces) select "
+                       "$2::bytea, sensor_id, $3::bytea from hirundo.sensor where name = $1",
+                       3, values, lengths, NULL, e);
+    if (r == DB_REFUSED && strcmp(db_sqlstate(db), "23505") == 0)
+        return errmsg_set(e, -EEXIST,
+                          "this key is enrolled already, for another sensor or earlier: a key "
+                          "belongs to one sensor for ever; make a new one");
+    if (r == 0)
+        r = db_exec(db, "select pg_notify('hirundo_keys', '')", e);
+    return r;
+}
+
+static int approve(struct db *db, struct change *c, const uint8_t *active, int n, struct errmsg *e)
+{
+    if (n > 0 && memcmp(active, c->key, KEY_SIZE) == 0) {
+        snprintf(c->text, sizeof c->text, "sensor %s has this key already", c->name);
+        return 0;
+    }
+    if (n > 0)
+        return errmsg_set(e, -EEXIST,
+                          "sensor %s has a key already. Another one for the same machine: sensor "
+                          "rotate; for another machine: sensor revoke, then add under a new name",
+                          c->name);
+    int r = insert_key(db, c, NULL, e);
+    if (r == 0)
+        r = enrol_audit(db, "sensor approved", c->name, "", e);
+    snprintf(c->text, sizeof c->text, "sensor %s approved: it is let in from now on", c->name);
+    return r;
+}
+
+static int rotate(struct db *db, struct change *c, const uint8_t *active, int n, struct errmsg *e)
+{
+    if (n == 0)
+        return errmsg_set(e, -ENOENT, "sensor %s has no key that could be replaced: sensor approve",
+                          c->name);
+    if (n > 1)
+        return errmsg_set(
+            e, -EEXIST, "sensor %s has a next key already that it has not used yet: sensor show %s",
+            c->name, c->name);
+    int r = insert_key(db, c, active, e);
+    if (r == 0)
+        r = enrol_audit(db, "next key approved", c->name, "the old one is valid until it is used",
+                        e);
+    snprintf(c->text, sizeof c->text,
+             "sensor %s: its next key is let in; the old one is until the new one is used",
+             c->name);
+    return r;
+}
+
+static int change_in_transaction(struct db *db, void *data, struct errmsg *e)
+{
+    struct change *c = data;
+    uint8_t active[KEY_SIZE];
+    int n = 0;
+    int r = refuse_revoked(db, c->name, e);
+    if (r == 0)
+        r = read_active_key(db, c->name, active, &n, e);
+    if (r == 0)
+        r = c->rotate ? rotate(db, c, active, n, e) : approve(db, c, active, n, e);
+    return r;
+}
+
+static int change_key(int argc, char **argv, bool rotate_it)
+{
+    const struct command_line line = {.usage = sensor_usage, .words_min = 2, .words_max = 2};
+    const char *conf_path;
+    char **words;
+    int code;
+    if (command_parse(&line, argc, argv, &conf_path, &words, &code))
+        return code;
+    struct errmsg e = {"out of memory"};
+    struct change c = {.name = words[0], .rotate = rotate_it};
+    char name[SENSOR_NAME_MAX + 1];
+    int r = request_parse(words[1], name, c.key, &e);
+    if (r == 0 && strcmp(name, c.name) != 0)
+        r = errmsg_set(
+            &e, -EINVAL,
+            "the request is from sensor %s, not from %s: was it pasted to the wrong name?", name,
+            c.name);
+    if (r < 0) {
+        command_fail(&e);
+        return EXIT_FAILURE;
+    }
+    struct collector_conf conf;
+    _cleanup_(db_freep) struct db *db = NULL;
+    if (sensor_open(conf_path, &conf, &db) < 0)
+        return EXIT_FAILURE;
+    collector_conf_free(&conf);
+    if (sensor_transaction(db, change_in_transaction, &c, &e) != 0)
+        return command_fail(&e);
+    puts(c.text);
+    return EXIT_SUCCESS;
+}
+
+int sensor_approve(int argc, char **argv)
+{
+    return change_key(argc, argv, false);
+}
+
+int sensor_rotate(int argc, char **argv)
+{
+    return change_key(argc, argv, true);
+}
+
+// ---- revoke
+
+struct revocation {
+    const char *name;
+    char keys[16]; // how many
+};
+
+static int revoke_in_transaction(struct db *db, void *data, struct errmsg *e)
+{
+    struct revocation *v = data;
+    const char *values[] = {v->name};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = sensor_require(db, v->name, e);
+    if (r == 0)
+        r = db_query(db,
+                     "with s as (update hirundo.sensor set revoked_at = coalesce(revoked_at, "
+                     "clock_timestamp()) where name = $1 returning sensor_id), "
+                     "k as (update hirundo.sensor_key set revoked_at = clock_timestamp() where "
+                     "revoked_at is "
+                     "null and sensor_id in (select sensor_id from s) returning 1) "
+                     "select (select count(*) from k), pg_notify('hirundo_keys', '') from s",
+                     1, values, &result, e);
+    if (r != 0)
+        return r;
+    snprintf(v->keys, sizeof v->keys, "%s", PQgetvalue(result, 0, 0));
+    return enrol_audit(db, "sensor revoked", v->name, "", e);
+}
+
+int sensor_revoke(int argc, char **argv)
+{
+    const struct command_line line = {.usage = sensor_usage, .words_min = 1, .words_max = 1};
+    const char *conf_path;
+    char **words;
+    int code;
+    if (command_parse(&line, argc, argv, &conf_path, &words, &code))
+        return code;
+    struct collector_conf conf;
+    _cleanup_(db_freep) struct db *db = NULL;
+    struct errmsg e = {"out of memory"};
+    if (sensor_open(conf_path, &conf, &db) < 0)
+        return EXIT_FAILURE;
+    collector_conf_free(&conf);
+    struct revocation v = {.name = words[0]};
+    if (sensor_transaction(db, revoke_in_transaction, &v, &e) != 0)
+        return command_fail(&e);
+    printf("sensor %s revoked, %s key(s): nothing more is taken from it\n", v.name, v.keys);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,203 @@
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "sensor/capture.h"
+#include "sensor/clock.h"
+#include "sensor/enroll.h"
+#include "sensor/link.h"
+#include "sensor/spool.h"
+
+#define LOOK_MS      2000  // between two looks
+#define PROBE_MS     12000 // for one collector to answer
+#define CLOCK_OFF_MS 5000  // more than that is worth a word
+
+// What one attempt to talk to a collector found.
+enum probe {
+    PROBE_UNREACHABLE,
+    PROBE_REFUSED,
+    PROBE_SILENT, // let in, but no answer
+    PROBE_NO_DATABASE,
+    PROBE_GOOD,
+};
+
+struct waiting {
+    const struct sensor_conf *conf;
+    const char *conf_path;
+    struct link *link;
+    int64_t clock_offset_ms; // the collector's clock less ours
+    char said[512];
+};
+
+static bool send_ping(struct link *l)
+{
+    uint8_t header[WIRE_HEADER_MAX];
+    size_t size;
+    struct wire_header h = {.kind = WIRE_PING, .sent_ms = wall_ms()};
+    return wire_header_encode(&h, header, &size) == 0 && link_send(l, header, size, NULL, 0) == 0;
+}
+
+static enum probe read_pong(struct waiting *w, enum probe so_far)
+{
+    struct wire_header h;
+    struct wire_reply reply;
+    struct errmsg e;
+    while (link_receive(w->link, &h, &reply, &e) == 0) {
+        if (h.kind != WIRE_PONG)
+            continue;
+        w->clock_offset_ms = reply.clock_ms - wall_ms();
+        return reply.db_ok ? PROBE_GOOD : PROBE_NO_DATABASE;
+    }
+    return so_far;
+}
+
+static enum probe talk(struct waiting *w)
+{
+    enum probe found = PROBE_UNREACHABLE;
+    for (int64_t end = mono_ms() + PROBE_MS; mono_ms() < end;) {
+        enum link_event event;
+        while (link_next_event(w->link, &event) == 0) {
+            if (event == LINK_NO_HANDSHAKE)
+                return PROBE_REFUSED;
+            if (event == LINK_LOST)
+                return found;
+            if (event == LINK_READY && send_ping(w->link))
+                found = PROBE_SILENT;
+        }
+        found = read_pong(w, found);
+        if (found == PROBE_GOOD || found == PROBE_NO_DATABASE)
+            return found;
+        link_wait(w->link, -1, (int)(end - mono_ms()));
+    }
+    return found;
+}
+
+// Of all collectors the best answer.
+static enum probe probe(struct waiting *w, const char **ret_endpoint)
+{
+    const struct conf_list *endpoints = &w->conf->values.endpoint;
+    enum probe best = PROBE_UNREACHABLE;
+    *ret_endpoint = endpoints->items[0];
+    for (size_t i = 0; i < endpoints->n && best != PROBE_GOOD; i++) {
+        struct errmsg e;
+        enum probe found = PROBE_UNREACHABLE;
+        if (link_open(w->link, endpoints->items[i], w->conf->server_key, &e) == 0)
+            found = talk(w);
+        link_close(w->link);
+        if (found > best) {
+            best = found;
+            *ret_endpoint = endpoints->items[i];
+        }
+    }
+    return best;
+}
+
+// Can the interface be listened on from here? Somebody without the right to capture cannot tell.
+static int try_capture(const struct waiting *w, struct errmsg *e)
+{
+    const struct sensor_conf *c = w->conf;
+    struct capture_live_config config = {
+        .interface = c->values.interface,
+        .snaplen = CAPTURE_SNAPLEN_MIN,
+        .ring_bytes = CAPTURE_RING_MIN,
+        .excludes = c->excludes,
+        .n_excludes = c->n_excludes,
+    };
+    _cleanup_(capture_freep) struct capture *capture = NULL;
+    return capture_open_live(&config, &capture, e);
+}
+
+static void explain_probe(const struct waiting *w, enum probe found, const char *endpoint,
+                          struct errmsg *e)
+{
+    switch (found) {
+    case PROBE_UNREACHABLE:
+        errmsg_set(
+            e, 0,
+            "collector %s cannot be reached: a wrong address or port, a firewall on the way, "
+            "or the collector is down",
+            endpoint);
+        return;
+    case PROBE_REFUSED:
+        errmsg_set(e, 0,
+                   "not approved yet: the collector's owner runs hirundo-collector sensor approve "
+                   "with the request above (or this is not the collector the bundle was made for)");
+        return;
+    case PROBE_SILENT:
+        errmsg_set(e, 0, "collector %s lets this sensor in but does not answer", endpoint);
+        return;
+    case PROBE_NO_DATABASE:
+        errmsg_set(e, 0, "approved; collector %s has no database at the moment", endpoint);
+        return;
+    case PROBE_GOOD:
+        break;
+    }
+    if (w->clock_offset_ms > CLOCK_OFF_MS || w->clock_offset_ms < -CLOCK_OFF_MS)
+        errmsg_set(e, 0,
+                   "approved, but this machine's clock is %lld s %s the collector's: set it (NTP); "
+                   "more than a day ahead is not taken",
+                   (long long)(w->clock_offset_ms < 0 ? -w->clock_offset_ms : w->clock_offset_ms) /
+                       1000,
+                   w->clock_offset_ms > 0 ? "behind" : "ahead of");
+    else
+        errmsg_set(e, 0, "approved and reachable; no window of %lld s is delivered yet",
+                   (long long)w->conf->values.window_ms / 1000);
+}
+
+// What is missing, in the order in which a person would mend it.
+static void diagnose(struct waiting *w, bool has_spool, struct errmsg *e)
+{
+    if (try_capture(w, e) < 0)
+        return;
+    const char *endpoint;
+    enum probe found = probe(w, &endpoint);
+    explain_probe(w, found, endpoint, e);
+    if (found == PROBE_GOOD && !has_spool)
+        errmsg_set(e, 0, "approved; no sensor runs here yet: start it (hirundo-sensor run -c %s)",
+                   w->conf_path);
+}
+
+static void say(struct waiting *w, const struct errmsg *e)
+{
+    if (strcmp(w->said, e->text) == 0)
+        return;
+    memcpy(w->said, e->text, sizeof w->said);
+    fprintf(stderr, "waiting: %s\n", e->text);
+}
+
+static bool is_delivered(const struct spool_status *s)
+{
+    if (s->acked_through == 0 || s->last_ack_ms == 0)
+        return false;
+    char text[32];
+    time_t t = (time_t)(s->last_ack_ms / 1000);
+    struct tm tm;
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    fprintf(stderr, "enrolled: collector %s committed batch %llu at %s\n", s->peer,
+            (unsigned long long)s->acked_through, text);
+    return true;
+}
+
+int enroll_wait(const struct sensor_conf *conf, const char *conf_path, const struct key_pair *keys,
+                int timeout_s, struct errmsg *e)
+{
+    _cleanup_(link_freep) struct link *link = NULL;
+    int r = link_new(keys, &link);
+    if (r < 0)
+        return errmsg_set(e, r, "out of memory");
+    struct waiting w = {.conf = conf, .conf_path = conf_path, .link = link};
+    int64_t end = mono_ms() + timeout_s * 1000LL;
+    do {
+        struct spool_status status;
+        struct errmsg why = {""};
+        int found = spool_status_read(conf->values.spool_path, &status, NULL);
+        if (found == 0 && is_delivered(&status))
+            return 0;
+        diagnose(&w, found == 0, &why);
+        say(&w, &why);
+        const struct timespec pause = {LOOK_MS / 1000, LOOK_MS % 1000 * 1000000L};
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    } while (mono_ms() < end);
+    return errmsg_set(e, -ETIMEDOUT, "nothing was committed within %d s: %s", timeout_s, w.said);
+}

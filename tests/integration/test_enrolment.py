@@ -1,0 +1,314 @@
+"""Enrolment: a bundle, a request, an approval; what is refused, and what each side says of it."""
+import datetime
+import pathlib
+import re
+import subprocess
+import time
+
+import pytest
+
+import hirundo
+from test_delivery import capture
+
+
+@pytest.fixture(name="pg", scope="module")
+def fixture_pg():
+    with hirundo.Postgres() as pg:
+        pg.migrate()
+        pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+        yield pg
+
+
+@pytest.fixture(name="collector")
+def fixture_collector(pg):
+    with hirundo.Collector(pg) as collector:
+        hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.collector_endpoint where endpoint = %s",
+                                          collector.endpoint), "the collector to note its endpoint")
+        yield collector
+
+
+class Office:
+    """Where the collector's owner sits: a directory for bundles and the operator's key."""
+
+    def __init__(self, pg, directory):
+        self.pg, self.directory = pg, pathlib.Path(directory)
+        self.key = self.directory / "operator.key"
+
+    def command(self, *words, check=True, conf=None):
+        first = ["-c", str(conf)] if conf else []
+        return self.pg.command(*words, *first, check=check, cwd=self.directory)
+
+    def add(self, name, *options, check=True):
+        return self.command("sensor", "add", name, "--country", "AU", "--operator-key", str(self.key), *options,
+                            check=check)
+
+    def fingerprint(self, name):
+        """As the command shows it for another bundle."""
+        done = self.command("sensor", "bundle", name, "--operator-key", str(self.key), "--out",
+                            f"{name}-{time.monotonic_ns()}.bundle")
+        return re.search(r"--fingerprint (\S+)", done.stdout).group(1)
+
+
+@pytest.fixture(name="office")
+def fixture_office(pg, tmp_path):
+    return Office(pg, tmp_path)
+
+
+def enroll(directory, bundle, *options, check=True, env=None, stdin=subprocess.DEVNULL):
+    """hirundo-sensor enroll in a directory of its own; lo, since the machine's own interface is no business of a test."""
+    done = subprocess.run([hirundo.program("hirundo-sensor"), "enroll", str(bundle), "-c", str(directory / "sensor.conf"),
+                           "--spool", str(directory / "spool" / "spool.db"), "--interface", "lo", *options],
+                          capture_output=True, text=True, check=False, env=env, stdin=stdin, timeout=120)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def sensor(*words):
+    return subprocess.run([hirundo.program("hirundo-sensor"), *map(str, words)], capture_output=True, text=True, check=False,
+                          timeout=120)
+
+
+def replay(directory, name="one.pcap", packets=500):
+    path = capture(directory / name, packets)
+    return sensor("replay", "-c", directory / "sensor.conf", "--timeout", "20", path)
+
+
+@pytest.fixture(name="machine")
+def fixture_machine(tmp_path):
+    path = tmp_path / "machine"
+    path.mkdir()
+    return path
+
+
+# ---- the way it should go
+
+def test_bundle_enroll_approve_deliver(pg, collector, office, machine):
+    done = office.add("au-syd-1", "--label-en", "Sydney", "--label-ja", "シドニー", "--hosted-by", "Example Hosting")
+    assert "sensor au-syd-1 added" in done.stdout and "made the operator's key" in done.stderr
+    bundle = office.directory / "au-syd-1.bundle"
+    assert bundle.stat().st_mode & 0o777 == 0o600 and office.key.stat().st_mode & 0o777 == 0o600
+    fingerprint = re.search(r"--fingerprint (\S+)", done.stdout).group(1)
+    done = enroll(machine, bundle, "--fingerprint", fingerprint)
+    request = done.stdout.strip()
+    assert re.fullmatch(r"request:au-syd-1:[0-9a-f]{64}:[0-9a-f]{8}", request)
+    for name in ("sensor.conf", "sensor.key"):
+        assert (machine / name).stat().st_mode & 0o777 == 0o600
+    secret = re.search(r"secret = (\S+)", (machine / "sensor.key").read_text()).group(1)
+    assert secret not in done.stdout + done.stderr and secret not in bundle.read_text()
+    # not approved yet: refused, and shown to the owner
+    path = capture(machine / "early.pcap", 100)
+    early = subprocess.Popen([hirundo.program("hirundo-sensor"), "replay", "-c", str(machine / "sensor.conf"), path],
+                             stderr=subprocess.PIPE, text=True)
+    try:
+        hirundo.wait_for(lambda: request.split(":")[2] in office.command("sensor", "list", "--unknown").stdout,
+                         "the refused key in sensor list --unknown")
+        assert "bundle sent" in office.command("sensor", "list").stdout
+        assert "approved" in office.command("sensor", "approve", "au-syd-1", request).stdout
+        assert early.wait(60) == 0, early.stderr.read()  # no restart on either side
+    finally:
+        early.kill()
+        early.stderr.close()
+    assert pg.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'au-syd-1'") == 100
+    assert pg.value("select hosted_by from hirundo.sensor where name = 'au-syd-1'") == "Example Hosting"
+    actions = [row[0] for row in pg.query("select action from hirundo.audit where sensor = 'au-syd-1' order by audit_id")]
+    assert actions[:3] == ["sensor added", "bundle made", "sensor approved"]
+    hirundo.wait_for(lambda: pg.value("select first_used_at from hirundo.sensor_key join hirundo.sensor using (sensor_id) "
+                                      "where name = 'au-syd-1'"), "the key's first use to be noted")
+
+
+def test_enroll_twice_is_the_same(collector, office, machine):
+    office.add("twice-1")
+    bundle = office.directory / "twice-1.bundle"
+    first, second = enroll(machine, bundle), enroll(machine, bundle)
+    assert first.stdout == second.stdout and "unchanged" in second.stderr
+    office.add("twice-2")
+    other = enroll(machine, office.directory / "twice-2.bundle", check=False)
+    assert other.returncode == 1 and "--replace" in other.stderr
+    assert "twice-2" not in (machine / "sensor.conf").read_text()
+    replaced = enroll(machine, office.directory / "twice-2.bundle", "--replace")
+    assert "request:twice-2:" in replaced.stdout and "twice-2" in (machine / "sensor.conf").read_text()
+
+
+def test_enroll_waits_for_the_first_batch(collector, office, machine):
+    office.add("patient-1")
+    waiting = subprocess.Popen([hirundo.program("hirundo-sensor"), "enroll", str(office.directory / "patient-1.bundle"), "-c",
+                                str(machine / "sensor.conf"), "--spool", str(machine / "spool" / "spool.db"), "--interface",
+                                "lo", "--wait=60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               stdin=subprocess.DEVNULL)
+    try:
+        said = ""
+        request = waiting.stdout.readline().strip()
+        for line in waiting.stderr:
+            said += line
+            if "not approved yet" in line:
+                office.command("sensor", "approve", "patient-1", request)
+            if "no sensor runs here yet" in line:
+                break
+        assert "not approved yet" in said and "no sensor runs here yet" in said
+        assert replay(machine).returncode == 0
+        said += waiting.stderr.read()
+        assert waiting.wait(60) == 0 and re.search(r"enrolled: collector \S+ committed batch \d+ at 20", said), said
+    finally:
+        waiting.kill()
+        waiting.stdout.close()
+        waiting.stderr.close()
+
+
+def test_enroll_wait_says_what_is_missing(office, machine, pg):
+    """Nobody listens at that port."""
+    port = hirundo.free_port()
+    with hirundo.Collector(pg):
+        office.add("missing-1", "--endpoint", f"tcp://127.0.0.1:{port}")
+    done = enroll(machine, office.directory / "missing-1.bundle", "--wait=1", check=False)
+    assert done.returncode == 1 and f"tcp://127.0.0.1:{port} cannot be reached" in done.stderr
+
+
+def test_bundle_with_key_needs_no_approval(pg, collector, office, machine):
+    done = office.add("ready-1", "--with-key")
+    assert "secret" in done.stdout
+    enroll(machine, office.directory / "ready-1.bundle")
+    assert replay(machine).returncode == 0
+    assert pg.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'ready-1'") == 500
+    loose = office.directory / "ready-1.bundle"
+    loose.chmod(0o644)
+    elsewhere = machine / "elsewhere"
+    elsewhere.mkdir()
+    done = enroll(elsewhere, loose, check=False)
+    assert done.returncode == 1 and "chmod 600" in done.stderr
+
+
+def test_policy_reaches_the_configuration(collector, office, machine):
+    office.add("policy-1", "--window", "30s", "--spool-cap", "64M", "--max-kbit", "512", "--exclude", "192.0.2.1:tcp/22",
+               "--exclude", "2001:db8::/32")
+    enroll(machine, office.directory / "policy-1.bundle")
+    text = sensor("check", "-c", machine / "sensor.conf", "--dump").stdout
+    for line in ("window = 30s", "cap = 64M", "max_kbit = 512", "exclude = 192.0.2.1:tcp/22 2001:db8::/32"):
+        assert line in text, text
+
+
+# ---- what is refused
+
+def test_changed_bundle(collector, office, machine):
+    office.add("changed-1")
+    good = (office.directory / "changed-1.bundle").read_bytes()
+    bad = office.directory / "bad.bundle"
+    bad.touch(0o600)
+    for position in range(len(good)):
+        changed = bytearray(good)
+        changed[position] ^= 1
+        bad.write_bytes(changed)
+        done = enroll(machine, bad, check=False) if position % 37 == 0 else None
+        if done:
+            assert done.returncode == 1 and done.stdout == "" and "bundle" in done.stderr, (position, done.stderr)
+    for size in (0, 1, len(good) // 2, len(good) - 1):
+        bad.write_bytes(good[:size])
+        assert enroll(machine, bad, check=False).returncode == 1
+    bad.write_bytes(good + b"[collector]\nmax_kbit = 1\n")
+    assert enroll(machine, bad, check=False).returncode == 1
+    assert not (machine / "sensor.conf").exists() and not (machine / "sensor.key").exists()
+
+
+def test_bundle_of_another_operator(collector, office, machine):
+    office.add("forged-1")
+    fingerprint = office.fingerprint("forged-1")
+    thief = Office(office.pg, office.directory / "thief")
+    thief.directory.mkdir()
+    thief.command("sensor", "bundle", "forged-1", "--operator-key", str(thief.key))
+    done = enroll(machine, thief.directory / "forged-1.bundle", "--fingerprint", fingerprint, check=False)
+    assert done.returncode == 1 and fingerprint in done.stderr and "do not use it" in done.stderr
+    assert not (machine / "sensor.conf").exists()
+
+
+def test_expired_bundle(collector, office, machine, tmp_path):
+    office.add("late-1", "--valid", "1")
+    bundle = office.directory / "late-1.bundle"
+    later = (datetime.datetime.now() + datetime.timedelta(days=3)).strftime("%Y-%m-%d %H:%M:%S")
+    if not pathlib.Path("/usr/bin/faketime").exists():
+        pytest.skip("faketime is not installed")
+    done = subprocess.run(["faketime", later, hirundo.program("hirundo-sensor"), "enroll", str(bundle), "-c",
+                           str(machine / "sensor.conf"), "--interface", "lo"], capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "has expired 2 days ago" in done.stderr
+    assert not (machine / "sensor.conf").exists()
+
+
+def test_requests_that_are_not_approved(pg, collector, office, machine):
+    office.add("ask-1")
+    office.add("ask-2")
+    request = enroll(machine, office.directory / "ask-1.bundle").stdout.strip()
+    for words, why in ((["ask-2", request], "pasted to the wrong name"), (["ask-1", request[:-1]], "cut short"),
+                       (["ask-1", request[:-1] + ("0" if request[-1] != "0" else "1")], "checksum"),
+                       (["ask-1", "hello"], "not a request"), (["nobody", request.replace("ask-1", "nobody")], "checksum")):
+        done = office.command("sensor", "approve", *words, check=False)
+        assert done.returncode == 1 and why in done.stderr, done.stderr
+    assert pg.value("select count(*) from hirundo.sensor_key join hirundo.sensor using (sensor_id) where name like 'ask-%'") == 0
+    office.command("sensor", "approve", "ask-1", request)
+    assert "already" in office.command("sensor", "approve", "ask-1", request).stdout
+    office.command("sensor", "revoke", "ask-1")
+    done = office.command("sensor", "approve", "ask-1", request, check=False)
+    assert done.returncode == 1 and "revoked" in done.stderr
+    done = office.command("sensor", "bundle", "ask-1", check=False)
+    assert done.returncode == 1 and "revoked" in done.stderr
+
+
+def test_no_bundle_without_an_address(pg, office):
+    """Without a running collector the sensor is added; what the bundle lacks is said."""
+    pg.query("delete from hirundo.collector_endpoint")
+    done = office.add("lonely-1")
+    assert "sensor lonely-1 added" in done.stdout and "no bundle was made" in done.stderr
+    assert not (office.directory / "lonely-1.bundle").exists()
+    done = office.command("sensor", "bundle", "lonely-1", check=False)
+    assert done.returncode == 1 and "serve" in done.stderr
+
+
+def test_wildcard_endpoint_is_not_put_into_bundles(pg, office):
+    pg.query("delete from hirundo.collector_endpoint")
+    port = hirundo.free_port()
+    wildcard = hirundo.Collector(pg)
+    wildcard.endpoint = f"tcp://0.0.0.0:{port}"
+    with wildcard:
+        hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.collector_endpoint"), "the endpoint")
+        done = office.add("wild-1")
+        assert "no bundle was made" in done.stderr and "[collector] public" in done.stderr
+        done = office.command("sensor", "bundle", "wild-1", "--operator-key", str(office.key), "--endpoint",
+                              "tcp://collector.example:4455", check=False)
+        assert done.returncode == 1 and "numeric" in done.stderr
+        office.command("sensor", "bundle", "wild-1", "--operator-key", str(office.key), "--endpoint", f"tcp://127.0.0.1:{port}")
+        assert (office.directory / "wild-1.bundle").exists()
+
+
+def test_unknown_keys_are_bounded(pg, collector, office):
+    """A flood of strangers: the last 256 stay."""
+    keys = hirundo.Keys(pg, 300, enroll=False)
+    listing = office.directory / "keys"
+    keys.write(listing)
+    pg.query("delete from hirundo.unknown_key")
+    with pg.connect() as conn, conn.cursor() as cursor:
+        for i in range(300):
+            cursor.execute("insert into hirundo.unknown_key values (decode(md5(%s) || md5(%s), 'hex'), '192.0.2.1', now() - "
+                           "interval '2 days', now() - interval '1 day', 1)", (f"a{i}", f"b{i}"))
+    done = subprocess.Popen([hirundo.program("hirundo-sensor"), "keygen", str(office.directory / "stranger.key")],
+                            stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL)
+    public = done.communicate()[0].strip()
+    conf = office.directory / "sensor.conf"
+    conf.write_text(f"[sensor]\nkey = {office.directory}/stranger.key\n[collector]\nendpoint = {collector.endpoint}\n"
+                    f"server_key = {collector.server_key}\n[capture]\ninterface = lo\n[spool]\npath = {office.directory}/s/spool.db\n")
+    path = capture(office.directory / "x.pcap", 10)
+    stranger = subprocess.Popen([hirundo.program("hirundo-sensor"), "replay", "-c", str(conf), path], stderr=subprocess.DEVNULL)
+    try:
+        hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.unknown_key") == 256, "the table to be cut to 256 rows")
+        assert pg.value("select attempts >= 1 from hirundo.unknown_key where public_key = %s", hirundo.z85_decode(public))
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+# ---- the life of a key
+
+def test_audit_can_only_grow(pg):
+    for sql in ("delete from hirundo.audit", "update hirundo.audit set who = 'x'", "truncate hirundo.audit"):
+        with pg.connect() as conn, conn.cursor() as cursor:
+            cursor.execute("set role hirundo_owner")
+            with pytest.raises(Exception, match="permission denied"):
+                cursor.execute(sql)
