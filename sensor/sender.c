@@ -354,8 +354,7 @@ static bool may_send(const struct sender *s)
         return true;
     if (!s->answered || !s->credit_known || one_by_one(s))
         return false;
-    return s->n_flying < SENDER_WINDOW_LARGE ||
-           (s->n_flying < SENDER_WINDOW && s->flying_bytes <= SENDER_SMALL_BYTES);
+    return s->n_flying < SENDER_WINDOW;
 }
 
 static bool fits_credit(const struct sender *s)

@@ -6,9 +6,7 @@
 //
 // What it holds to (DESIGN.md "Delivery"):
 // - Numbers go out in order. At most SENDER_WINDOW messages, and no more payload bytes than the
-//   collector's credit, are in flight; beyond SENDER_WINDOW_LARGE only while they are small, so
-//   that a quiet sensor's backlog fills commits and a busy one's costs no memory. After connecting,
-//   one message until the first answer to it.
+//   collector's credit, are in flight; after connecting, one message until the first answer to it.
 // - Credit 0: nothing but pings, every 5 s. Credit that is smaller than the next message lets one
 //   message through when nothing is in flight.
 // - An ack counts only up to the message that it answers, so that each was compared (by digest)
@@ -36,9 +34,7 @@
 
 #include "common/util.h"
 
-#define SENDER_WINDOW       16
-#define SENDER_WINDOW_LARGE 8
-#define SENDER_SMALL_BYTES  (64 * 1024) // in flight in all
+#define SENDER_WINDOW 8
 
 struct sender_config {
     uint32_t endpoints;         // collectors in the list, at least 1
