@@ -1,5 +1,8 @@
 #include "collector/collector_conf.h"
 
+#include <string.h>
+
+#include "collector/metrics_http.h"
 #include "common/log.h"
 
 #define FIELD(name) offsetof(struct collector_conf, name)
@@ -23,6 +26,8 @@ static const struct conf_key keys[] = {
     {"database", "connection", CONF_TEXT, FIELD(connection), NULL, false, 0, 0,
      "libpq connection string, such as host=/run/postgresql dbname=hirundo; else the PG* "
      "environment"},
+    {"metrics", "listen", CONF_TEXT, FIELD(metrics), "127.0.0.1:4456", false, 0, 0,
+     "where Prometheus finds /metrics: ADDRESS:PORT, numeric, port 0 takes a free one; or off"},
     {"log", "level", CONF_TEXT, FIELD(log_level), "notice", false, 0, 0,
      "error, warning, notice, info or debug"},
 };
@@ -41,6 +46,12 @@ int collector_conf_read(const char *path, struct collector_conf *ret, struct err
                        path, conf.log_level);
         collector_conf_free(&conf);
         return r;
+    }
+    if (conf.metrics && strcmp(conf.metrics, "off") != 0 &&
+        metrics_listen_check(conf.metrics, e) < 0) {
+        errmsg_prefix(e, "%s", path ? path : "configuration");
+        collector_conf_free(&conf);
+        return -EINVAL;
     }
     log_set_level(level);
     *ret = conf;

@@ -13,6 +13,7 @@ struct collector_conf {
     int64_t memory;     // bytes of queued batches, all sensors together
     char *operator_key; // path
     char *connection;   // libpq conninfo; NULL: PG* environment
+    char *metrics;      // ADDRESS:PORT, or off
     char *log_level;
 };
 

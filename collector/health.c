@@ -10,7 +10,8 @@
 
 #define STEP_MS    200 // how long a stop may wait
 #define WRITE_MS   2000
-#define AGAIN_MS   5000  // after the database failed
+#define AGAIN_MS   5000 // after the database failed
+#define READ_MS    15000
 #define TIMEOUT_MS 10000 // of a statement: a stop waits for it
 
 struct health {
@@ -19,7 +20,10 @@ struct health {
     pthread_t thread;
     atomic_bool stopping;
     bool failing;
-    int64_t write_at, connect_at; // monotonic ms
+    int64_t write_at, read_at, connect_at; // monotonic ms
+    pthread_mutex_t mutex;                 // of what follows
+    PGresult *database, *sensors;
+    int64_t read_ms; // wall clock
 };
 
 static int64_t monotonic_ms(void)
@@ -45,12 +49,49 @@ static int connect_db(struct health *h, struct errmsg *e)
     return 0;
 }
 
+static int read_database(struct health *h, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *database = NULL;
+    _cleanup_(db_result_freep) PGresult *sensors = NULL;
+    int r = db_query(h->db, metrics_database_sql, 0, NULL, &database, e);
+    if (r == 0)
+        r = db_query(h->db, metrics_sensors_sql, 0, NULL, &sensors, e);
+    if (r != 0)
+        return r;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    pthread_mutex_lock(&h->mutex);
+    PGresult *old_database = h->database, *old_sensors = h->sensors;
+    h->database = database;
+    h->sensors = sensors;
+    h->read_ms = t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+    pthread_mutex_unlock(&h->mutex);
+    database = old_database;
+    sensors = old_sensors;
+    return 0;
+}
+
+void health_view(struct health *h, struct metrics_view *view,
+                 void (*use)(const struct metrics_view *view, void *data), void *data)
+{
+    pthread_mutex_lock(&h->mutex);
+    view->database = h->database;
+    view->sensors = h->sensors;
+    view->read_ms = h->read_ms;
+    use(view, data);
+    pthread_mutex_unlock(&h->mutex);
+}
+
 static int work(struct health *h, int64_t now, struct errmsg *e)
 {
     int r = h->db ? 0 : connect_db(h, e);
     if (r == 0 && now >= h->write_at) {
         r = heartbeats_write(h->options.heartbeats, h->db, e);
         h->write_at = now + WRITE_MS;
+    }
+    if (r == 0 && h->options.reads && now >= h->read_at && !atomic_load(&h->stopping)) {
+        r = read_database(h, e);
+        h->read_at = now + READ_MS;
     }
     return r;
 }
@@ -60,7 +101,7 @@ static void try_work(struct health *h, int64_t now)
     struct errmsg e = {"out of memory"};
     int r = work(h, now, &e);
     if (r != 0 && !h->failing)
-        log_error("health of sensors cannot be written: %s", e.text);
+        log_error("health of sensors cannot be written or read: %s", e.text);
     h->failing = r != 0;
     if (r < 0) {
         db_free(h->db);
@@ -90,15 +131,20 @@ static void health_free(struct health *h)
     if (!h)
         return;
     db_free(h->db);
+    PQclear(h->database);
+    PQclear(h->sensors);
+    pthread_mutex_destroy(&h->mutex);
     free(h);
 }
 DEFINE_CLEANUP(struct health *, health_free)
 
 int health_start(const struct health_options *options, struct health **ret, struct errmsg *e)
 {
-    _cleanup_(health_freep) struct health *h = calloc(1, sizeof *h);
-    if (!h)
+    struct health *made = calloc(1, sizeof *made);
+    if (!made)
         return -ENOMEM;
+    pthread_mutex_init(&made->mutex, NULL);
+    _cleanup_(health_freep) struct health *h = made;
     h->options = *options;
     int r = -pthread_create(&h->thread, NULL, run, h);
     if (r < 0)

@@ -188,8 +188,9 @@ static bool receive(void *router, struct incoming *in)
 }
 
 // ROUTER has no call that disconnects a peer.
-static void cut(const struct incoming *in, const char *name, const char *why)
+static void cut(struct listener *l, const struct incoming *in, const char *name, const char *why)
 {
+    metrics_add(&l->options.metrics->cut, 1);
     log_warning("connection of %s cut: %s", name, why);
     if (in->fd >= 0)
         shutdown(in->fd, SHUT_RDWR);
@@ -231,6 +232,7 @@ static void answer_ping(struct listener *l, const struct incoming *in, const str
 static void count_dropped(struct listener *l)
 {
     l->dropped++;
+    metrics_add(&l->options.metrics->dropped_memory, 1);
     int64_t now = clock_ms(CLOCK_MONOTONIC);
     if (now - l->dropped_logged_ms < DROP_LOG_MS)
         return;
@@ -245,6 +247,7 @@ static void count_dropped(struct listener *l)
 static void count_greedy(struct listener *l, const struct peer *peer)
 {
     l->greedy++;
+    metrics_add(&l->options.metrics->dropped_credit, 1);
     int64_t now = clock_ms(CLOCK_MONOTONIC);
     if (now - l->greedy_logged_ms < DROP_LOG_MS)
         return;
@@ -278,6 +281,15 @@ static void enqueue(struct listener *l, struct incoming *in, const struct peer *
     writer_push(l->writers[(size_t)peer->sensor_id % l->n_writers], m);
 }
 
+static void count_received(struct listener *l, struct incoming *in, enum wire_kind kind)
+{
+    struct metrics *m = l->options.metrics;
+    if (kind < WIRE_BATCH || kind > WIRE_PING)
+        return;
+    metrics_add(&m->received[kind - WIRE_BATCH], 1);
+    metrics_add(&m->received_bytes, zmq_msg_size(&in->payload));
+}
+
 // One that does not decode is passed over: the next comes in a minute.
 static void take_heartbeat(struct listener *l, struct incoming *in, const struct peer *peer,
                            const struct wire_header *h)
@@ -305,22 +317,23 @@ static void handle(struct listener *l, struct incoming *in)
     struct wire_header h;
     struct errmsg e = {""};
     if (!identify(l, in, &peer)) {
-        cut(in, peer.address, "its key is revoked or unknown");
+        cut(l, in, peer.address, "its key is revoked or unknown");
         return;
     }
     if (in->frames != 2) {
-        cut(in, peer.name, "a message is two frames");
+        cut(l, in, peer.name, "a message is two frames");
         return;
     }
     if (zmq_msg_size(&in->header) > WIRE_HEADER_MAX ||
         zmq_msg_size(&in->payload) > BATCH_PAYLOAD_MAX) {
-        cut(in, peer.name, "a frame is too large");
+        cut(l, in, peer.name, "a frame is too large");
         return;
     }
     if (wire_header_decode(zmq_msg_data(&in->header), zmq_msg_size(&in->header), &h, &e) != 0) {
-        cut(in, peer.name, e.text);
+        cut(l, in, peer.name, e.text);
         return;
     }
+    count_received(l, in, h.kind);
     switch (h.kind) {
     case WIRE_BATCH:
     case WIRE_LOSS:
@@ -337,7 +350,7 @@ static void handle(struct listener *l, struct incoming *in)
     case WIRE_PONG:
         break;
     }
-    cut(in, peer.name, "a kind of message that only collectors send");
+    cut(l, in, peer.name, "a kind of message that only collectors send");
 }
 
 // ---- the loop
@@ -389,6 +402,7 @@ static void check_connections(struct listener *l)
         return;
     l->checked_ms = now;
     unfinished_cut(l->unfinished, l->ports, l->n_endpoints);
+    atomic_store(&l->options.metrics->connections, unfinished_connections(l->unfinished));
 }
 
 static void *listener_loop(void *data)

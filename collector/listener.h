@@ -6,6 +6,7 @@
 #pragma once
 
 #include "collector/heartbeats.h"
+#include "collector/metrics.h"
 #include "collector/writer.h"
 #include "collector/zap.h"
 #include "common/conf.h"
@@ -17,6 +18,7 @@ struct listener_options {
     struct budget *budget;
     struct zap *zap;
     struct heartbeats *heartbeats;
+    struct metrics *metrics;
     const struct key_pair *key;
     const struct conf_list *endpoints;
 };

@@ -8,6 +8,7 @@
 #include "collector/health.h"
 #include "collector/keeper.h"
 #include "collector/listener.h"
+#include "collector/metrics_http.h"
 #include "collector/rollup.h"
 #include "common/log.h"
 
@@ -22,6 +23,8 @@ struct server {
     struct rollup *rollup;
     struct heartbeats *heartbeats;
     struct health *health;
+    struct metrics *metrics;
+    struct metrics_http *metrics_http;
     struct zap *zap;
     struct listener *listener;
     struct writer *writers[COLLECTOR_WRITERS_MAX];
@@ -59,6 +62,7 @@ static int start_writers(struct server *s, struct errmsg *e)
             .keyring = s->keyring,
             .budget = s->budget,
             .zmq = s->zmq,
+            .metrics = s->metrics,
             .number = (unsigned)i + 1,
         };
         int r = writer_start(&options, &s->writers[i], e);
@@ -69,12 +73,66 @@ static int start_writers(struct server *s, struct errmsg *e)
     return 0;
 }
 
+// Fills a text with what Prometheus asks for, in the HTTP server's thread.
+static void write_metrics(const struct metrics_view *view, void *data)
+{
+    metrics_text(view, data);
+}
+
+static void render_metrics(void *data, struct text *ret)
+{
+    struct server *s = data;
+    bool up[COLLECTOR_WRITERS_MAX];
+    for (size_t i = 0; i < s->n_writers; i++)
+        up[i] = writer_db_ok(s->writers[i]);
+    struct metrics_view view = {
+        .metrics = s->metrics,
+        .n_writers = s->n_writers,
+        .writers_up = up,
+        .queue_bytes = (uint64_t)MAX(atomic_load(&s->budget->used), 0),
+        .queue_limit = (uint64_t)s->budget->limit,
+        .keys = keyring_count(s->keyring),
+        .refused = zap_refused(s->zap),
+    };
+    health_view(s->health, &view, write_metrics, ret);
+}
+
+static bool wants_metrics(const struct server *s)
+{
+    return strcmp(s->conf->metrics, "off") != 0;
+}
+
+// A collector without metrics is better than none.
+static void start_metrics(struct server *s)
+{
+    const char *listen = s->conf->metrics;
+    struct errmsg e = {"out of memory"};
+    if (!wants_metrics(s))
+        return;
+    if (metrics_http_start(listen, render_metrics, s, &s->metrics_http, &e) < 0)
+        log_warning("%s; going on without: choose another [metrics] listen, or off", e.text);
+    else
+        log_notice("metrics at http://%.*s:%u/metrics", (int)(strrchr(listen, ':') - listen),
+                   listen, metrics_http_port(s->metrics_http));
+}
+
+static int start_health(struct server *s, struct errmsg *e)
+{
+    const struct health_options options = {
+        .conninfo = s->conf->connection, .heartbeats = s->heartbeats, .reads = wants_metrics(s)};
+    int r = health_start(&options, &s->health, e);
+    if (r == 0)
+        start_metrics(s);
+    return r;
+}
+
 static int start(struct server *s, struct errmsg *e)
 {
     s->budget = calloc(1, sizeof *s->budget);
     s->zmq = zmq_ctx_new();
     if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0 ||
-        heartbeats_new(&s->heartbeats) < 0 || strangers_new(&s->strangers) < 0)
+        heartbeats_new(&s->heartbeats) < 0 || strangers_new(&s->strangers) < 0 ||
+        !(s->metrics = metrics_new()))
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
     int r = open_key(s->conf->key_path, &s->key, e);
@@ -90,6 +148,7 @@ static int start(struct server *s, struct errmsg *e)
         .budget = s->budget,
         .zap = s->zap,
         .heartbeats = s->heartbeats,
+        .metrics = s->metrics,
         .key = &s->key,
         .endpoints = &s->conf->endpoints,
     };
@@ -98,10 +157,8 @@ static int start(struct server *s, struct errmsg *e)
         r = start_writers(s, e);
     if (r == 0)
         r = rollup_start(s->conf->connection, &s->rollup, e);
-    const struct health_options health = {.conninfo = s->conf->connection,
-                                          .heartbeats = s->heartbeats};
     if (r == 0)
-        r = health_start(&health, &s->health, e);
+        r = start_health(s, e);
     return r == 0 ? listener_run(s->listener, s->writers, s->n_writers, e) : r;
 }
 
@@ -110,6 +167,7 @@ static void stop(struct server *s)
 {
     if (s->listener && s->n_writers == (size_t)s->conf->writers)
         listener_pause(s->listener);
+    metrics_http_stop(s->metrics_http);
     for (size_t i = 0; i < s->n_writers; i++)
         writer_stop(s->writers[i]);
     listener_free(s->listener);
@@ -122,6 +180,7 @@ static void stop(struct server *s)
     keyring_free(s->keyring);
     heartbeats_free(s->heartbeats);
     strangers_free(s->strangers);
+    metrics_free(s->metrics);
     key_pair_wipe(&s->key);
     free(s->budget);
 }

@@ -13,10 +13,16 @@
 #define FDS_MAX 65536 // LimitNOFILE; connections beyond are not watched
 
 struct unfinished {
+    unsigned connections;
     // bytes received when a whole message was last known of; untouched pages cost nothing
     uint64_t seen[FDS_MAX];
     bool completed[FDS_MAX]; // a whole message came since
 };
+
+unsigned unfinished_connections(const struct unfinished *u)
+{
+    return u->connections;
+}
 
 int unfinished_new(struct unfinished **ret)
 {
@@ -32,13 +38,15 @@ void unfinished_free(struct unfinished *u)
     free(u);
 }
 
+enum { LISTENING = 10 }; // TCP_LISTEN of netinet/tcp.h, which linux/tcp.h excludes
+
 // False: no TCP connection (any more).
 static bool bytes_received(int fd, uint64_t *ret)
 {
     struct tcp_info info;
     socklen_t size = sizeof info;
     memset(&info, 0, sizeof info);
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 || info.tcpi_state == LISTENING)
         return false;
     *ret = info.tcpi_bytes_received;
     return true;
@@ -86,11 +94,13 @@ int unfinished_cut(struct unfinished *u, const uint16_t *ports, size_t n)
     if (!fds)
         return 0;
     int count = 0;
+    u->connections = 0;
     for (const struct dirent *d; (d = readdir(fds));) {
         int fd = atoi(d->d_name);
         uint64_t bytes;
         if (fd <= 0 || fd >= FDS_MAX || !is_ours(fd, ports, n) || !bytes_received(fd, &bytes))
             continue;
+        u->connections++;
         if (u->completed[fd])
             u->seen[fd] = bytes;
         else if (bytes < u->seen[fd])

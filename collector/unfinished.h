@@ -23,3 +23,5 @@ void unfinished_completed(struct unfinished *u, int fd);
 // Shuts connections down that are beyond UNFINISHED_MAX and were accepted on one of these n local
 // ports (host order). Logs each. Value: how many.
 int unfinished_cut(struct unfinished *u, const uint16_t *ports, size_t n);
+// How many connections the last unfinished_cut saw, handshake done or not.
+unsigned unfinished_connections(const struct unfinished *u);

@@ -64,6 +64,13 @@ static int64_t clock_ms(clockid_t clock)
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
+static int64_t monotonic_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
 // ---- streams
 
 static void forget_streams(struct writer *w)
@@ -99,6 +106,7 @@ static void watch_clones(struct writer *w, const struct message *m)
     if (receiver_spool_seen(&s->spools, m->header.spool_id) &&
         now - s->alarmed_ms > CLONE_AGAIN_MS) {
         s->alarmed_ms = now;
+        metrics_add(&w->options.metrics->clones, 1);
         log_error(
             "alarm clone: sensor %s sends from two spools in turn (%s): two machines have its key; "
             "revoke it with hirundo-collector sensor revoke %s",
@@ -322,6 +330,14 @@ static bool covered_by_later(const struct writer *w, size_t i)
            memcmp(item->stream->last->route, item->m->route, item->m->route_size) == 0;
 }
 
+static void count_committed(struct metrics *m, const struct item *item)
+{
+    metrics_add(item->poison                         ? &m->quarantined
+                : item->m->header.kind == WIRE_BATCH ? &m->batches
+                                                     : &m->losses,
+                1);
+}
+
 static void acknowledge(struct writer *w)
 {
     for (size_t i = 0; i < w->n_items; i++)
@@ -338,8 +354,10 @@ static void acknowledge(struct writer *w)
     }
     group_clear(w->group);
     for (size_t i = 0; i < w->n_items; i++)
-        if (w->items[i].state == ITEM_GROUPED)
+        if (w->items[i].state == ITEM_GROUPED) {
+            count_committed(w->options.metrics, &w->items[i]);
             settle(&w->items[i]);
+        }
 }
 
 static int commit_group(struct writer *w, struct errmsg *e)
@@ -347,11 +365,14 @@ static int commit_group(struct writer *w, struct errmsg *e)
     if (group_is_empty(w->group))
         return 0;
     size_t rows = group_rows(w->group);
+    int64_t begun_us = monotonic_us();
     int r = group_commit(w->group, w->db, e);
     if (r == 0) {
+        metrics_committed(w->options.metrics, monotonic_us() - begun_us, rows);
         log_debug("writer %u: committed %zu rows", w->options.number, rows);
         acknowledge(w);
     } else {
+        metrics_add(&w->options.metrics->commit_failures, 1);
         roll_back(w);
     }
     return r;
@@ -464,9 +485,12 @@ static int settle_rest(struct writer *w, struct errmsg *e)
             log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name,
                       item->m->header.seq);
             send_ack(w, item);
+            metrics_add(&w->options.metrics->duplicates, 1);
         } else if (item->state == ITEM_FORK) {
+            metrics_add(&w->options.metrics->forks, 1);
             send_fork(w, item->m, item->fork);
         } else if (item->state == ITEM_GAP) {
+            metrics_add(&w->options.metrics->gaps, 1);
             send_gap(w, item);
         } else {
             continue;
@@ -503,6 +527,7 @@ static int connect_db(struct writer *w, struct errmsg *e)
         r = check_durability(db, e);
     if (r != 0)
         return r;
+    metrics_add(&w->options.metrics->connects, 1);
     w->db = db;
     db = NULL;
     return 0;

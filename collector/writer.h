@@ -6,6 +6,7 @@
 #pragma once
 
 #include "collector/message.h"
+#include "collector/metrics.h"
 
 #define WRITER_REPLIES "inproc://hirundo.replies" // the listener's PULL socket
 
@@ -14,6 +15,7 @@ struct writer_options {
     struct keyring *keyring;
     struct budget *budget;
     void *zmq;
+    struct metrics *metrics;
     unsigned number; // for the log
 };
 

@@ -61,6 +61,9 @@ collector_configure() {
 endpoint = $(collector_endpoint)
 key = $home/keys/collector.key
 
+[metrics]
+listen = off
+
 [database]
 connection = host='$pg_socket' port=$pg_port dbname=hirundo user=hirundo_service
 END

@@ -216,7 +216,7 @@ class Collector(Server):
 
     def configure(self):
         text = ["[collector]", f"endpoint = {self.endpoint}", f"key = {self.directory}/collector.key",
-                *self.extra_lines, "[database]", f"connection = {self.conninfo}", "[log]",
+                *self.extra_lines, "[metrics]", "listen = 127.0.0.1:0", "[database]", f"connection = {self.conninfo}", "[log]",
                 f"level = {self.log_level}"]
         self.conf.write_text("\n".join(text) + "\n")
 

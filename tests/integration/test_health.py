@@ -73,7 +73,7 @@ def test_heartbeats_wait_while_the_database_is_away(postgres, collector, enrolle
         peer.wait_connected()
         postgres.stop("immediate")
         peer.send(*heartbeat(peer.spool, f1="0.1.0", f5=5))
-        collector.wait_log("health of sensors cannot be written")
+        collector.wait_log("health of sensors cannot be written or read")
         postgres.start()
         hirundo.wait_for(lambda: stored(postgres, name), "the heartbeat")
         assert stored(postgres, name)[0][1] == 5
