@@ -27,10 +27,9 @@ struct capture;
 struct capture_exclude {
     struct ip_addr net;
     uint8_t prefix_len;
-    uint8_t proto;    // 6, 17, or 0: any
-    uint16_t port;    // when has_port
-    bool has_port;    // needs proto
-    bool source_only; // port is the sender's only (the uplink)
+    uint8_t proto; // 6, 17, or 0: any
+    uint16_t port; // when has_port
+    bool has_port; // needs proto
 };
 
 // "CIDR[:proto/port]", proto tcp or udp, e.g. "192.0.2.0/24", "2001:db8::/32:tcp/22". An address

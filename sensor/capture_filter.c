@@ -122,7 +122,7 @@ static bool is_excluded(const struct capture_exclude *x, const struct packet *pa
     if (!x->has_port)
         return true;
     return key->proto == x->proto && key->has_port &&
-           (packet->src_port == x->port || (!x->source_only && key->port == x->port));
+           (packet->src_port == x->port || key->port == x->port);
 }
 
 bool capture_excludes(const struct capture_exclude *excludes, size_t n, const struct packet *packet)
@@ -160,8 +160,7 @@ static void append_exclude(struct text *t, const struct capture_exclude *x)
     inet_ntop(x->net.version == 4 ? AF_INET : AF_INET6, x->net.b, address, sizeof address);
     append(t, "(src net %s/%u", address, x->prefix_len);
     if (x->has_port)
-        append(t, " and %s %sport %u", x->proto == IPPROTO_TCP ? "tcp" : "udp",
-               x->source_only ? "src " : "", x->port);
+        append(t, " and %s port %u", x->proto == IPPROTO_TCP ? "tcp" : "udp", x->port);
     append(t, ")");
 }
 

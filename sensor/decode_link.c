@@ -106,15 +106,23 @@ static enum decode_result decode_ethertype(struct cursor c, uint16_t type, struc
     }
 }
 
-// c behind an EtherType: any number of VLAN tags, then a protocol, or a length and 802.2.
+// c behind an EtherType: any number of VLAN tags. False: cut within one.
+static bool skip_tags(struct cursor *c, uint16_t *type)
+{
+    while (is_vlan(*type)) {
+        const uint8_t *tag = c->p;
+        if (!cursor_skip(c, 4))
+            return false;
+        *type = be16(tag + 2);
+    }
+    return true;
+}
+
+// c behind an EtherType: tags, then a protocol, or a length and 802.2.
 static enum decode_result decode_tagged(struct cursor c, uint16_t type, struct packet *ret)
 {
-    while (is_vlan(type)) {
-        const uint8_t *tag = c.p;
-        if (!cursor_skip(&c, 4))
-            return DECODE_MALFORMED;
-        type = be16(tag + 2);
-    }
+    if (!skip_tags(&c, &type))
+        return DECODE_MALFORMED;
     if (type <= ETH_LENGTH_MAX)
         return decode_llc(c, ret);
     return decode_ethertype(c, type, ret);
@@ -130,13 +138,7 @@ static enum decode_result decode_snap(struct cursor c, struct packet *ret)
     if (p[0] != 0 || p[1] != 0 || (p[2] != 0 && p[2] != 0xf8))
         return DECODE_NON_IP;
     uint16_t type = be16(p + 3);
-    while (is_vlan(type)) {
-        p = c.p;
-        if (!cursor_skip(&c, 4))
-            return DECODE_MALFORMED;
-        type = be16(p + 2);
-    }
-    return decode_ethertype(c, type, ret);
+    return skip_tags(&c, &type) ? decode_ethertype(c, type, ret) : DECODE_MALFORMED;
 }
 
 // 802.2: SAP 0xaa is SNAP, 0x06 is IP itself.
@@ -161,6 +163,22 @@ static enum decode_result decode_ethernet(struct cursor c, struct packet *ret)
     return type == ETH_IPV4 ? decode_ipv4(c, ret) : decode_tagged(c, type, ret);
 }
 
+// Where one tag of several was taken off the frame, Linux (from 6.10 on) writes the innermost
+// protocol into the cooked header, though the other tags still stand before the packet: what is no
+// packet of that protocol may be the rest of a tag.
+static enum decode_result decode_cooked_type(struct cursor c, uint16_t type, struct packet *ret)
+{
+    for (;;) {
+        enum decode_result result = decode_ethertype(c, type, ret);
+        if (result != DECODE_MALFORMED || c.left < 4)
+            return result;
+        uint16_t inner = be16(c.p + 2);
+        if (inner != type && !is_vlan(inner))
+            return result;
+        cursor_skip(&c, 4);
+    }
+}
+
 // A protocol field of Linux's cooked headers: an EtherType, or 4 for 802.2 (ETH_P_802_2).
 static enum decode_result decode_cooked(struct cursor c, uint16_t arphrd, uint16_t protocol,
                                         struct packet *ret)
@@ -170,7 +188,11 @@ static enum decode_result decode_cooked(struct cursor c, uint16_t arphrd, uint16
         return DECODE_NON_IP;
     if (protocol == 4)
         return decode_llc(c, ret);
-    return protocol <= ETH_LENGTH_MAX ? DECODE_NON_IP : decode_tagged(c, protocol, ret);
+    if (protocol <= ETH_LENGTH_MAX)
+        return DECODE_NON_IP;
+    if (!skip_tags(&c, &protocol))
+        return DECODE_MALFORMED;
+    return protocol <= ETH_LENGTH_MAX ? decode_llc(c, ret) : decode_cooked_type(c, protocol, ret);
 }
 
 static enum decode_result decode_sll(struct cursor c, struct packet *ret)

@@ -78,8 +78,7 @@ bool peer_is_excluded(const struct peer *p, const struct capture_exclude *exclud
         const struct capture_exclude *x = &excludes[i];
         if (!in_net(&p->remote, &x->net, x->prefix_len) || (x->proto != 0 && x->proto != 6))
             continue;
-        if (!x->has_port || x->port == p->remote_port ||
-            (!x->source_only && x->port == p->local_port))
+        if (!x->has_port || x->port == p->remote_port || x->port == p->local_port)
             return true;
     }
     return false;

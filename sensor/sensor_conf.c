@@ -100,7 +100,8 @@ static int parse_collector(struct sensor_conf *c, struct errmsg *e)
         if (c->n_excludes == CAPTURE_EXCLUDES_MAX)
             return errmsg_set(e, -EINVAL, "[capture] exclude: at most %d with the collectors",
                               CAPTURE_EXCLUDES_MAX);
-        *x = (struct capture_exclude){.proto = 6, .has_port = true, .source_only = true};
+        // either side's port: a collector on this very host is also seen being written to (lo, any)
+        *x = (struct capture_exclude){.proto = 6, .has_port = true};
         int r = endpoint_parse(v->endpoint.items[i], &x->net, &x->port, e);
         if (r < 0) {
             errmsg_prefix(e, "[collector] endpoint");
