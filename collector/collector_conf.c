@@ -16,6 +16,12 @@ static const struct conf_key keys[] = {
      "endpoint, where that names an address"},
     {"collector", "key", CONF_TEXT, FIELD(key_path), "/var/lib/hirundo/collector.key", false, 0, 0,
      "the collector's key file; serve makes it at its first start"},
+    {"collector", "next_key", CONF_TEXT, FIELD(next_key_path), NULL, false, 0, 0,
+     "file of the key that will follow, served at next_endpoint beside the present one"},
+    {"collector", "next_endpoint", CONF_LIST, FIELD(next_endpoints), NULL, false, 0, 0,
+     "where next_key is served: other ports than endpoint's"},
+    {"collector", "next_public", CONF_LIST, FIELD(next_public_endpoints), NULL, false, 0, 0,
+     "next_endpoint as sensors reach it, for bundles"},
     {"collector", "writers", CONF_INTEGER, FIELD(writers), "2", false, 1, COLLECTOR_WRITERS_MAX,
      "database connections that write; a sensor always has the same one"},
     {"collector", "memory", CONF_BYTES, FIELD(memory), "64M", false, 4 * MIB, 65536 * MIB,
@@ -32,6 +38,26 @@ static const struct conf_key keys[] = {
      "error, warning, notice, info or debug"},
 };
 
+// What the table of keys cannot know.
+static int check(const struct collector_conf *conf, const char *path, enum log_level *ret_level,
+                 struct errmsg *e)
+{
+    if (log_level_parse(conf->log_level, ret_level) < 0)
+        return errmsg_set(e, -EINVAL,
+                          "%s: [log] level = %.40s: must be error, warning, notice, info or debug",
+                          path, conf->log_level);
+    if (!conf->next_key_path != (conf->next_endpoints.n == 0))
+        return errmsg_set(e, -EINVAL,
+                          "%s: [collector] next_key and next_endpoint belong together: give both",
+                          path);
+    if (conf->metrics && strcmp(conf->metrics, "off") != 0 &&
+        metrics_listen_check(conf->metrics, e) < 0) {
+        errmsg_prefix(e, "%s", path);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int collector_conf_read(const char *path, struct collector_conf *ret, struct errmsg *e)
 {
     struct collector_conf conf = {0};
@@ -39,19 +65,11 @@ int collector_conf_read(const char *path, struct collector_conf *ret, struct err
                  : conf_defaults(keys, ARRAY_SIZE(keys), &conf, e);
     if (r < 0)
         return r;
-    enum log_level level;
-    if (log_level_parse(conf.log_level, &level) < 0) {
-        r = errmsg_set(e, -EINVAL,
-                       "%s: [log] level = %.40s: must be error, warning, notice, info or debug",
-                       path, conf.log_level);
+    enum log_level level = LOG_LEVEL_NOTICE;
+    r = check(&conf, path ? path : "configuration", &level, e);
+    if (r < 0) {
         collector_conf_free(&conf);
         return r;
-    }
-    if (conf.metrics && strcmp(conf.metrics, "off") != 0 &&
-        metrics_listen_check(conf.metrics, e) < 0) {
-        errmsg_prefix(e, "%s", path ? path : "configuration");
-        collector_conf_free(&conf);
-        return -EINVAL;
     }
     log_set_level(level);
     *ret = conf;

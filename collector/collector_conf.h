@@ -9,6 +9,9 @@ struct collector_conf {
     struct conf_list endpoints;        // tcp://ADDRESS:PORT, port 0 or * for any free one
     struct conf_list public_endpoints; // as sensors reach them
     char *key_path;
+    char *next_key_path; // NULL: none
+    struct conf_list next_endpoints;
+    struct conf_list next_public_endpoints;
     int64_t writers;
     int64_t memory;     // bytes of queued batches, all sensors together
     char *operator_key; // path

@@ -57,6 +57,15 @@ static int set_int(void *socket, int option, int value)
     return zmq_setsockopt(socket, option, &value, sizeof value) < 0 ? -errno : 0;
 }
 
+// What is bound after this has that key: libzmq keeps the options of each bind.
+static int set_key(void *router, const struct key_pair *key)
+{
+    return zmq_setsockopt(router, ZMQ_CURVE_PUBLICKEY, key->public_key, KEY_SIZE) < 0 ||
+                   zmq_setsockopt(router, ZMQ_CURVE_SECRETKEY, key->secret_key, KEY_SIZE) < 0
+               ? -errno
+               : 0;
+}
+
 static int set_up_router(void *router, const struct key_pair *key)
 {
     const struct {
@@ -83,11 +92,9 @@ static int set_up_router(void *router, const struct key_pair *key)
             return r;
     }
     if (zmq_setsockopt(router, ZMQ_MAXMSGSIZE, &most, sizeof most) < 0 ||
-        zmq_setsockopt(router, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN)) < 0 ||
-        zmq_setsockopt(router, ZMQ_CURVE_PUBLICKEY, key->public_key, KEY_SIZE) < 0 ||
-        zmq_setsockopt(router, ZMQ_CURVE_SECRETKEY, key->secret_key, KEY_SIZE) < 0)
+        zmq_setsockopt(router, ZMQ_ZAP_DOMAIN, ZAP_DOMAIN, strlen(ZAP_DOMAIN)) < 0)
         return -errno;
-    return 0;
+    return set_key(router, key);
 }
 
 // libzmq takes 65536 + n for n, and words for 0. -EINVAL: neither a number nor the * for any.
@@ -494,6 +501,13 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
     for (size_t i = 0; i < options->endpoints->n && r == 0; i++)
         r = bind_endpoint(l, options->endpoints->items[i], e);
+    if (r == 0 && options->next_key) {
+        r = set_key(l->router, options->next_key);
+        if (r < 0)
+            return errmsg_set(e, r, "next key: %s", zmq_strerror(-r));
+        for (size_t i = 0; i < options->next_endpoints->n && r == 0; i++)
+            r = bind_endpoint(l, options->next_endpoints->items[i], e);
+    }
     if (r < 0)
         return r;
     *ret = l;

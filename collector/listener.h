@@ -21,6 +21,8 @@ struct listener_options {
     struct metrics *metrics;
     const struct key_pair *key;
     const struct conf_list *endpoints;
+    const struct key_pair *next_key; // NULL: none
+    const struct conf_list *next_endpoints;
 };
 
 struct listener;
@@ -28,7 +30,7 @@ struct listener;
 // endpoints. No thread yet: writers are started after this (their replies have a place to go) and
 // handed to listener_run.
 int listener_new(const struct listener_options *options, struct listener **ret, struct errmsg *e);
-// As bound: the port where 0 was asked for.
+// As bound: the port where 0 was asked for. Those of the next key come last.
 const char *listener_endpoint(const struct listener *l, size_t i);
 int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e);
 // Stops reading; replies still go out until listener_free.

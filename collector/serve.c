@@ -15,6 +15,7 @@
 struct server {
     const struct collector_conf *conf;
     struct key_pair key;
+    struct key_pair next_key;
     void *zmq;
     struct budget *budget;
     struct keyring *keyring;
@@ -136,6 +137,10 @@ static int start(struct server *s, struct errmsg *e)
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
     int r = open_key(s->conf->key_path, &s->key, e);
+    if (r == 0 && s->conf->next_key_path)
+        r = open_key(s->conf->next_key_path, &s->next_key, e);
+    if (r == 0 && memcmp(s->key.public_key, s->next_key.public_key, KEY_SIZE) == 0)
+        r = errmsg_set(e, -EINVAL, "[collector] key and next_key are the same key");
     if (r == 0)
         r = keeper_start(s->conf->connection, s->keyring, s->strangers, &s->keeper, e);
     if (r == 0)
@@ -151,6 +156,8 @@ static int start(struct server *s, struct errmsg *e)
         .metrics = s->metrics,
         .key = &s->key,
         .endpoints = &s->conf->endpoints,
+        .next_key = s->conf->next_key_path ? &s->next_key : NULL,
+        .next_endpoints = &s->conf->next_endpoints,
     };
     r = listener_new(&options, &s->listener, e);
     if (r == 0)
@@ -182,31 +189,47 @@ static void stop(struct server *s)
     strangers_free(s->strangers);
     metrics_free(s->metrics);
     key_pair_wipe(&s->key);
+    key_pair_wipe(&s->next_key);
     free(s->budget);
 }
 
-// For bundles: [collector] public, else what is bound.
-static int announce_endpoints(const struct server *s)
+// For bundles: what the configuration says, else what is bound, from `first` on `n` of it.
+static int announce_endpoints(const struct server *s, const struct key_pair *key,
+                              const struct conf_list *said, size_t first, size_t n)
 {
     struct conf_list bound = {0};
     int r = 0;
-    for (size_t i = 0; r == 0 && listener_endpoint(s->listener, i); i++)
+    for (size_t i = first; r == 0 && i < first + n; i++)
         r = conf_list_add(&bound, listener_endpoint(s->listener, i));
-    const struct conf_list *said = &s->conf->public_endpoints;
     if (r == 0)
-        r = keeper_announce(s->keeper, s->key.public_key, said->n ? said : &bound, false);
+        r = keeper_announce(s->keeper, key->public_key, said->n ? said : &bound, first > 0);
     conf_list_clear(&bound);
     return r;
+}
+
+// It fails for want of memory only; sensor add then says what it lacks.
+static void announce_keys(const struct server *s)
+{
+    const struct collector_conf *c = s->conf;
+    int r = announce_endpoints(s, &s->key, &c->public_endpoints, 0, c->endpoints.n);
+    if (r == 0 && c->next_key_path)
+        r = announce_endpoints(s, &s->next_key, &c->next_public_endpoints, c->endpoints.n,
+                               c->next_endpoints.n);
+    if (r < 0)
+        log_error("endpoints are not noted for bundles: %s", strerror(-r));
 }
 
 static void announce(const struct server *s)
 {
     char key[KEY_Z85_SIZE];
-    key_format(s->key.public_key, key);
+    size_t present = s->conf->endpoints.n;
     for (size_t i = 1; listener_endpoint(s->listener, i); i++)
-        log_notice("listening on %s too", listener_endpoint(s->listener, i));
+        log_notice("listening on %s too%s", listener_endpoint(s->listener, i),
+                   i < present ? "" : ", with the next key");
+    key_format(s->key.public_key, key);
     log_notice("ready: listening on %s, %zu writers, %zu keys enrolled, server key %s",
                listener_endpoint(s->listener, 0), s->n_writers, keyring_count(s->keyring), key);
+    announce_keys(s);
 }
 
 int serve(const struct collector_conf *conf, struct errmsg *e)
@@ -222,8 +245,6 @@ int serve(const struct collector_conf *conf, struct errmsg *e)
     if (r == 0) {
         int number = 0;
         announce(&s);
-        (void)announce_endpoints(
-            &s); // fails for want of memory only; sensor add then says what it lacks
         sigwait(&set, &number);
         log_notice("%s: committing what is queued", strsignal(number));
     }

@@ -37,10 +37,10 @@ int cmd_conf(const char *path, struct sensor_conf **ret)
     return 0;
 }
 
-int cmd_keys(const struct sensor_conf *conf, const char *conf_path, struct key_pair *ret)
+int cmd_keys(const struct sensor_conf *conf, const char *conf_path, struct sensor_keys *ret)
 {
     struct errmsg e;
-    int r = key_file_read(conf->values.key, ret, &e);
+    int r = sensor_keys_read(conf->values.key, ret, &e);
     if (r == 0)
         return 0;
     if (r == -ENOENT)

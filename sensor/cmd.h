@@ -15,4 +15,4 @@ int cmd_usage(const char *text);
 // Reads the configuration, sets the log level. On failure the reason has been said; value: exit
 // status.
 int cmd_conf(const char *path, struct sensor_conf **ret);
-int cmd_keys(const struct sensor_conf *conf, const char *conf_path, struct key_pair *ret);
+int cmd_keys(const struct sensor_conf *conf, const char *conf_path, struct sensor_keys *ret);

@@ -168,12 +168,12 @@ static void report(const struct bundle *b, const struct arguments *a, const stru
 static int wait_for_proof(const struct arguments *a)
 {
     _cleanup_(sensor_conf_freep) struct sensor_conf *conf = NULL;
-    _cleanup_(key_pair_wipe) struct key_pair keys = {0};
+    _cleanup_(sensor_keys_wipe) struct sensor_keys keys = {0};
     if (cmd_conf(a->options.conf_path, &conf) != 0 ||
         cmd_keys(conf, a->options.conf_path, &keys) != 0)
         return EXIT_FAILED;
     struct errmsg e;
-    if (enroll_wait(conf, a->options.conf_path, &keys, a->wait_s, &e) == 0)
+    if (enroll_wait(conf, a->options.conf_path, &keys.present, a->wait_s, &e) == 0)
         return 0;
     cmd_say("%s", e.text);
     return EXIT_FAILED;

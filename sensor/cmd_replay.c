@@ -137,7 +137,7 @@ static int wait_delivered(struct replay *r)
     return outcome == 0 ? 0 : EXIT_FAILED;
 }
 
-static int replay(struct replay *r, const struct sensor_conf *conf, const struct key_pair *keys,
+static int replay(struct replay *r, const struct sensor_conf *conf, const struct sensor_keys *keys,
                   int64_t give_up_ms, int n, char *paths[])
 {
     struct sensor_options options = {.give_up_ms = give_up_ms, .stop = r->stop};
@@ -217,7 +217,7 @@ int command_replay(int argc, char *argv[])
     if (optind == argc || !conf_path)
         return cmd_usage(help);
     _cleanup_(sensor_conf_freep) struct sensor_conf *conf = NULL;
-    _cleanup_(key_pair_wipe) struct key_pair keys = {0};
+    _cleanup_(sensor_keys_wipe) struct sensor_keys keys = {0};
     if (cmd_conf(conf_path, &conf) != 0 || cmd_keys(conf, conf_path, &keys) != 0 ||
         check_readable(argc - optind, argv + optind) != 0)
         return EXIT_FAILED;

@@ -142,7 +142,7 @@ static int open_interface(const struct sensor_conf *conf, struct capture **ret)
     return r < 0 ? EXIT_FAILED : 0;
 }
 
-static int run(const struct sensor_conf *conf, const struct key_pair *keys)
+static int run(const struct sensor_conf *conf, const struct sensor_keys *keys)
 {
     _cleanup_(capture_freep) struct capture *capture = NULL;
     struct run r = {.stop = stop_on_signals()};
@@ -178,7 +178,7 @@ int command_run(int argc, char *argv[])
     if (optind != argc || !conf_path)
         return cmd_usage(help);
     _cleanup_(sensor_conf_freep) struct sensor_conf *conf = NULL;
-    _cleanup_(key_pair_wipe) struct key_pair keys = {0};
+    _cleanup_(sensor_keys_wipe) struct sensor_keys keys = {0};
     if (cmd_conf(conf_path, &conf) != 0 || cmd_keys(conf, conf_path, &keys) != 0)
         return EXIT_FAILED;
     if (!conf->values.interface) {

@@ -12,5 +12,6 @@ int command_replay(int argc, char *argv[]);
 int command_flows(int argc, char *argv[]);
 int command_keygen(int argc, char *argv[]);
 int command_enroll(int argc, char *argv[]);
+int command_rotate(int argc, char *argv[]);
 int command_status(int argc, char *argv[]);
 int command_check(int argc, char *argv[]);

@@ -137,8 +137,8 @@ static void put_conf(FILE *out, const struct bundle *b, const struct enroll_opti
     fprintf(out,
             "# Sensor %s (%s), written by hirundo-sensor enroll.\n"
             "# hirundo-sensor check -c FILE --dump shows every key there is.\n"
-            "[sensor]\nkey = %s\n",
-            b->name, b->country, r->key_path);
+            "[sensor]\nname = %s\nkey = %s\n",
+            b->name, b->country, b->name, r->key_path);
     if (user)
         fprintf(out, "user = %s\n", user);
     fputs("[collector]\n", out);

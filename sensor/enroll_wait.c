@@ -5,92 +5,19 @@
 #include "sensor/capture.h"
 #include "sensor/clock.h"
 #include "sensor/enroll.h"
-#include "sensor/link.h"
+#include "sensor/probe.h"
 #include "sensor/spool.h"
 
 #define LOOK_MS      2000  // between two looks
 #define PROBE_MS     12000 // for one collector to answer
 #define CLOCK_OFF_MS 5000  // more than that is worth a word
 
-// What one attempt to talk to a collector found.
-enum probe {
-    PROBE_UNREACHABLE,
-    PROBE_REFUSED,
-    PROBE_SILENT, // let in, but no answer
-    PROBE_NO_DATABASE,
-    PROBE_GOOD,
-};
-
 struct waiting {
     const struct sensor_conf *conf;
     const char *conf_path;
-    struct link *link;
-    int64_t clock_offset_ms; // the collector's clock less ours
+    const struct key_pair *keys;
     char said[512];
 };
-
-static bool send_ping(struct link *l)
-{
-    uint8_t header[WIRE_HEADER_MAX];
-    size_t size;
-    struct wire_header h = {.kind = WIRE_PING, .sent_ms = wall_ms()};
-    return wire_header_encode(&h, header, &size) == 0 && link_send(l, header, size, NULL, 0) == 0;
-}
-
-static enum probe read_pong(struct waiting *w, enum probe so_far)
-{
-    struct wire_header h;
-    struct wire_reply reply;
-    struct errmsg e;
-    while (link_receive(w->link, &h, &reply, &e) == 0) {
-        if (h.kind != WIRE_PONG)
-            continue;
-        w->clock_offset_ms = reply.clock_ms - wall_ms();
-        return reply.db_ok ? PROBE_GOOD : PROBE_NO_DATABASE;
-    }
-    return so_far;
-}
-
-static enum probe talk(struct waiting *w)
-{
-    enum probe found = PROBE_UNREACHABLE;
-    for (int64_t end = mono_ms() + PROBE_MS; mono_ms() < end;) {
-        enum link_event event;
-        while (link_next_event(w->link, &event) == 0) {
-            if (event == LINK_NO_HANDSHAKE)
-                return PROBE_REFUSED;
-            if (event == LINK_LOST)
-                return found;
-            if (event == LINK_READY && send_ping(w->link))
-                found = PROBE_SILENT;
-        }
-        found = read_pong(w, found);
-        if (found == PROBE_GOOD || found == PROBE_NO_DATABASE)
-            return found;
-        link_wait(w->link, -1, (int)(end - mono_ms()));
-    }
-    return found;
-}
-
-// Of all collectors the best answer.
-static enum probe probe(struct waiting *w, const char **ret_endpoint)
-{
-    const struct conf_list *endpoints = &w->conf->values.endpoint;
-    enum probe best = PROBE_UNREACHABLE;
-    *ret_endpoint = endpoints->items[0];
-    for (size_t i = 0; i < endpoints->n && best != PROBE_GOOD; i++) {
-        struct errmsg e;
-        enum probe found = PROBE_UNREACHABLE;
-        if (link_open(w->link, endpoints->items[i], w->conf->server_key, &e) == 0)
-            found = talk(w);
-        link_close(w->link);
-        if (found > best) {
-            best = found;
-            *ret_endpoint = endpoints->items[i];
-        }
-    }
-    return best;
-}
 
 // Can the interface be listened on from here? Somebody without the right to capture cannot tell.
 static int try_capture(const struct waiting *w, struct errmsg *e)
@@ -107,10 +34,10 @@ static int try_capture(const struct waiting *w, struct errmsg *e)
     return capture_open_live(&config, &capture, e);
 }
 
-static void explain_probe(const struct waiting *w, enum probe found, const char *endpoint,
-                          struct errmsg *e)
+static void explain_probe(const struct waiting *w, const struct probe *p, struct errmsg *e)
 {
-    switch (found) {
+    const char *endpoint = p->endpoint;
+    switch (p->answer) {
     case PROBE_UNREACHABLE:
         errmsg_set(
             e, 0,
@@ -132,13 +59,13 @@ static void explain_probe(const struct waiting *w, enum probe found, const char 
     case PROBE_GOOD:
         break;
     }
-    if (w->clock_offset_ms > CLOCK_OFF_MS || w->clock_offset_ms < -CLOCK_OFF_MS)
+    if (p->clock_offset_ms > CLOCK_OFF_MS || p->clock_offset_ms < -CLOCK_OFF_MS)
         errmsg_set(e, 0,
                    "approved, but this machine's clock is %lld s %s the collector's: set it (NTP); "
                    "more than a day ahead is not taken",
-                   (long long)(w->clock_offset_ms < 0 ? -w->clock_offset_ms : w->clock_offset_ms) /
+                   (long long)(p->clock_offset_ms < 0 ? -p->clock_offset_ms : p->clock_offset_ms) /
                        1000,
-                   w->clock_offset_ms > 0 ? "behind" : "ahead of");
+                   p->clock_offset_ms > 0 ? "behind" : "ahead of");
     else
         errmsg_set(e, 0, "approved and reachable; no window of %lld s is delivered yet",
                    (long long)w->conf->values.window_ms / 1000);
@@ -149,10 +76,12 @@ static void diagnose(struct waiting *w, bool has_spool, struct errmsg *e)
 {
     if (try_capture(w, e) < 0)
         return;
-    const char *endpoint;
-    enum probe found = probe(w, &endpoint);
-    explain_probe(w, found, endpoint, e);
-    if (found == PROBE_GOOD && !has_spool)
+    struct probe p;
+    int r = probe_collectors(w->conf, w->keys, &p, e);
+    if (r < 0)
+        return;
+    explain_probe(w, &p, e);
+    if (p.answer == PROBE_GOOD && !has_spool)
         errmsg_set(e, 0, "approved; no sensor runs here yet: start it (hirundo-sensor run -c %s)",
                    w->conf_path);
 }
@@ -182,11 +111,7 @@ static bool is_delivered(const struct spool_status *s)
 int enroll_wait(const struct sensor_conf *conf, const char *conf_path, const struct key_pair *keys,
                 int timeout_s, struct errmsg *e)
 {
-    _cleanup_(link_freep) struct link *link = NULL;
-    int r = link_new(keys, &link);
-    if (r < 0)
-        return errmsg_set(e, r, "out of memory");
-    struct waiting w = {.conf = conf, .conf_path = conf_path, .link = link};
+    struct waiting w = {.conf = conf, .conf_path = conf_path, .keys = keys};
     int64_t end = mono_ms() + timeout_s * 1000LL;
     do {
         struct spool_status status;

@@ -11,18 +11,16 @@ struct link {
     void *context;
     void *socket;
     void *monitor;
-    struct key_pair keys;
     unsigned opened; // monitors need names of their own
     bool tcp_up;
     bool ready;
 };
 
-int link_new(const struct key_pair *keys, struct link **ret)
+int link_new(struct link **ret)
 {
     _cleanup_(link_freep) struct link *l = calloc(1, sizeof *l);
     if (!l)
         return -ENOMEM;
-    l->keys = *keys;
     l->context = zmq_ctx_new();
     if (!l->context)
         return -zmq_errno();
@@ -40,7 +38,6 @@ void link_free(struct link *l)
     link_close(l);
     if (l->context)
         zmq_ctx_term(l->context);
-    key_pair_wipe(&l->keys);
     free(l);
 }
 
@@ -66,7 +63,8 @@ static int set_int(void *socket, int option, int value)
     return zmq_setsockopt(socket, option, &value, sizeof value) == 0 ? 0 : -zmq_errno();
 }
 
-static int set_options(struct link *l, const uint8_t server_key[KEY_SIZE])
+static int set_options(struct link *l, const uint8_t server_key[KEY_SIZE],
+                       const struct key_pair *keys)
 {
     static const struct {
         int option;
@@ -94,8 +92,8 @@ static int set_options(struct link *l, const uint8_t server_key[KEY_SIZE])
     int64_t max = REPLY_FRAME_MAX;
     if (zmq_setsockopt(l->socket, ZMQ_MAXMSGSIZE, &max, sizeof max) < 0 ||
         zmq_setsockopt(l->socket, ZMQ_CURVE_SERVERKEY, server_key, KEY_SIZE) < 0 ||
-        zmq_setsockopt(l->socket, ZMQ_CURVE_PUBLICKEY, l->keys.public_key, KEY_SIZE) < 0 ||
-        zmq_setsockopt(l->socket, ZMQ_CURVE_SECRETKEY, l->keys.secret_key, KEY_SIZE) < 0)
+        zmq_setsockopt(l->socket, ZMQ_CURVE_PUBLICKEY, keys->public_key, KEY_SIZE) < 0 ||
+        zmq_setsockopt(l->socket, ZMQ_CURVE_SECRETKEY, keys->secret_key, KEY_SIZE) < 0)
         return -zmq_errno();
     return 0;
 }
@@ -117,11 +115,11 @@ static int open_monitor(struct link *l)
 }
 
 int link_open(struct link *l, const char *endpoint, const uint8_t server_key[KEY_SIZE],
-              struct errmsg *e)
+              const struct key_pair *keys, struct errmsg *e)
 {
     link_close(l);
     l->socket = zmq_socket(l->context, ZMQ_DEALER);
-    int r = l->socket ? set_options(l, server_key) : -zmq_errno();
+    int r = l->socket ? set_options(l, server_key, keys) : -zmq_errno();
     if (r == 0)
         r = open_monitor(l);
     if (r == 0 && zmq_connect(l->socket, endpoint) < 0)

@@ -28,13 +28,13 @@ enum link_event {
 
 struct link;
 
-// The keys are copied (the secret one into libzmq's socket options at each link_open).
-int link_new(const struct key_pair *keys, struct link **ret);
+int link_new(struct link **ret);
 void link_free(struct link *l);
 DEFINE_CLEANUP(struct link *, link_free);
 
+// The keys go into libzmq's socket options.
 int link_open(struct link *l, const char *endpoint, const uint8_t server_key[KEY_SIZE],
-              struct errmsg *e);
+              const struct key_pair *keys, struct errmsg *e);
 void link_close(struct link *l);
 bool link_is_open(const struct link *l);
 

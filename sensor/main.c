@@ -15,6 +15,7 @@ static const struct {
     {"flows", command_flows, "print the flow summaries of capture files"},
     {"enroll", command_enroll, "become the sensor that a bundle names"},
     {"keygen", command_keygen, "make the sensor's key pair"},
+    {"rotate", command_rotate, "ask for the next key pair"},
     {"status", command_status, "what waits in the spool"},
     {"check", command_check, "verify the configuration and this host"},
 };

@@ -32,15 +32,17 @@ const volatile sig_atomic_t *stop_on_signals(void)
     return &stop_flag;
 }
 
-static int start_uplink(const struct sensor_conf *conf, const struct key_pair *keys,
+static int start_uplink(const struct sensor_conf *conf, const struct sensor_keys *keys,
                         const struct sensor_options *options, uint64_t run_id, struct sensor *s,
                         struct errmsg *e)
 {
     const struct sensor_values *v = &conf->values;
     struct uplink_config config = {
-        .endpoints = (const char *const *)v->endpoint.items,
-        .n_endpoints = (uint32_t)v->endpoint.n,
-        .keys = keys,
+        .endpoints = conf->endpoints,
+        .n_endpoints = (uint32_t)conf->n_endpoints,
+        .n_next = (uint32_t)conf->n_next,
+        .keys = &keys->present,
+        .next_keys = keys->has_next ? &keys->next : NULL,
         .spool = {.path = v->spool_path,
                   .cap_bytes = v->spool_cap,
                   .keep_all = !options->live,
@@ -52,6 +54,7 @@ static int start_uplink(const struct sensor_conf *conf, const struct key_pair *k
         .give_up_ms = options->give_up_ms,
     };
     memcpy(config.server_key, conf->server_key, sizeof config.server_key);
+    memcpy(config.next_server_key, conf->next_server_key, sizeof config.next_server_key);
     int r = uplink_new(&config, s->queue, &s->uplink, e);
     if (r < 0)
         return r;
@@ -88,7 +91,7 @@ static void take_excludes(const struct sensor_conf *conf, bool live, struct sens
     s->n_excludes = live ? conf->n_excludes : conf->values.exclude.n;
 }
 
-int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
+int sensor_start(const struct sensor_conf *conf, const struct sensor_keys *keys,
                  const struct sensor_options *options, struct sensor *ret, struct errmsg *e)
 {
     if (sodium_init() < 0)

@@ -28,7 +28,7 @@ struct sensor {
 };
 
 // Opens the spool and starts the uplink's thread. The configuration must live as long.
-int sensor_start(const struct sensor_conf *conf, const struct key_pair *keys,
+int sensor_start(const struct sensor_conf *conf, const struct sensor_keys *keys,
                  const struct sensor_options *options, struct sensor *ret, struct errmsg *e);
 // A frame on its way to a batch, unless it is excluded.
 int sensor_frame(struct sensor *s, const struct decode_link *link, const struct frame *frame);

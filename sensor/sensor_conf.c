@@ -2,9 +2,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/bundle.h"
 #include "sensor/batch.h"
 
 #define FIELD(name) offsetof(struct sensor_values, name)
@@ -16,6 +18,8 @@ const char sensor_conf_minimal[] = "  [collector]\n"
                                    "  interface = eth0\n";
 
 static const struct conf_key keys[] = {
+    {"sensor", "name", CONF_TEXT, FIELD(name), NULL, false, 0, 0,
+     "the name under which the collector knows it; for rotate"},
     {"sensor", "key", CONF_TEXT, FIELD(key), SENSOR_KEY_DEFAULT, false, 0, 0,
      "key file, made by: hirundo-sensor keygen -c FILE"},
     {"sensor", "user", CONF_TEXT, FIELD(user), NULL, false, 0, 0,
@@ -24,6 +28,10 @@ static const struct conf_key keys[] = {
      "collectors, the preferred first: tcp://ADDRESS:PORT, numeric"},
     {"collector", "server_key", CONF_TEXT, FIELD(server_key), NULL, true, 0, 0,
      "the collector's public key (Z85 or hex)"},
+    {"collector", "next_endpoint", CONF_LIST, FIELD(next_endpoint), NULL, false, 0, 0,
+     "where the collector serves the key that will follow server_key"},
+    {"collector", "next_server_key", CONF_TEXT, FIELD(next_server_key), NULL, false, 0, 0,
+     "that key"},
     {"collector", "max_kbit", CONF_INTEGER, FIELD(max_kbit), "0", false, 0, 10000000,
      "bandwidth limit, kbit/s; 0: none"},
     {"capture", "interface", CONF_TEXT, FIELD(interface), NULL, false, 0, 0,
@@ -87,6 +95,47 @@ int endpoint_parse(const char *text, struct ip_addr *ret_address, uint16_t *ret_
     return 0;
 }
 
+// A collector's address: to be connected to, and left out of the capture.
+static int add_endpoint(struct sensor_conf *c, const char *text, const char *key, struct errmsg *e)
+{
+    struct capture_exclude *x = &c->excludes[c->n_excludes];
+    if (c->n_endpoints == UPLINK_ENDPOINTS_MAX)
+        return errmsg_set(e, -EINVAL, "[collector] endpoint and next_endpoint: at most %d together",
+                          UPLINK_ENDPOINTS_MAX);
+    if (c->n_excludes == CAPTURE_EXCLUDES_MAX)
+        return errmsg_set(e, -EINVAL, "[capture] exclude: at most %d with the collectors",
+                          CAPTURE_EXCLUDES_MAX);
+    // either side's port: a collector on this very host is also seen being written to (lo, any)
+    *x = (struct capture_exclude){.proto = 6, .has_port = true};
+    int r = endpoint_parse(text, &x->net, &x->port, e);
+    if (r < 0) {
+        errmsg_prefix(e, "[collector] %s", key);
+        return r;
+    }
+    x->prefix_len = x->net.version == 4 ? 32 : 128;
+    c->n_excludes++;
+    c->endpoints[c->n_endpoints++] = text;
+    return 0;
+}
+
+static int parse_next(struct sensor_conf *c, struct errmsg *e)
+{
+    struct sensor_values *v = &c->values;
+    if (!v->next_server_key && v->next_endpoint.n == 0)
+        return 0;
+    if (!v->next_server_key || v->next_endpoint.n == 0)
+        return errmsg_set(
+            e, -EINVAL, "[collector] next_server_key and next_endpoint belong together: give both");
+    if (key_parse(v->next_server_key, c->next_server_key) < 0)
+        return errmsg_set(
+            e, -EINVAL,
+            "[collector] next_server_key is not a key: 40 characters of Z85 or 64 of hex");
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < v->next_endpoint.n; i++, c->n_next++)
+        r = add_endpoint(c, v->next_endpoint.items[i], "next_endpoint", e);
+    return r;
+}
+
 static int parse_collector(struct sensor_conf *c, struct errmsg *e)
 {
     struct sensor_values *v = &c->values;
@@ -95,27 +144,17 @@ static int parse_collector(struct sensor_conf *c, struct errmsg *e)
                           "[collector] server_key is not a key: 40 characters of Z85 or 64 of hex");
     if (v->endpoint.n == 0 || v->endpoint.n > UPLINK_ENDPOINTS_MAX)
         return errmsg_set(e, -EINVAL, "[collector] endpoint: give 1 to %d", UPLINK_ENDPOINTS_MAX);
-    for (size_t i = 0; i < v->endpoint.n; i++) {
-        struct capture_exclude *x = &c->excludes[c->n_excludes];
-        if (c->n_excludes == CAPTURE_EXCLUDES_MAX)
-            return errmsg_set(e, -EINVAL, "[capture] exclude: at most %d with the collectors",
-                              CAPTURE_EXCLUDES_MAX);
-        // either side's port: a collector on this very host is also seen being written to (lo, any)
-        *x = (struct capture_exclude){.proto = 6, .has_port = true};
-        int r = endpoint_parse(v->endpoint.items[i], &x->net, &x->port, e);
-        if (r < 0) {
-            errmsg_prefix(e, "[collector] endpoint");
-            return r;
-        }
-        x->prefix_len = x->net.version == 4 ? 32 : 128;
-        c->n_excludes++;
-    }
-    return 0;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < v->endpoint.n; i++)
+        r = add_endpoint(c, v->endpoint.items[i], "endpoint", e);
+    return r == 0 ? parse_next(c, e) : r;
 }
 
 static int parse_values(struct sensor_conf *c, struct errmsg *e)
 {
     struct sensor_values *v = &c->values;
+    if (v->name && !sensor_name_is_valid(v->name))
+        return errmsg_set(e, -EINVAL, "[sensor] name \"%.80s\" is no sensor's name", v->name);
     if (log_level_parse(v->log_level, &c->log_level) < 0)
         return errmsg_set(e, -EINVAL,
                           "[log] level \"%s\": it is error, warning, notice, info or debug",
@@ -167,4 +206,28 @@ void sensor_conf_free(struct sensor_conf *c)
 void sensor_conf_dump(const struct sensor_conf *c, FILE *out)
 {
     conf_dump(keys, ARRAY_SIZE(keys), &c->values, out);
+}
+
+int sensor_keys_read(const char *path, struct sensor_keys *ret, struct errmsg *e)
+{
+    char next[PATH_MAX];
+    struct sensor_keys read = {0};
+    int n = snprintf(next, sizeof next, "%s" SENSOR_KEY_NEXT, path);
+    if (n < 0 || (size_t)n >= sizeof next)
+        return errmsg_set(e, -ENAMETOOLONG, "[sensor] key: too long a path");
+    int r = key_file_read(path, &read.present, e);
+    if (r < 0)
+        return r;
+    r = key_file_read(next, &read.next, e);
+    read.has_next = r == 0;
+    if (r == 0 || r == -ENOENT)
+        *ret = read;
+    sensor_keys_wipe(&read);
+    return r == -ENOENT ? 0 : r;
+}
+
+void sensor_keys_wipe(struct sensor_keys *k)
+{
+    key_pair_wipe(&k->present);
+    key_pair_wipe(&k->next);
 }

@@ -17,10 +17,13 @@
 
 // As it stands in the file.
 struct sensor_values {
+    char *name;
     char *key;
     char *user;
     struct conf_list endpoint;
     char *server_key;
+    struct conf_list next_endpoint;
+    char *next_server_key;
     int64_t max_kbit;
     char *interface;
     int64_t snaplen;
@@ -37,11 +40,28 @@ struct sensor_values {
 struct sensor_conf {
     struct sensor_values values;
     uint8_t server_key[KEY_SIZE];
+    uint8_t next_server_key[KEY_SIZE];
+    // The present key's, then n_next of the key that follows.
+    const char *endpoints[UPLINK_ENDPOINTS_MAX];
+    size_t n_endpoints, n_next;
     enum log_level log_level;
     // Those of the file first, then one for each collector.
     struct capture_exclude excludes[CAPTURE_EXCLUDES_MAX];
     size_t n_excludes;
 };
+
+// The sensor's identity: its key file, and the one that will follow (KEY.next, made by rotate).
+struct sensor_keys {
+    struct key_pair present;
+    struct key_pair next;
+    bool has_next;
+};
+
+#define SENSOR_KEY_NEXT ".next" // behind the key file's name
+
+// -ENOENT: there is no key file; -ENAMETOOLONG; else what key_file_read says.
+int sensor_keys_read(const char *path, struct sensor_keys *ret, struct errmsg *e);
+void sensor_keys_wipe(struct sensor_keys *keys);
 
 // Every problem is one line that names file and key. -EINVAL and what opening the file said.
 int sensor_conf_read(const char *path, struct sensor_conf **ret, struct errmsg *e);

@@ -259,19 +259,21 @@ int uplink_new(const struct uplink_config *config, struct queue *queue, struct u
     if (!u)
         return errmsg_set(e, -ENOMEM, "out of memory");
     u->config = *config;
-    u->config.keys = NULL;
+    u->config.keys = u->config.next_keys = NULL;
+    u->keys[u->n_keys++] = *config->keys;
+    if (config->next_keys)
+        u->keys[u->n_keys++] = *config->next_keys;
     u->queue = queue;
     u->closed_at = -1;
     u->ended_fd = eventfd(0, EFD_CLOEXEC);
     if (u->ended_fd < 0)
         return errmsg_set(e, -errno, "uplink: %s", strerror(errno));
     u->last.run_id = config->run_id;
-    key_format(config->keys->public_key, u->public_key);
     u->started_ms = u->progress_at = mono_ms();
     int r = open_spool(u, e);
     if (r < 0)
         return r;
-    r = link_new(config->keys, &u->link);
+    r = link_new(&u->link);
     if (r == 0)
         r = new_sender(u);
     if (r < 0)
@@ -292,6 +294,8 @@ void uplink_free(struct uplink *u)
     }
     sender_free(u->sender);
     link_free(u->link);
+    key_pair_wipe(&u->keys[0]);
+    key_pair_wipe(&u->keys[1]);
     spool_free(u->spool);
     if (u->ended_fd >= 0)
         close(u->ended_fd);

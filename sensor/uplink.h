@@ -18,8 +18,11 @@
 struct uplink_config {
     const char *const *endpoints; // tcp://ADDRESS:PORT, numeric; kept by the caller
     uint32_t n_endpoints;
+    uint32_t n_next; // so many of them, the last ones, have next_server_key
     uint8_t server_key[KEY_SIZE];
-    const struct key_pair *keys; // copied
+    uint8_t next_server_key[KEY_SIZE];
+    const struct key_pair *keys;      // copied
+    const struct key_pair *next_keys; // copied; NULL: none. Tried first at each connection
     struct spool_config spool;
     uint32_t max_kbit;
     uint64_t run_id;

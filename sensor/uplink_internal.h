@@ -30,7 +30,10 @@ struct uplink {
     bool running;
     int ended_fd; // eventfd: readable when the thread is at its end
     int outcome;
-    char public_key[KEY_Z85_SIZE];
+    char public_key[KEY_Z85_SIZE]; // of the pair in use
+    struct key_pair keys[2];       // the present pair, the next one
+    unsigned n_keys, key_no;       // key_no: in use
+    bool tried_both;               // at this connection
 
     // for other threads
     atomic_bool stop;

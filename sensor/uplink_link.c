@@ -112,17 +112,34 @@ static void close_link(struct uplink *u)
     atomic_store(&u->connected, false);
 }
 
+static const uint8_t *server_key_of(const struct uplink *u, uint32_t endpoint)
+{
+    return endpoint < u->config.n_endpoints - u->config.n_next ? u->config.server_key
+                                                               : u->config.next_server_key;
+}
+
+static void open_link(struct uplink *u, unsigned key_no)
+{
+    struct errmsg e;
+    u->key_no = key_no;
+    key_format(u->keys[key_no].public_key, u->public_key);
+    log_debug("connecting to collector %s", endpoint_name(u));
+    if (link_open(u->link, endpoint_name(u), server_key_of(u, u->endpoint), &u->keys[key_no], &e) <
+        0) {
+        uplink_trouble(u, e.text);
+        sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
+    }
+}
+
+// A next pair of keys is tried first: it is let in as soon as it is approved, and the present one
+// is let in until then.
 static void do_connect(struct uplink *u, uint32_t endpoint)
 {
     u->endpoint = endpoint;
     u->was_ready = false;
+    u->tried_both = u->n_keys == 1;
     u->n_clocks = 0;
-    struct errmsg e;
-    log_debug("connecting to collector %s", endpoint_name(u));
-    if (link_open(u->link, endpoint_name(u), u->config.server_key, &e) < 0) {
-        uplink_trouble(u, e.text);
-        sender_disconnected(u->sender, mono_ms(), SENDER_LINK_LOST);
-    }
+    open_link(u, u->n_keys - 1);
 }
 
 static void do_look(struct uplink *u, uint64_t seq)
@@ -243,7 +260,8 @@ static void on_ready(struct uplink *u)
     snprintf(u->peer, sizeof u->peer, "%s", endpoint_name(u));
     u->last_error[0] = '\0';
     spool_note(u->spool, u->peer, u->last_error, wall_ms());
-    log_notice("connected to collector %s, %llu batches waiting", endpoint_name(u),
+    log_notice("connected to collector %s%s, %llu batches waiting", endpoint_name(u),
+               u->key_no > 0 ? " with the next key" : "",
                (unsigned long long)atomic_load(&u->waiting));
     atomic_store(&u->connected, true);
     sender_connected(u->sender, mono_ms());
@@ -252,6 +270,12 @@ static void on_ready(struct uplink *u)
 static void on_lost(struct uplink *u, bool handshake)
 {
     struct errmsg e;
+    if (handshake && !u->tried_both) {
+        close_link(u);
+        u->tried_both = true;
+        open_link(u, 0);
+        return;
+    }
     if (handshake)
         errmsg_set(&e, 0,
                    "collector %s refuses the handshake: it does not know this sensor's key (ask "

@@ -306,6 +306,65 @@ def test_unknown_keys_are_bounded(pg, collector, office):
 
 # ---- the life of a key
 
+def test_rotation_loses_no_batch(pg, collector, office, machine):
+    office.add("turn-1")
+    office.command("sensor", "approve", "turn-1", enroll(machine, office.directory / "turn-1.bundle").stdout.strip())
+    assert replay(machine).returncode == 0
+    done = sensor("rotate", "-c", machine / "sensor.conf")
+    request = done.stdout.strip()
+    assert done.returncode == 0 and request.startswith("request:turn-1:"), done.stderr
+    # Not approved yet: the old key goes on.
+    assert replay(machine, "two.pcap").returncode == 0
+    assert "next key" in office.command("sensor", "rotate", "turn-1", request).stdout
+    assert replay(machine, "three.pcap").returncode == 0
+    hirundo.wait_for(lambda: pg.value("select count(*) filter (where k.revoked_at is null) = 1 and count(*) = 2 from "
+                                      "hirundo.sensor_key k join hirundo.sensor using (sensor_id) where name = 'turn-1'"),
+                     "the old key to be revoked")
+    assert replay(machine, "four.pcap").returncode == 0
+    again = sensor("rotate", "-c", machine / "sensor.conf")  # a new turn can begin
+    assert again.returncode == 0 and again.stdout.strip() != request and "is in place" in again.stderr
+    assert not pathlib.Path(f"{machine}/sensor.key.next").read_text() in (machine / "sensor.key").read_text()
+    assert replay(machine, "five.pcap").returncode == 0
+    assert pg.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'turn-1'") == 2500
+    assert pg.value("select count(*) from hirundo.audit where sensor = 'turn-1' and action = 'key taken over'") == 1
+
+
+def test_rotation_asks_for_the_same_until_approved(collector, office, machine):
+    office.add("turn-2")
+    office.command("sensor", "approve", "turn-2", enroll(machine, office.directory / "turn-2.bundle").stdout.strip())
+    first, second = sensor("rotate", "-c", machine / "sensor.conf"), sensor("rotate", "-c", machine / "sensor.conf")
+    assert first.stdout == second.stdout != ""
+    done = office.command("sensor", "approve", "turn-2", first.stdout.strip(), check=False)
+    assert done.returncode == 1 and "sensor rotate" in done.stderr
+
+
+class TwoKeys(hirundo.Collector):
+    """A collector that serves its next key too."""
+
+    def __init__(self, postgres):
+        super().__init__(postgres)
+        self.next_port = hirundo.free_port()
+        self.extra_lines = [f"next_key = {self.directory}/next.key", f"next_endpoint = tcp://127.0.0.1:{self.next_port}"]
+
+
+def test_collector_key_rotates(pg, office, machine):
+    """A sensor whose bundle knew the next key stays when the old one is taken away."""
+    with TwoKeys(pg) as collector:
+        hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.collector_endpoint where is_next and endpoint = %s",
+                                          f"tcp://127.0.0.1:{collector.next_port}"), "the next endpoint to be noted")
+        office.add("stays-1", "--endpoint", collector.endpoint)
+        request = enroll(machine, office.directory / "stays-1.bundle").stdout.strip()
+        office.command("sensor", "approve", "stays-1", request)
+        assert replay(machine).returncode == 0
+        collector.stop()
+        (collector.directory / "collector.key").unlink()
+        (collector.directory / "next.key").rename(collector.directory / "collector.key")
+        collector.endpoint, collector.extra_lines = f"tcp://127.0.0.1:{collector.next_port}", []
+        collector.start()
+        assert replay(machine, "two.pcap").returncode == 0
+    assert pg.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'stays-1'") == 1000
+
+
 def test_audit_can_only_grow(pg):
     for sql in ("delete from hirundo.audit", "update hirundo.audit set who = 'x'", "truncate hirundo.audit"):
         with pg.connect() as conn, conn.cursor() as cursor:
