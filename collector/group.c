@@ -326,7 +326,7 @@ static int64_t booked_at(const struct message *m)
     return message_has_windows(m) ? m->header.first_window_ms : m->received_ms;
 }
 
-int group_add_poison(struct group *g, struct stream *stream, const struct message *m,
+int group_add_poison(struct group *g, struct stream *stream, const struct message *m, uint64_t last,
                      const char *reason, struct errmsg *e)
 {
     struct poison *poisons = realloc(g->poisons, (g->n_poisons + 1) * sizeof *poisons);
@@ -344,7 +344,7 @@ int group_add_poison(struct group *g, struct stream *stream, const struct messag
     if (r < 0)
         return errmsg_set(e, r, "out of memory");
     g->n_poisons++;
-    move_ledger(g, stream, m, stream->receiver.pending_seq);
+    move_ledger(g, stream, m, MAX(last, stream->receiver.pending_seq));
     return 0;
 }
 
@@ -395,7 +395,8 @@ static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
 
 static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
 {
-    char sensor[16], spool[33], seq[24], first[24], last[24], frames[24];
+    char sensor[16], spool[33], seq[24], first[24], last[24], frames[24], received[24];
+    snprintf(received, sizeof received, "%" PRId64, l->stream->received_ms);
     snprintf(sensor, sizeof sensor, "%d", l->stream->sensor_id);
     format_uuid(l->stream->spool_id, spool);
     snprintf(seq, sizeof seq, "%" PRIu64, l->seq);
@@ -409,23 +410,29 @@ static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
                             l->first_ms == 0 && l->unknown ? NULL : first,
                             last,
                             frames,
-                            *l->reason ? l->reason : "no reason given"};
+                            *l->reason ? l->reason : "no reason given",
+                            l->stream->received_ms ? received : NULL};
     // Since the window delivered last, which an earlier commit wrote: this statement runs before
     // the ledger's upsert of this one. Not the greatest: the sensor's clock may have been wrong for
     // a while; one that lies ahead of the loss says only that it was set back. A sensor that never
-    // delivered lost what it saw since it was enrolled.
+    // delivered lost what it saw since it was enrolled. Out of quarantine: delivered before the
+    // message came.
     return db_query(
         db,
         "insert into hirundo.loss (sensor_id, spool_id, seq, kind, first_window, last_window, "
         "frames, reason, declared_at) select $1::smallint, $2::uuid, $3::bigint, $4, "
         "least(coalesce("
-        "timestamptz 'epoch' + $5::bigint * interval '1 ms', (select case when l.last_window < t "
+        "timestamptz 'epoch' + $5::bigint * interval '1 ms', case when $9::bigint is null then "
+        "(select case when l.last_window < t "
         "then l.last_window else t - interval '20 minutes' end from hirundo.ledger l where "
         "l.sensor_id = $1::smallint and l.last_window is not null order by l.last_batch_at desc, "
-        "l.last_window desc limit 1), (select added_at from hirundo.sensor where sensor_id = "
+        "l.last_window desc limit 1) else (select max(b.last_window) from hirundo.batch b where "
+        "b.sensor_id = $1::smallint and b.outcome = 'committed' and b.last_window < t and "
+        "b.committed_at < timestamptz 'epoch' + $9::bigint * interval '1 ms') end, (select "
+        "added_at from hirundo.sensor where sensor_id = "
         "$1::smallint), t), t), t, $7::bigint, $8, now() from (select timestamptz 'epoch' + "
         "$6::bigint * interval '1 ms' as t) u",
-        8, values, NULL, e);
+        9, values, NULL, e);
 }
 
 // ---- the transaction
@@ -465,25 +472,47 @@ static int write_batches(struct group *g, struct db *db, struct errmsg *e)
                       e);
 }
 
-static int write_group(struct group *g, struct db *db, struct errmsg *e)
+static int write_losses(struct group *g, struct db *db, struct errmsg *e)
 {
     int r = 0;
     for (size_t i = 0; i < g->n_losses && r == 0; i++)
         r = write_loss(&g->losses[i], db, e);
-    if (r == 0)
-        r = ledger_advance(g->ledger, g->moves, g->n_moves, db, e);
-    if (r == 0)
-        r = write_copy(&g->flows,
-                       "copy hirundo.flow (" COPY_FLOW_COLUMNS ") from stdin (format binary)", db,
-                       e);
+    return r;
+}
+
+static int write_copies(struct group *g, struct db *db, struct errmsg *e)
+{
+    int r = write_copy(
+        &g->flows, "copy hirundo.flow (" COPY_FLOW_COLUMNS ") from stdin (format binary)", db, e);
     if (r == 0)
         r = write_copy(&g->floods,
                        "copy hirundo.flood (" COPY_FLOOD_COLUMNS ") from stdin (format binary)", db,
                        e);
+    return r == 0 ? write_batches(g, db, e) : r;
+}
+
+static int write_group(struct group *g, struct db *db, struct errmsg *e)
+{
+    int r = write_losses(g, db, e);
     if (r == 0)
-        r = write_batches(g, db, e);
+        r = ledger_advance(g->ledger, g->moves, g->n_moves, db, e);
+    if (r == 0)
+        r = write_copies(g, db, e);
     for (size_t i = 0; i < g->n_poisons && r == 0; i++)
         r = write_poison(&g->poisons[i], db, e);
+    return r == 0 ? observations_write(g->observations, db, e) : r;
+}
+
+int group_take_back(struct group *g, int16_t sensor_id, int64_t at_ms, int64_t frames)
+{
+    return observations_add_quarantined(g->observations, sensor_id, at_ms, -frames);
+}
+
+int group_write_rows(struct group *g, struct db *db, struct errmsg *e)
+{
+    int r = write_losses(g, db, e);
+    if (r == 0)
+        r = write_copies(g, db, e);
     return r == 0 ? observations_write(g->observations, db, e) : r;
 }
 

@@ -23,6 +23,7 @@ struct stream {
     uint64_t from; // scratch of the open group: ledger move from..next, 0: none
     uint64_t through;
     const struct message *last; // the group's last message of this spool
+    int64_t received_ms;        // of a message out of quarantine: when it came; else 0
 };
 
 struct group;
@@ -42,8 +43,14 @@ size_t group_rows(const struct group *g);
 // May look up and make dimensions in the database.
 int group_add(struct group *g, struct db *db, struct dims *dims, struct stream *stream,
               const struct message *m, const struct validate_limits *limits, struct errmsg *e);
-// Adds it as poison: raw into quarantine, its frames booked, its number taken.
-int group_add_poison(struct group *g, struct stream *stream, const struct message *m,
+// Adds it as poison: raw into quarantine, its frames booked, its numbers up to `last` taken.
+int group_add_poison(struct group *g, struct stream *stream, const struct message *m, uint64_t last,
                      const char *reason, struct errmsg *e);
 // After GROUP_STALE the streams at fault are marked stale. The group is not cleared.
 int group_commit(struct group *g, struct db *db, struct errmsg *e);
+
+// For a message out of quarantine, which was added as above: it is not in the slot of `at_ms` as
+// quarantined any more.
+int group_take_back(struct group *g, int16_t sensor_id, int64_t at_ms, int64_t frames);
+// Writes what was added, all but the ledger's moves, in the caller's transaction.
+int group_write_rows(struct group *g, struct db *db, struct errmsg *e);

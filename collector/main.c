@@ -14,7 +14,7 @@ static const char usage[] =
     "  sensor list | show NAME | revoke NAME\n"
     "  import prefixes FILE [--as-of DATE]     TSV: prefix, AS, country; - for standard input\n"
     "  import organisations FILE               CSV: name,prefixes,contacts,tlp\n"
-    "  quarantine list | show ID\n"
+    "  quarantine list | show | retry | drop\n"
     "\n"
     "Without -c the database is the one the PG* environment names.\n"
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";

@@ -34,6 +34,7 @@ struct item {
     struct stream *stream;
     enum item_state state;
     uint64_t fork; // ITEM_FORK: the number
+    uint64_t last; // the last number it covers
     bool poison;
     char reason[WIRE_TEXT_MAX + 1];
 };
@@ -209,7 +210,7 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
         log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s", item->m->name,
                     item->m->peer, item->m->header.seq, item->reason);
     }
-    return group_add_poison(w->group, item->stream, item->m, item->reason, e);
+    return group_add_poison(w->group, item->stream, item->m, item->last, item->reason, e);
 }
 
 // Compares what the ledger has of a message's numbers with what it brings. Does so before anything
@@ -277,6 +278,7 @@ static int judge_item(struct writer *w, struct item *item, struct errmsg *e)
     }
     uint64_t first, last;
     message_range(m, &first, &last);
+    item->last = last;
     struct receiver *receiver = &item->stream->receiver;
     enum receiver_verdict verdict =
         receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
