@@ -85,7 +85,9 @@ static int set_up_router(void *router, const struct key_pair *key)
         {ZMQ_TCP_KEEPALIVE_INTVL, 20},
         {ZMQ_TCP_KEEPALIVE_CNT, 3},
     };
-    const int64_t most = BATCH_PAYLOAD_MAX;
+    // CURVE wraps a frame in 33 bytes, and the limit is on what is on the wire: without room for
+    // them the largest payload would be cut off, for ever.
+    const int64_t most = BATCH_PAYLOAD_MAX + 64;
     for (size_t i = 0; i < ARRAY_SIZE(ints); i++) {
         int r = set_int(router, ints[i].option, ints[i].value);
         if (r < 0)
