@@ -165,10 +165,13 @@ def check_numbers(report, batches):
         before[(name, spool)] = (seq, outcome)
 
 
-def check(world):
+def check(world, since=0):
+    """since: rows and batches of before are not of this world's traffic."""
     report = Report()
     query = world.database.query
     flows, losses, batches, sums = query(FLOWS), query(LOSSES), query(BATCHES), query(SUMS)
+    flows = [row for row in flows if float(row[1]) >= since]
+    everything, batches = batches, [row for row in batches if float(row[3] or 0) >= since]
     for sensor, sent in zip(world.sensors, world.traffic.sent):
         mine = sensor.name
         check_sensor(report, sensor, sent, [row for row in flows if row[0] == mine],
@@ -176,7 +179,7 @@ def check(world):
                      [(r[1], float(r[2] or 0), float(r[3] or 0), r[4]) for r in batches if r[0] == mine],
                      next(([int(x or 0) for x in r[1:]] for r in sums if r[0] == mine), [0] * 5))
     check_slots(report, query(SLOTS))
-    check_numbers(report, batches)
+    check_numbers(report, everything)
     report.figures["forks"] = len({(r[0], r[5]) for r in batches}) - len(world.sensors)
     return report
 

@@ -23,7 +23,6 @@ from traffic import Traffic  # noqa: E402
 STOP_S = 120  # what a program may take to end in order, with the database frozen at worst
 RESTART_S = 1  # a supervisor waits so long before it starts again what ended
 DATABASE_DISK = "600m"
-SENSOR_DISK = "12m"
 
 
 class WorldError(Exception):
@@ -163,7 +162,7 @@ class Sensor(Process):
     def __init__(self, world, number):
         self.number, self.world = number, world
         self.directory = world.directory / f"sensor{number}"
-        self.disk = Disk(self.directory / "spool", SENSOR_DISK)
+        self.disk = Disk(self.directory / "spool", world.spool_disk)
         self.conf = self.directory / "sensor.conf"
         self.spool = self.directory / "spool" / "spool.db"
         self.clock = Clock(self.directory / "clock")
@@ -178,7 +177,7 @@ class Sensor(Process):
         text = (f"[sensor]\nkey = {self.directory}/sensor.key\n[collector]\nendpoint = {' '.join(endpoints)}\n"
                 f"server_key = {server_key}\n[capture]\ninterface = near{self.number}\nring = 8M\n"
                 f"[flow]\nwindow = 1s\n[batch]\nmax_delay = 1s\n"
-                f"[spool]\npath = {self.spool}\ncap = 2M\n[log]\nlevel = info\n")
+                f"[spool]\npath = {self.spool}\ncap = {self.world.cap}\n[log]\nlevel = info\n")
         self.conf.write_text(text)
         done = subprocess.run([hirundo.program("hirundo-sensor"), "keygen", "-c", str(self.conf)], text=True,
                               capture_output=True, check=True)
@@ -341,10 +340,14 @@ class Database(hirundo.Postgres):
 
 
 class World:
-    def __init__(self, seed, directory, template, sensors=5, collectors=2, rate=60):
+    """prepare: called with each sensor before it is started for the first time."""
+
+    def __init__(self, seed, directory, template, sensors=5, collectors=2, rate=60, cap="2M", spool_disk="12m",
+                 prepare=lambda sensor: None):
         self.seed, self.directory = seed, pathlib.Path(directory)
         self.directory.mkdir(parents=True)
         self.n_sensors, self.n_collectors, self.rate = sensors, collectors, rate
+        self.cap, self.spool_disk, self.prepare = cap, spool_disk, prepare
         self.template = template
         self.stack = contextlib.ExitStack()
         self.dumps = []
@@ -389,6 +392,7 @@ class World:
         self.traffic = Traffic([f"far{i}" for i in range(self.n_sensors)], self.rate)
         stack.callback(self.traffic.close)
         for sensor in self.sensors:
+            self.prepare(sensor)
             sensor.start()
             sensor.wait_log("listening on")
 

@@ -1,0 +1,17 @@
+#!/bin/bash
+# A database away for long, restored from a dump, a week's backlog; arguments: [SECONDS [BATCHES]]
+# shellcheck source=tests/lib/suite.sh
+. "$(dirname "$0")/../lib/suite.sh"
+
+build test
+export HIRUNDO_OUTAGE_S=${1:-600} HIRUNDO_BACKLOG=${2:-10000}
+if ! unshare --net --mount --propagation private ip link set lo up 2>/dev/null; then
+    skip 'outages' 'needs root, network and mount namespaces'
+    exit 0
+fi
+# shellcheck disable=SC2016 # for the inner shell
+unshare --net --mount --propagation private /bin/sh -c 'ip link set lo up && exec "$@"' sh \
+    "$PYTHON" -B -m pytest -p no:cacheprovider --durations=0 --junitxml="$RESULTS/outages.xml" tests/faults
+status=$?
+cat "$RESULTS/outages.txt"
+((status < 3))
