@@ -234,10 +234,10 @@ class Collector(Process):
 class Database(hirundo.Postgres):
     """PostgreSQL as a child, on a small disk; looks like a Process to the supervisor."""
 
-    def __init__(self, template):
+    def __init__(self, template, log):
         super().__init__(settings=["max_wal_size = 96MB", "min_wal_size = 32MB", "shared_buffers = 32MB",
                                    "log_min_messages = warning"])
-        self.template = pathlib.Path(template)
+        self.template, self.log = pathlib.Path(template), pathlib.Path(log)
         self.disk = Disk(self.directory, DATABASE_DISK)
         self.name, self.wanted, self.ended_alone = "postgres", True, 0
         self.lock = threading.RLock()
@@ -267,7 +267,7 @@ class Database(hirundo.Postgres):
 
     def launch(self):
         account = pwd.getpwnam(self.os_user)
-        with open(self.directory.with_suffix(".log"), "ab") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 [f"{self.bin}/postgres", "-D", "data", "-p", str(self.port), "-k", str(self.directory)],
                 cwd=self.directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=account.pw_uid,
@@ -283,7 +283,7 @@ class Database(hirundo.Postgres):
                 with self.connect(database):
                     return True
             return False
-        hirundo.wait_for(up, f"PostgreSQL to answer; see {self.directory.with_suffix('.log')}", timeout)
+        hirundo.wait_for(up, f"PostgreSQL to answer; see {self.log}", timeout)
 
     def stop(self, mode="fast"):
         if self.running():
@@ -323,7 +323,7 @@ class Database(hirundo.Postgres):
                        capture_output=True)
 
     def restore(self, path, aside):
-        """As docs/operations.md has it: all or nothing; aside: under another name until it is whole."""
+        """In one transaction: all or nothing. aside: under another name until it is whole."""
         name = "restored" if aside else self.database
         if not aside:
             self._admin(f"drop database if exists {self.database} with (force)")
@@ -360,7 +360,7 @@ class World:
         with contextlib.ExitStack() as stack:
             self.proxy = Proxy()
             stack.callback(self.proxy.close)
-            self.database = stack.enter_context(Database(self.template))
+            self.database = stack.enter_context(Database(self.template, self.directory / "postgres.log"))
             self.collectors = [Collector(self, i) for i in range(self.n_collectors)]
             stack.callback(self._end_all)
             self.sensors = []
