@@ -32,6 +32,11 @@ static const struct conf_key keys[] = {
     {"database", "connection", CONF_TEXT, FIELD(connection), NULL, false, 0, 0,
      "libpq connection string, such as host=/run/postgresql dbname=hirundo; else the PG* "
      "environment"},
+    {"database", "disk", CONF_LIST, FIELD(disks), NULL, false, 0, 0,
+     "directories on the database's disks, where this host has them: data, WAL, tablespaces"},
+    {"database", "min_free", CONF_BYTES, FIELD(min_free), "2G", false, MIB,
+     1024LL * 1024 * 1024 * MIB,
+     "bytes that stay free on [database] disk: below, no data is taken"},
     {"metrics", "listen", CONF_TEXT, FIELD(metrics), "127.0.0.1:4456", false, 0, 0,
      "where Prometheus finds /metrics: ADDRESS:PORT, numeric, port 0 takes a free one; or off"},
     {"log", "level", CONF_TEXT, FIELD(log_level), "notice", false, 0, 0,

@@ -13,10 +13,12 @@ struct collector_conf {
     struct conf_list next_endpoints;
     struct conf_list next_public_endpoints;
     int64_t writers;
-    int64_t memory;     // bytes of queued batches, all sensors together
-    char *operator_key; // path
-    char *connection;   // libpq conninfo; NULL: PG* environment
-    char *metrics;      // ADDRESS:PORT, or off
+    int64_t memory;         // bytes of queued batches, all sensors together
+    char *operator_key;     // path
+    char *connection;       // libpq conninfo; NULL: PG* environment
+    struct conf_list disks; // paths
+    int64_t min_free;       // bytes
+    char *metrics;          // ADDRESS:PORT, or off
     char *log_level;
 };
 

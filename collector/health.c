@@ -12,6 +12,7 @@
 #define WRITE_MS   2000
 #define AGAIN_MS   5000 // after the database failed
 #define READ_MS    15000
+#define SIZE_MS    10000
 #define TIMEOUT_MS 10000 // of a statement: a stop waits for it
 
 struct health {
@@ -20,8 +21,8 @@ struct health {
     pthread_t thread;
     atomic_bool stopping;
     bool failing;
-    int64_t write_at, read_at, connect_at; // monotonic ms
-    pthread_mutex_t mutex;                 // of what follows
+    int64_t write_at, read_at, size_at, connect_at; // monotonic ms
+    pthread_mutex_t mutex;                          // of what follows
     PGresult *database, *sensors;
     int64_t read_ms; // wall clock
 };
@@ -89,6 +90,10 @@ static int work(struct health *h, int64_t now, struct errmsg *e)
         r = heartbeats_write(h->options.heartbeats, h->db, e);
         h->write_at = now + WRITE_MS;
     }
+    if (r == 0 && now >= h->size_at && !atomic_load(&h->stopping)) {
+        r = guard_look_at_size(h->options.guard, h->db, e);
+        h->size_at = now + SIZE_MS;
+    }
     if (r == 0 && h->options.reads && now >= h->read_at && !atomic_load(&h->stopping)) {
         r = read_database(h, e);
         h->read_at = now + READ_MS;
@@ -116,6 +121,7 @@ static void *run(void *data)
     const struct timespec step = {0, STEP_MS * 1000000L};
     while (!atomic_load(&h->stopping)) {
         int64_t now = monotonic_ms();
+        guard_look_at_disks(h->options.guard);
         if (h->db || now >= h->connect_at)
             try_work(h, now);
         clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);

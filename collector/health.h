@@ -1,13 +1,16 @@
 // The health thread, with a database connection of its own: writes what sensors report of
-// themselves, every few seconds, and reads what the metrics tell of database and sensors.
+// themselves, every few seconds, and reads what the metrics tell of database and sensors. Drives
+// the guard of the database's disk.
 #pragma once
 
+#include "collector/guard.h"
 #include "collector/heartbeats.h"
 #include "collector/metrics.h"
 
 struct health_options {
     const char *conninfo;
     struct heartbeats *heartbeats;
+    struct guard *guard;
     bool reads; // for the metrics
 };
 

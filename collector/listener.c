@@ -232,6 +232,8 @@ static void answer_ping(struct listener *l, const struct incoming *in, const str
 {
     bool db_ok = writer_db_ok(l->writers[(size_t)peer->sensor_id % l->n_writers]);
     struct reply reply = {.kind = WIRE_PONG, .spool_id = h->spool_id};
+    guard_why(l->options.guard, reply.body.detail);
+    db_ok = db_ok && !*reply.body.detail;
     reply.body.db_ok = db_ok;
     reply.body.credit = db_ok ? budget_credit(l->options.budget, peer->sensor_id) : 0;
     reply.body.echo_ms = h->sent_ms;

@@ -5,6 +5,7 @@
 // loses its connection.
 #pragma once
 
+#include "collector/guard.h"
 #include "collector/heartbeats.h"
 #include "collector/metrics.h"
 #include "collector/writer.h"
@@ -19,6 +20,7 @@ struct listener_options {
     struct zap *zap;
     struct heartbeats *heartbeats;
     struct metrics *metrics;
+    struct guard *guard;
     const struct key_pair *key;
     const struct conf_list *endpoints;
     const struct key_pair *next_key; // NULL: none

@@ -64,7 +64,7 @@ uint32_t budget_credit(struct budget *budget, int16_t sensor_id)
 {
     long long left = budget->limit - atomic_load(&budget->used);
     uint32_t waiting = atomic_load(&budget->by_sensor[sensor_id]);
-    if (left < CREDIT_BATCH)
+    if (left < CREDIT_BATCH || atomic_load(&budget->paused))
         return 0;
     uint32_t credit = waiting >= CREDIT_SENSOR_MAX ? 0 : CREDIT_SENSOR_MAX - waiting;
     // As the budget fills, shares shrink to one batch, so that many sensors drain side by side.

@@ -19,6 +19,7 @@
 struct budget {
     int64_t limit;
     atomic_llong used;
+    atomic_bool paused; // nobody gets credit, nothing is committed (collector/guard.h)
     atomic_uint by_sensor[INT16_MAX + 1]; // bytes
 };
 

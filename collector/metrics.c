@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "collector/guard.h"
+
 // Upper bounds of the buckets, in microseconds.
 static const int64_t bounds[METRICS_BUCKETS] = {5000,   10000,   25000,   50000,   100000,
                                                 250000, 1000000, 5000000, 20000000};
@@ -192,7 +194,8 @@ struct column {
 static const struct column database_columns[] = {
     {"hirundo_database_bytes", "gauge", "Size of the database, as pg_database_size tells."},
     {"hirundo_quarantine_open", "gauge", "Messages in quarantine that nobody resolved yet."},
-    {"hirundo_rollup_dirty_marks", "gauge", "Marks (an hour of a sensor) that wait to be rolled up."},
+    {"hirundo_rollup_dirty_marks", "gauge",
+     "Marks (an hour of a sensor) that wait to be rolled up."},
     {"hirundo_rollup_lag_seconds", "gauge", "For how long the oldest of them has been due."},
 };
 
@@ -319,6 +322,7 @@ void metrics_text(const struct metrics_view *v, struct text *ret)
     committed(ret, v->metrics);
     commits(ret, v->metrics);
     moment(ret, v);
+    guard_metrics(v->guard, ret);
     process(ret, v->metrics);
     if (!v->database || !v->sensors)
         return;

@@ -47,6 +47,7 @@ struct metrics_view {
     size_t keys;
     uint64_t refused; // handshakes
     bool paused;      // ingest
+    struct guard *guard;
     // As the database had it: one row, columns named as their metrics are (metrics.c has the
     // list); a row for each sensor. NULL: not known. They were read at read_ms.
     const PGresult *database;

@@ -15,6 +15,7 @@
 
 struct rollup {
     const char *conninfo;
+    const atomic_bool *paused;
     struct db *db;
     pthread_t thread;
     atomic_bool stopping, ended;
@@ -88,7 +89,7 @@ static int roll_up(struct rollup *j, struct errmsg *e)
     int done = 1;
     int64_t marks = 0;
     int r = 0;
-    while (r == 0 && done > 0 && !atomic_load(&j->stopping)) {
+    while (r == 0 && done > 0 && !atomic_load(&j->stopping) && !atomic_load(j->paused)) {
         r = rollup_step(j->db, &done, e);
         if (r == 0 && done > 0)
             marks += done;
@@ -101,7 +102,8 @@ static int roll_up(struct rollup *j, struct errmsg *e)
 static int retain(struct rollup *j, struct errmsg *e)
 {
     int64_t now = monotonic_ms();
-    if (now - j->retention_ms < RETENTION_MS || atomic_load(&j->stopping))
+    bool due = now - j->retention_ms >= RETENTION_MS || atomic_load(j->paused);
+    if (!due || atomic_load(&j->stopping))
         return 0;
     struct rollup_dropped dropped = {0};
     int r = rollup_retention(j->db, &dropped, e);
@@ -147,7 +149,8 @@ static void rollup_free(struct rollup *j)
 }
 DEFINE_CLEANUP(struct rollup *, rollup_free)
 
-int rollup_start(const char *conninfo, struct rollup **ret, struct errmsg *e)
+int rollup_start(const char *conninfo, const atomic_bool *paused, struct rollup **ret,
+                 struct errmsg *e)
 {
     struct rollup *made = calloc(1, sizeof *made);
     if (!made)
@@ -155,6 +158,7 @@ int rollup_start(const char *conninfo, struct rollup **ret, struct errmsg *e)
     pthread_mutex_init(&made->mutex, NULL);
     _cleanup_(rollup_freep) struct rollup *j = made;
     j->conninfo = conninfo;
+    j->paused = paused;
     j->retention_ms = INT64_MIN / 2;
     int r = -pthread_create(&j->thread, NULL, run, j);
     if (r < 0)

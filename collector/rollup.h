@@ -3,14 +3,18 @@
 // take long and a revoked key must not wait for it.
 #pragma once
 
+#include <stdatomic.h>
+
 #include "collector/db.h"
 
 #define ROLLUP_TIMEOUT_MS (30 * 60 * 1000) // one step: a day of all sensors at most
 
 struct rollup;
-// Starts the thread; the connection is made in it, and made again when it is lost. conninfo stays
-// the caller's and must outlive it.
-int rollup_start(const char *conninfo, struct rollup **ret, struct errmsg *e);
+// Starts the thread; the connection is made in it, and made again when it is lost. conninfo and
+// paused stay the caller's and must outlive it. While *paused (the database's disk is nearly full)
+// nothing is rolled up, and retention is looked after every minute.
+int rollup_start(const char *conninfo, const atomic_bool *paused, struct rollup **ret,
+                 struct errmsg *e);
 // Ends a running step (it begins anew another time). NULL is nothing.
 void rollup_stop(struct rollup *j);
 

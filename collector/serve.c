@@ -24,6 +24,7 @@ struct server {
     struct rollup *rollup;
     struct heartbeats *heartbeats;
     struct health *health;
+    struct guard *guard;
     struct metrics *metrics;
     struct metrics_http *metrics_http;
     struct zap *zap;
@@ -94,6 +95,8 @@ static void render_metrics(void *data, struct text *ret)
         .queue_limit = (uint64_t)s->budget->limit,
         .keys = keyring_count(s->keyring),
         .refused = zap_refused(s->zap),
+        .paused = atomic_load(&s->budget->paused),
+        .guard = s->guard,
     };
     health_view(s->health, &view, write_metrics, ret);
 }
@@ -119,8 +122,10 @@ static void start_metrics(struct server *s)
 
 static int start_health(struct server *s, struct errmsg *e)
 {
-    const struct health_options options = {
-        .conninfo = s->conf->connection, .heartbeats = s->heartbeats, .reads = wants_metrics(s)};
+    const struct health_options options = {.conninfo = s->conf->connection,
+                                           .heartbeats = s->heartbeats,
+                                           .guard = s->guard,
+                                           .reads = wants_metrics(s)};
     int r = health_start(&options, &s->health, e);
     if (r == 0)
         start_metrics(s);
@@ -136,6 +141,9 @@ static int start(struct server *s, struct errmsg *e)
         !(s->metrics = metrics_new()))
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
+    if (guard_new(&s->conf->disks, s->conf->min_free, s->budget, &s->guard) < 0)
+        return -ENOMEM;
+    guard_look_at_disks(s->guard);
     int r = open_key(s->conf->key_path, &s->key, e);
     if (r == 0 && s->conf->next_key_path)
         r = open_key(s->conf->next_key_path, &s->next_key, e);
@@ -154,6 +162,7 @@ static int start(struct server *s, struct errmsg *e)
         .zap = s->zap,
         .heartbeats = s->heartbeats,
         .metrics = s->metrics,
+        .guard = s->guard,
         .key = &s->key,
         .endpoints = &s->conf->endpoints,
         .next_key = s->conf->next_key_path ? &s->next_key : NULL,
@@ -163,7 +172,7 @@ static int start(struct server *s, struct errmsg *e)
     if (r == 0)
         r = start_writers(s, e);
     if (r == 0)
-        r = rollup_start(s->conf->connection, &s->rollup, e);
+        r = rollup_start(s->conf->connection, &s->budget->paused, &s->rollup, e);
     if (r == 0)
         r = start_health(s, e);
     return r == 0 ? listener_run(s->listener, s->writers, s->n_writers, e) : r;
@@ -188,6 +197,7 @@ static void stop(struct server *s)
     heartbeats_free(s->heartbeats);
     strangers_free(s->strangers);
     metrics_free(s->metrics);
+    guard_free(s->guard);
     key_pair_wipe(&s->key);
     key_pair_wipe(&s->next_key);
     free(s->budget);

@@ -14,6 +14,7 @@
 #define BACKOFF_MAX_MS   10000
 #define IDLE_MS          200
 #define CLONE_AGAIN_MS   600000
+#define SLOW_MS          10000 // a database that needs longer for one step takes nothing for now
 
 // What the writer remembers of a sensor for the clone alarm.
 struct sensor_spools {
@@ -45,6 +46,7 @@ struct writer {
     struct queue *queue;
     void *replies; // PUSH, made and used by the thread
     atomic_bool db_ok;
+    atomic_llong waiting_since; // monotonic ms of the last step while there is work; 0: none
     struct db *db;
     struct dims *dims;
     struct group *group;
@@ -362,8 +364,15 @@ static void acknowledge(struct writer *w)
         }
 }
 
+// The database answered, or is asked for the first time.
+static void note_step(struct writer *w)
+{
+    atomic_store(&w->waiting_since, clock_ms(CLOCK_MONOTONIC));
+}
+
 static int commit_group(struct writer *w, struct errmsg *e)
 {
+    note_step(w);
     if (group_is_empty(w->group))
         return 0;
     size_t rows = group_rows(w->group);
@@ -394,6 +403,7 @@ static int commit_range(struct writer *w, size_t from, size_t to, struct errmsg 
         struct item *item = &w->items[i];
         if (item->state != ITEM_OPEN)
             continue;
+        note_step(w);
         int r = wants_own_group(item) ? commit_group(w, e) : 0;
         if (r == 0)
             r = judge_item(w, item, e);
@@ -569,6 +579,7 @@ static bool work_off(struct writer *w)
 {
     int backoff_ms = BACKOFF_FIRST_MS;
     for (;;) {
+        note_step(w);
         struct errmsg e = {"out of memory, or the ledger keeps changing"};
         int r = w->db ? 0 : connect_db(w, &e);
         bool was_ok = atomic_load(&w->db_ok);
@@ -620,6 +631,18 @@ static void discard_items(struct writer *w)
     w->n_items = 0;
 }
 
+// While the database's disk is nearly full nothing is committed, at a stop neither: what was not
+// acknowledged is with its sensors. False: told to stop.
+static bool wait_for_room(struct writer *w)
+{
+    while (atomic_load(&w->options.budget->paused)) {
+        if (queue_is_closed(w->queue))
+            return false;
+        queue_pause(w->queue, IDLE_MS);
+    }
+    return true;
+}
+
 static void *writer_run(void *data)
 {
     struct writer *w = data;
@@ -636,9 +659,13 @@ static void *writer_run(void *data)
         fetch_items(w);
         if (w->n_items == 0 && queue_is_closed(w->queue))
             break;
+        if (!wait_for_room(w))
+            break;
         if (streams_count(w->streams) > STREAMS_MAX)
             forget_streams(w);
-        if (!work_off(w))
+        bool done = work_off(w);
+        atomic_store(&w->waiting_since, 0);
+        if (!done)
             break;
     }
     discard_items(w);
@@ -699,7 +726,9 @@ void writer_push(struct writer *w, struct message *m)
 
 bool writer_db_ok(struct writer *w)
 {
-    return atomic_load(&w->db_ok);
+    // It is given up after DB_TIMEOUT_MS; that it hangs is told sooner.
+    int64_t since = atomic_load(&w->waiting_since);
+    return atomic_load(&w->db_ok) && (since == 0 || clock_ms(CLOCK_MONOTONIC) - since < SLOW_MS);
 }
 
 void writer_stop(struct writer *w)

@@ -24,6 +24,7 @@ struct writer;
 // bound.
 int writer_start(const struct writer_options *options, struct writer **ret, struct errmsg *e);
 void writer_push(struct writer *w, struct message *m);
+// Whether the database takes rows; false as well while it has not answered for 10 s.
 bool writer_db_ok(struct writer *w);
 // Commits what is queued if the database lets it, ends the thread, frees.
 void writer_stop(struct writer *w);

@@ -334,7 +334,7 @@ static void on_pong(struct uplink *u, const struct wire_reply *reply)
     log_debug("pong: credit %llu, round trip %lld ms, clock offset %lld ms",
               (unsigned long long)reply->credit, (long long)round_trip, (long long)offset);
     if (!reply->db_ok)
-        log_info("collector %s has no database at the moment%s%s", endpoint_name(u),
+        log_info("collector %s takes no data at the moment%s%s", endpoint_name(u),
                  reply->detail[0] ? ": " : "", reply->detail);
 }
 
