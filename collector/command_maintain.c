@@ -7,9 +7,9 @@
 
 static const char usage[] =
     "usage: hirundo-collector maintain [-c FILE] [--dry-run]\n"
-    "Rolls up what is dirty and drops what is past retention (settings retention_*, never today). "
-    "A "
-    "running collector does the same by itself, every minute and every hour.\n"
+    "Rolls up what is dirty and drops what is past retention or beyond its size (settings "
+    "retention_* and max_size_*, never today). A running collector does the same by itself, every "
+    "minute and every hour.\n"
     "  --dry-run   only say what there is to do\n";
 
 static int on_option(int option, const char *value, void *data)
@@ -20,6 +20,20 @@ static int on_option(int option, const char *value, void *data)
     return 0;
 }
 
+// What goes by the other settings; nothing about tables that are within them.
+static int print_sizes(struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r =
+        db_query(db, "select what, until, count, why from hirundo.retention_due() where count > 0",
+                 0, NULL, &result, e);
+    for (int i = 0; r == 0 && i < PQntuples(result); i++)
+        printf("%s to go: %s%s%s (%s)\n", PQgetvalue(result, i, 0), PQgetvalue(result, i, 2),
+               PQgetisnull(result, i, 1) ? "" : ", up to ", PQgetvalue(result, i, 1),
+               PQgetvalue(result, i, 3));
+    return r;
+}
+
 static int print_due(struct db *db, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
@@ -28,7 +42,14 @@ static int print_due(struct db *db, struct errmsg *e)
     for (int i = 0; r == 0 && i < PQntuples(result); i++)
         printf("%s: %s%s%s\n", PQgetvalue(result, i, 0), PQgetvalue(result, i, 2),
                PQgetisnull(result, i, 1) ? "" : ", up to ", PQgetvalue(result, i, 1));
+    if (r == 0)
+        r = print_sizes(db, e);
     return r;
+}
+
+static void say(const char *line)
+{
+    puts(line);
 }
 
 static int maintain(struct db *db, struct errmsg *e)
@@ -44,10 +65,11 @@ static int maintain(struct db *db, struct errmsg *e)
                done < 0 ? "; another session rolls up now, and goes on with the rest" : "");
     struct rollup_dropped dropped = {0};
     if (r == 0)
-        r = rollup_retention(db, &dropped, e);
+        r = rollup_retention(db, say, &dropped, e);
     if (r == 0)
-        printf("past retention: %d days of flow dropped, %" PRId64 " rows of rollups deleted\n",
-               dropped.flow_days, dropped.rollup_rows);
+        printf("past retention: %d days of flow dropped, %" PRId64
+               " rows of rollups deleted, %" PRId64 " of other tables\n",
+               dropped.flow_days, dropped.rollup_rows, dropped.other_rows);
     return r;
 }
 

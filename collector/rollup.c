@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
@@ -46,17 +47,84 @@ int rollup_step(struct db *db, int *ret, struct errmsg *e)
     return r;
 }
 
-int rollup_retention(struct db *db, struct rollup_dropped *ret, struct errmsg *e)
+__attribute__((format(printf, 2, 3))) static void tell(void (*say)(const char *line),
+                                                       const char *format, ...)
 {
+    char line[256];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(line, sizeof line, format, ap);
+    va_end(ap);
+    say(line);
+}
+
+static int drop_flow(struct db *db, void (*say)(const char *line), int *ret_days, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *size = NULL;
     _cleanup_(db_result_freep) PGresult *days = NULL;
-    _cleanup_(db_result_freep) PGresult *rows = NULL;
-    int r = db_query(db, "select hirundo.partition_expire()", 0, NULL, &days, e);
+    int r = db_query(db,
+                     "select case when exists (select from hirundo.flow_over_size()) then "
+                     "'max_size_flow = ' || hirundo.setting('max_size_flow') else "
+                     "'retention_flow = ' || hirundo.setting('retention_flow') end",
+                     0, NULL, &size, e);
     if (r == 0)
-        r = db_query(db, "select coalesce(sum(deleted), 0) from hirundo.rollup_expire()", 0, NULL,
-                     &rows, e);
+        r = db_query(db, "select count(*), min(d), max(d) from hirundo.partition_expire() d", 0,
+                     NULL, &days, e);
+    if (r != 0)
+        return r;
+    *ret_days = atoi(PQgetvalue(days, 0, 0));
+    if (*ret_days > 0)
+        tell(say, "flow: %d days dropped, from %s to %s (%s)", *ret_days, PQgetvalue(days, 0, 1),
+             PQgetvalue(days, 0, 2), PQgetvalue(size, 0, 0));
+    return 0;
+}
+
+// sql: rows of (table, until when, how many, by which setting).
+static int delete_rows(struct db *db, const char *sql, void (*say)(const char *line),
+                       int64_t *ret_rows, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, sql, 0, NULL, &result, e);
+    if (r != 0)
+        return r;
+    int64_t all = 0;
+    for (int i = 0; i < PQntuples(result); i++) {
+        int64_t rows = strtoll(PQgetvalue(result, i, 2), NULL, 10);
+        bool dated = !PQgetisnull(result, i, 1);
+        if (rows > 0)
+            tell(say, "%s: %" PRId64 " rows deleted%s%s (%s)", PQgetvalue(result, i, 0), rows,
+                 dated ? ", before " : "", PQgetvalue(result, i, 1), PQgetvalue(result, i, 3));
+        all += rows;
+    }
+    *ret_rows = all;
+    return 0;
+}
+
+int rollup_retention(struct db *db, void (*say)(const char *line), struct rollup_dropped *ret,
+                     struct errmsg *e)
+{
+    struct rollup_dropped dropped = {0};
+    int64_t old = 0, large = 0, others = 0;
+    int r = drop_flow(db, say, &dropped.flow_days, e);
     if (r == 0)
-        *ret = (struct rollup_dropped){PQntuples(days), strtoll(PQgetvalue(rows, 0, 0), NULL, 10)};
-    return r;
+        r = delete_rows(db, "select what, until, count, why from hirundo.table_expire()", say,
+                        &others, e);
+    if (r == 0)
+        r = delete_rows(db,
+                        "select name, before, deleted, 'retention_' || name from "
+                        "hirundo.rollup_expire()",
+                        say, &old, e);
+    if (r == 0)
+        r = delete_rows(db,
+                        "select name, before, deleted, 'max_size_' || name from "
+                        "hirundo.rollup_shrink()",
+                        say, &large, e);
+    if (r != 0)
+        return r;
+    dropped.rollup_rows = old + large;
+    dropped.other_rows = others;
+    *ret = dropped;
+    return 0;
 }
 
 static void set_db(struct rollup *j, struct db *db)
@@ -99,6 +167,11 @@ static int roll_up(struct rollup *j, struct errmsg *e)
     return r;
 }
 
+static void say_in_log(const char *line)
+{
+    log_notice("retention: %s", line);
+}
+
 static int retain(struct rollup *j, struct errmsg *e)
 {
     int64_t now = monotonic_ms();
@@ -106,12 +179,9 @@ static int retain(struct rollup *j, struct errmsg *e)
     if (!due || atomic_load(&j->stopping))
         return 0;
     struct rollup_dropped dropped = {0};
-    int r = rollup_retention(j->db, &dropped, e);
+    int r = rollup_retention(j->db, say_in_log, &dropped, e);
     if (r == 0)
         j->retention_ms = now;
-    if (dropped.flow_days > 0 || dropped.rollup_rows > 0)
-        log_notice("retention: %d days of flow dropped, %" PRId64 " rows of rollups",
-                   dropped.flow_days, dropped.rollup_rows);
     return r;
 }
 

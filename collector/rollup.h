@@ -25,6 +25,9 @@ int rollup_step(struct db *db, int *ret, struct errmsg *e);
 struct rollup_dropped {
     int flow_days;
     int64_t rollup_rows;
+    int64_t other_rows; // of batch, quarantine, heartbeat_hour
 };
-// Drops what is past retention. Returns as db_query.
-int rollup_retention(struct db *db, struct rollup_dropped *ret, struct errmsg *e);
+// Drops what is past retention or beyond its size; `say` gets a line for each table that lost
+// something. Returns as db_query.
+int rollup_retention(struct db *db, void (*say)(const char *line), struct rollup_dropped *ret,
+                     struct errmsg *e);

@@ -101,3 +101,27 @@ def test_stop_does_not_wait_for_the_job(postgres):
             begun = time.monotonic()
             running.stop()
             assert time.monotonic() - begun < 15
+
+
+def test_retention_by_size_is_shown_done_and_logged(postgres, collector, enrolled, wait):
+    name, pair = enrolled()
+    days = sorted(hours_ago(24 * n) for n in (5, 4, 3))
+    deliver(collector, pair, *days, hours_ago(0))
+    count = "select count(*) from hirundo.flow join hirundo.sensor using (sensor_id) where name = %s"
+    assert postgres.value(count, name) == 80
+    try:
+        postgres.query("update hirundo.setting set value = '1 kB' where name = 'max_size_flow'")
+        said = postgres.command("maintain", "--dry-run").stdout
+        assert re.search(r"^flow days to go: \d+, up to \d{4}-\d\d-\d\d \(max_size_flow = 1 kB, is \d+ kB\)$", said, re.M), said
+        assert postgres.value(count, name) == 80, "a dry run changes nothing"
+        collector.stop()
+        with Collector(postgres) as again:  # the first round is at the start
+            again.wait_log(r"retention: flow: \d+ days dropped, from \S+ to \S+ \(max_size_flow = 1 kB\)")
+            assert postgres.value(count, name) == 20, "today stays"
+        postgres.query("insert into hirundo.quarantine (sensor_id, spool_id, seq, received_at, peer, reason, frames, header, payload) "
+                       "select sensor_id, gen_random_uuid(), 1, now() - interval '2 days', '', '', 0, '', '' from hirundo.sensor "
+                       "where name = %s", name)
+        postgres.query("update hirundo.setting set value = '1 day' where name = 'retention_quarantine'")
+        assert re.search(r"^quarantine: 1 rows deleted, before \S+ \(retention_quarantine\)$", postgres.command("maintain").stdout, re.M)
+    finally:
+        postgres.query("update hirundo.setting set value = 'off' where name like 'retention%' or name like 'max_size%'")

@@ -57,7 +57,7 @@ select is_empty($$select name from source where prosrc ~* '\mts\s*<@|@>\s*[a-z_.
 select is_empty($$select name from source where prosrc ~* '\msrc\s*<<|>>=?\s*[a-z_.]*\msrc\M'$$, 'address ranges as bounds, never src <<= prefix');
 select is_empty($$select name from source where lanname = 'plpgsql' and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'functions pin their search_path');
 select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.audit_add(text,text,text,text)', 'hirundo.key_used(bytea)', 'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
-  'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()',
+  'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
   'hirundo.rollup_restamp(date,date)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_ports(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_network(date,timestamp with time zone,timestamp with time zone)'], 'only those that change something are volatile');

@@ -86,6 +86,50 @@ $$;
 comment on function hirundo.partition_days() is
   'The UTC days that have partitions, in order. Example: select min(day), max(day), count(*) from hirundo.partition_days().';
 ----
+create or replace function hirundo.partition_sizes()
+returns table (day date, bytes bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+    select to_date(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD'), sum(pg_total_relation_size(c.oid))::bigint
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent in ('hirundo.flow'::regclass, 'hirundo.flood'::regclass)
+      and c.relname ~ '^(flow|flood)_\d{8}$'
+    group by 1
+    order by 1;
+end
+$$;
+----
+comment on function hirundo.partition_sizes() is
+  'Bytes of the partitions of flow and flood by UTC day, indexes included. Example: select pg_size_pretty(sum(bytes)) from hirundo.partition_sizes().';
+----
+-- Today is safe in either zone, and so is what is made ahead.
+create or replace function hirundo.flow_over_size()
+returns setof date
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v text := hirundo.setting('max_size_flow');
+  v_today timestamptz := least(date_trunc('day', now(), 'UTC'), date_trunc('day', now(), hirundo.time_zone()));
+begin
+  if lower(v collate "C") = 'off' then
+    return;
+  end if;
+  return query
+    select s.day
+    from (select p.day, sum(p.bytes) over (order by p.day desc) as kept from hirundo.partition_sizes() p) s
+    where s.kept > pg_size_bytes(v) and (s.day + 1)::timestamp at time zone 'UTC' <= v_today
+    order by s.day;
+end
+$$;
+----
+comment on function hirundo.flow_over_size() is
+  'The oldest UTC days of flow and flood that must go for the rest to fit into max_size_flow, never today; none where it is off. Example: select * from hirundo.flow_over_size().';
+----
 create or replace function hirundo.partition_drop(day date)
 returns boolean
 language plpgsql security definer
@@ -100,10 +144,11 @@ begin
   if day is null then
     raise exception 'partition_drop needs a day' using errcode = 'null_value_not_allowed';
   end if;
-  if (day + 1)::timestamp at time zone 'UTC' > hirundo.retention_cutoff() then
+  if (day + 1)::timestamp at time zone 'UTC' > hirundo.retention_cutoff()
+     and not exists (select from hirundo.flow_over_size() o(day) where o.day = partition_drop.day) then
     raise exception 'day % is inside retention_flow (%): not dropped', day, hirundo.setting('retention_flow')
       using errcode = 'insufficient_privilege',
-            hint = 'Only days that ended longer ago than retention_flow can be dropped; with off, none.';
+            hint = 'Only days that ended longer ago than retention_flow, or do not fit into max_size_flow, can be dropped.';
   end if;
   foreach parent in array array['flow', 'flood'] loop
     child := parent || '_' || to_char(day, 'YYYYMMDD');
@@ -121,7 +166,7 @@ end
 $$;
 ----
 comment on function hirundo.partition_drop(date) is
-  'Drops the partitions of a UTC day that is past retention_flow; true if there were any. Inside retention it refuses. Example: select hirundo.partition_drop(''2021-01-01'').';
+  'Drops the partitions of a UTC day that is past retention_flow, or does not fit into max_size_flow; true if there were any. Else it refuses. Example: select hirundo.partition_drop(''2021-01-01'').';
 ----
 create or replace function hirundo.partition_expire()
 returns setof date
@@ -133,7 +178,9 @@ declare
   d date;
 begin
   for d in select p.day from hirundo.partition_days() p
-           where (p.day + 1)::timestamp at time zone 'UTC' <= cutoff loop
+           where (p.day + 1)::timestamp at time zone 'UTC' <= cutoff
+           union select o.day from hirundo.flow_over_size() o(day)
+           order by 1 loop
     begin
       if hirundo.partition_drop(d) then
         return next d;
@@ -148,4 +195,4 @@ end
 $$;
 ----
 comment on function hirundo.partition_expire() is
-  'Drops all days past retention_flow and returns them; none where it is off. Where flow stays in use for 2 s it leaves the rest to the next run. Example: select hirundo.partition_expire().';
+  'Drops all days past retention_flow, and the oldest beyond max_size_flow, and returns them; none where both are off. Where flow stays in use for 2 s it leaves the rest to the next run. Example: select hirundo.partition_expire().';

@@ -1,0 +1,224 @@
+-- Retention: by age (settings retention_NAME) and by size (settings max_size_NAME), never of today.
+--
+-- flow and flood go by whole days (01_partitions.sql). Rollups go by days or months, from the oldest on; what they say of the
+-- deleted days is then answered from flow, or not at all. Deleting returns no disk space to the system before a VACUUM FULL, so
+-- the size of such a table is reckoned from its rows: else it would be deleted empty.
+create or replace function hirundo.max_size(name text)
+returns bigint
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v text := (select s.value from hirundo.setting s where s.name = 'max_size_' || max_size.name);
+begin
+  return case when lower(v collate "C") <> 'off' then pg_size_bytes(v) end;
+end
+$$;
+----
+comment on function hirundo.max_size(text) is
+  'The setting max_size_NAME in bytes; NULL where it is off, or there is none. Example: select hirundo.max_size(''flow'').';
+----
+create or replace function hirundo.retention_age(name text)
+returns interval
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v text := hirundo.setting('retention_' || name);
+begin
+  return case when lower(v collate "C") <> 'off' then v::interval end;
+end
+$$;
+----
+comment on function hirundo.retention_age(text) is
+  'The setting retention_NAME; NULL where it is off. Example: select hirundo.retention_age(''batch'').';
+----
+create or replace function hirundo.rollup_over_size()
+returns table (name text, before date, bytes bigint, max_bytes bigint)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  r record;
+  v_zone text := hirundo.time_zone();
+  v_today date := (now() at time zone v_zone)::date;
+  v_keep date; -- from here on nothing is deleted
+  v_row numeric;
+  v_old boolean;
+begin
+  for r in
+    select c.oid, c.relname::text as name, hirundo.max_size(c.relname) as most,
+      case a.attname when 'hour' then format('(hour at time zone %L)::date', v_zone) else a.attname::text end as day
+    from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attname in ('hour', 'day', 'month') and not a.attisdropped
+    where c.relnamespace = 'hirundo'::regnamespace and c.relkind = 'r'
+      and exists (select from hirundo.rollup_retention() p where p.name = c.relname)
+      and pg_total_relation_size(c.oid) > hirundo.max_size(c.relname)
+    order by c.relname
+  loop
+    v_keep := case when r.day = 'month' then date_trunc('month', v_today)::date else v_today end;
+    -- a row with its header, and its share of the indexes
+    execute format('select (avg(pg_column_size(t.*)) + 8) * (1 + pg_indexes_size(%s)::numeric / greatest(pg_relation_size(%s), 1)) from (select * from hirundo.%I limit 1000) t',
+      r.oid, r.oid, r.name) into v_row;
+    execute format('select min(d.day), (max(d.total) * $1)::bigint from (select day, n, sum(n) over (order by day desc) as kept, sum(n) over () as total '
+      'from (select %s as day, count(*) as n from hirundo.%I group by 1) g) d where d.kept * $1 <= $2 or d.day >= $3', r.day, r.name)
+      into before, bytes using v_row, r.most, v_keep;
+    if bytes is null then -- not even the newest day fits, and it is not today's
+      before := v_keep;
+      execute format('select (count(*) * $1)::bigint from hirundo.%I', r.name) into bytes using v_row;
+    end if;
+    before := least(before, v_keep);
+    execute format('select exists (select from hirundo.%I where %s < $1)', r.name, r.day) into v_old using before;
+    if bytes > r.most and v_old then
+      name := r.name;
+      max_bytes := r.most;
+      return next;
+    end if;
+  end loop;
+end
+$$;
+----
+comment on function hirundo.rollup_over_size() is
+  'Rollups whose rows take more than their max_size_NAME: from which day on they fit, and what they take now, reckoned from rows and average width. Example: select * from hirundo.rollup_over_size().';
+----
+create or replace function hirundo.rollup_shrink()
+returns table (name text, before date, deleted bigint)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  r record;
+  v_zone text := hirundo.time_zone();
+begin
+  if not pg_try_advisory_xact_lock(5207662349051) then
+    return; -- the rollup job is at it; the next run
+  end if;
+  for r in select x.name, x.before from hirundo.rollup_over_size() x loop
+    if r.name = 'port_hour' then
+      delete from hirundo.port_hour p where p.hour < r.before::timestamp at time zone v_zone;
+    elsif r.name like '%\_month' then
+      execute format('delete from hirundo.%I where month < $1', r.name) using r.before;
+    else
+      execute format('delete from hirundo.%I where day < $1', r.name) using r.before;
+    end if;
+    get diagnostics deleted = row_count;
+    insert into hirundo.rollup_gone as g (name, before) values (r.name, r.before)
+    on conflict on constraint rollup_gone_pkey do update set before = greatest(g.before, excluded.before);
+    name := r.name;
+    before := r.before;
+    return next;
+  end loop;
+end
+$$;
+----
+comment on function hirundo.rollup_shrink() is
+  'Deletes the oldest days of rollups beyond their max_size_NAME, never today, and says how many rows. Example: see hirundo.rollup_over_size for what it would delete.';
+----
+-- Messages that stay are the newest; unresolved ones before resolved ones.
+create or replace function hirundo.quarantine_over_size()
+returns table (sensor_id smallint, quarantine_id bigint)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_most bigint := hirundo.max_size('quarantine');
+begin
+  if v_most is null or pg_total_relation_size('hirundo.quarantine') <= v_most then
+    return;
+  end if;
+  return query
+    select k.sensor_id, k.quarantine_id
+    from (select q.sensor_id, q.quarantine_id, q.received_at,
+            sum(300 + length(q.header) + length(q.payload)) over (order by q.resolved_at is not null, q.received_at desc, q.quarantine_id) as kept
+          from hirundo.quarantine q) k
+    where k.kept > v_most and k.received_at < date_trunc('day', now(), 'UTC');
+end
+$$;
+----
+comment on function hirundo.quarantine_over_size() is
+  'Messages in quarantine beyond max_size_quarantine: resolved ones first, then the oldest, none of today (UTC). Example: select count(*) from hirundo.quarantine_over_size().';
+----
+create or replace function hirundo.table_expire()
+returns table (what text, until text, count bigint, why text)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_today timestamptz := date_trunc('day', now(), 'UTC');
+begin
+  for what, why in values ('batch', 'retention_batch'), ('quarantine', 'retention_quarantine'), ('heartbeat_hour', 'retention_heartbeat_hour') loop
+    continue when hirundo.retention_age(what) is null;
+    if what = 'batch' then
+      delete from hirundo.batch b where b.committed_at < least(now() - hirundo.retention_age('batch'), v_today);
+    elsif what = 'quarantine' then
+      delete from hirundo.quarantine q where q.received_at < least(now() - hirundo.retention_age('quarantine'), v_today);
+    else
+      delete from hirundo.heartbeat_hour h where h.hour < least(now() - hirundo.retention_age('heartbeat_hour'), v_today);
+    end if;
+    get diagnostics count = row_count;
+    until := to_char(least(now() - hirundo.retention_age(what), v_today) at time zone 'UTC', 'YYYY-MM-DD');
+    return next;
+  end loop;
+  delete from hirundo.quarantine q using hirundo.quarantine_over_size() o
+  where q.sensor_id = o.sensor_id and q.quarantine_id = o.quarantine_id;
+  get diagnostics count = row_count;
+  what := 'quarantine';
+  why := 'max_size_quarantine';
+  until := null;
+  return next;
+end
+$$;
+----
+comment on function hirundo.table_expire() is
+  'Deletes from batch, quarantine and heartbeat_hour what is past retention or beyond its size, and says how many rows of each, until when and by which setting. Example: see hirundo.retention_due for what it would delete.';
+----
+create or replace function hirundo.retention_due()
+returns table (what text, until text, count bigint, why text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  r record;
+  v_zone text := hirundo.time_zone();
+  v_today timestamptz := date_trunc('day', now(), 'UTC');
+begin
+  return query
+    select 'flow days'::text, to_char(max(f.day), 'YYYY-MM-DD'), count(*),
+      'max_size_flow = ' || hirundo.setting('max_size_flow') || case when hirundo.max_size('flow') is null then ''
+        else ', is ' || pg_size_pretty((select sum(p.bytes) from hirundo.partition_sizes() p)) end
+    from hirundo.flow_over_size() f(day)
+    union all
+    select 'batch rows', to_char(now() - hirundo.retention_age('batch'), 'YYYY-MM-DD'), count(*), 'retention_batch = ' || hirundo.setting('retention_batch')
+    from hirundo.batch b where b.committed_at < least(now() - hirundo.retention_age('batch'), v_today)
+    union all
+    select 'quarantine rows', to_char(now() - hirundo.retention_age('quarantine'), 'YYYY-MM-DD'), count(*), 'retention_quarantine = ' || hirundo.setting('retention_quarantine')
+    from hirundo.quarantine q where q.received_at < least(now() - hirundo.retention_age('quarantine'), v_today)
+    union all
+    select 'quarantine rows', null, count(*), 'max_size_quarantine = ' || hirundo.setting('max_size_quarantine')
+    from hirundo.quarantine_over_size()
+    union all
+    select 'heartbeat_hour rows', to_char(now() - hirundo.retention_age('heartbeat_hour'), 'YYYY-MM-DD'), count(*),
+      'retention_heartbeat_hour = ' || hirundo.setting('retention_heartbeat_hour')
+    from hirundo.heartbeat_hour h where h.hour < least(now() - hirundo.retention_age('heartbeat_hour'), v_today);
+  for r in select x.* from hirundo.rollup_over_size() x loop
+    what := r.name || ' rows';
+    until := to_char(r.before - 1, 'YYYY-MM-DD');
+    why := 'max_size_' || r.name || ' = ' || hirundo.setting('max_size_' || r.name) || ', is ' || pg_size_pretty(r.bytes);
+    if r.name = 'port_hour' then
+      select count(*) into count from hirundo.port_hour p where p.hour < r.before::timestamp at time zone v_zone;
+    else
+      execute format('select count(*) from hirundo.%I where %s < $1', r.name, case when r.name like '%\_month' then 'month' else 'day' end)
+        into count using r.before;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+----
+comment on function hirundo.retention_due() is
+  'What retention would delete now beside what hirundo.maintenance_due lists: how much, up to when, by which setting. Example: select * from hirundo.retention_due() where count > 0.';
