@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "collector/health.h"
@@ -132,6 +133,30 @@ static int start_health(struct server *s, struct errmsg *e)
     return r;
 }
 
+// Each connection is a descriptor. A sensor may have two for a moment, when it connects anew; the
+// rest is for the database, libzmq, and strangers until they are cut.
+#define DESCRIPTORS_MAX   65536
+#define DESCRIPTORS_SPARE 256
+
+// Takes as many as the hard limit allows, and says so if that is few.
+static void raise_descriptors(size_t keys)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    const rlim_t most = MIN(limit.rlim_max, (rlim_t)DESCRIPTORS_MAX);
+    const rlim_t soft = limit.rlim_cur;
+    limit.rlim_cur = MAX(limit.rlim_cur, most);
+    if (limit.rlim_cur != soft && setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        limit.rlim_cur = soft;
+    if (limit.rlim_cur < 2 * keys + DESCRIPTORS_SPARE)
+        log_warning(
+            "only %llu file descriptors are allowed, %zu sensors may need %zu: raise the hard "
+            "limit (systemd: LimitNOFILE=%d; shell: ulimit -Hn)",
+            (unsigned long long)limit.rlim_cur, keys, 2 * keys + DESCRIPTORS_SPARE,
+            DESCRIPTORS_MAX);
+}
+
 static int start(struct server *s, struct errmsg *e)
 {
     s->budget = calloc(1, sizeof *s->budget);
@@ -155,6 +180,7 @@ static int start(struct server *s, struct errmsg *e)
         r = zap_start(s->zmq, s->keyring, s->strangers, &s->zap, e);
     if (r < 0)
         return r;
+    raise_descriptors(keyring_count(s->keyring)); // before the first sensor comes
     const struct listener_options options = {
         .zmq = s->zmq,
         .keyring = s->keyring,

@@ -1,6 +1,7 @@
 #include "collector/writer.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 #define IDLE_MS          200
 #define CLONE_AGAIN_MS   600000
 #define SLOW_MS          10000 // a database that needs longer for one step takes nothing for now
+#define BURST_ITEMS      1024 // messages at once after which memory is given back
 
 // What the writer remembers of a sensor for the clone alarm.
 struct sensor_spools {
@@ -655,12 +657,18 @@ static void *writer_run(void *data)
         zmq_setsockopt(w->replies, ZMQ_LINGER, &forever, sizeof forever) < 0 ||
         zmq_connect(w->replies, WRITER_REPLIES) < 0)
         log_error("writer %u: %s", w->options.number, zmq_strerror(errno));
+    bool burst = false;
     for (;;) {
         fetch_items(w);
         if (w->n_items == 0 && queue_is_closed(w->queue))
             break;
         if (!wait_for_room(w))
             break;
+        burst |= w->n_items >= BURST_ITEMS;
+        if (burst && w->n_items == 0) { // at rest again: what the backlog took is free, but ours
+            malloc_trim(0);
+            burst = false;
+        }
         if (streams_count(w->streams) > STREAMS_MAX)
             forget_streams(w);
         bool done = work_off(w);

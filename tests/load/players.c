@@ -8,11 +8,12 @@
 #include <time.h>
 #include <zmq.h>
 
-#define IN_FLIGHT  16          // as the sensor's sender
-#define LARGE      8           // likewise: more than these only
-#define SMALL      (64 * 1024) // while so few bytes are in flight
-#define QUIET_MS   20000       // without an answer: send again
-#define EVENTS_MAX 512
+#define IN_FLIGHT     16          // as the sensor's sender
+#define LARGE         8           // likewise: more than these only
+#define SMALL         (64 * 1024) // while so few bytes are in flight
+#define QUIET_MS      20000       // without an answer: send again
+#define EVENTS_MAX    512
+#define PING_AGAIN_MS 2000
 
 // Headers are encoded beforehand, as a sensor would have read its batches from its spool.
 struct ready {
@@ -28,7 +29,8 @@ struct player {
     uint64_t sent, acked;
     uint64_t credit;
     int64_t heard_ms;  // last answer
-    int64_t pinged_ms; // of the ping that waits for its pong, 0: none
+    int64_t pinged_ms; // of the first ping that waits for its pong, 0: none
+    int64_t pinged_last_ms;
 };
 
 struct players {
@@ -241,28 +243,37 @@ static void wait_events(struct players *p, int timeout_ms)
 
 // ---- all of them
 
-static void ping_all(struct players *p)
+// A ping may be lost with its connection: another one follows, and the wait counts from the first.
+static void ping_all(struct players *p, bool again_only)
 {
     for (size_t i = 0; i < p->n; i++) {
         struct player *player = &p->list[i];
-        if (player->pinged_ms)
-            continue; // still waits
-        struct wire_header h = {.kind = WIRE_PING};
         int64_t now = now_ms(CLOCK_MONOTONIC);
-        if (send_message(player, &h, NULL, 0))
-            player->pinged_ms = now;
+        if (player->pinged_ms ? now - player->pinged_last_ms < PING_AGAIN_MS : again_only)
+            continue;
+        struct wire_header h = {.kind = WIRE_PING};
+        if (send_message(player, &h, NULL, 0)) {
+            player->pinged_last_ms = now;
+            if (!player->pinged_ms)
+                player->pinged_ms = now;
+        }
         serve(p, player);
     }
 }
 
 int players_greet(struct players *p, int timeout_ms, int64_t *ret_last_ms)
 {
-    int64_t start = now_ms(CLOCK_MONOTONIC);
+    int64_t start = now_ms(CLOCK_MONOTONIC), asked = start;
     p->ponged = 0;
-    ping_all(p);
+    ping_all(p, false);
     while (p->ponged < p->n) {
-        if (now_ms(CLOCK_MONOTONIC) - start > timeout_ms)
+        int64_t now = now_ms(CLOCK_MONOTONIC);
+        if (now - start > timeout_ms)
             return -ETIMEDOUT;
+        if (now - asked > PING_AGAIN_MS) {
+            asked = now;
+            ping_all(p, true);
+        }
         wait_events(p, 100);
     }
     *ret_last_ms = now_ms(CLOCK_MONOTONIC) - start;
@@ -275,7 +286,7 @@ int players_idle(struct players *p, int interval_ms, int duration_ms, int64_t *r
     p->worst_ms = 0;
     while (now - start < duration_ms) {
         if (now >= next) {
-            ping_all(p);
+            ping_all(p, false);
             next += interval_ms;
         }
         wait_events(p, 20);

@@ -1,0 +1,112 @@
+"""Many sensors and many strangers on one collector; the campaign with a thousand is ./tests/run load."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from hirundo import TOP, Collector, Keys, program, wait_for
+
+sys.path.append(str(TOP / "tests" / "load"))
+from strangers import Strangers  # noqa: E402
+
+COUNT = 100
+EACH = 10  # strangers of each kind
+
+
+@pytest.fixture(scope="module")
+def keys_file(postgres, tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "sensors.keys"
+    Keys(postgres, COUNT, prefix="many").write(path)
+    return str(path)
+
+
+class Players:
+    def __init__(self, *words):
+        self.process = subprocess.Popen([program("hirundo-load"), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def line(self, pattern):
+        line = self.process.stdout.readline()
+        assert re.search(pattern, line), line
+        return line
+
+
+def idle(collector, keys_file):
+    return Players("idle", collector.endpoint, collector.server_key, keys_file, "200", "600")
+
+
+def descriptors(collector):
+    return len(os.listdir(f"/proc/{collector.process.pid}/fd"))
+
+
+def status(collector, name):
+    text = pathlib.Path(f"/proc/{collector.process.pid}/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+)", text).group(1))
+
+
+def test_all_are_served_before_and_after_a_restart_among_strangers(postgres, keys_file, tmp_path):
+    with Collector(postgres) as collector:
+        alone = descriptors(collector)
+        with idle(collector, keys_file) as sensors, Strangers(postgres, collector, EACH, tmp_path) as strangers:
+            sensors.line(rf"greeted: {COUNT} sensors")
+            wait_for(lambda: strangers.cut >= 2 * EACH, "rubbish to be cut and silence to end by the handshake's time")
+            collector.stop()
+            collector.start()
+            with idle(collector, keys_file) as others:
+                others.line(rf"greeted: {COUNT} sensors")
+        wait_for(lambda: descriptors(collector) <= alone + 10, "all connections to be closed")
+        if not os.environ.get("ASAN_OPTIONS"):  # the sanitizer's own memory is more
+            assert status(collector, "VmHWM") < 128 * 1024
+
+
+def test_a_backlog_of_all_comes_in_once(postgres, keys_file):
+    batches, flows = 12, 4
+    with Collector(postgres) as collector:
+        before = postgres.value("select count(*) from hirundo.flow")
+        with Players("run", collector.endpoint, collector.server_key, keys_file, str(batches), str(flows),
+                     "1675814400000") as sensors:
+            sensors.line("prepared")
+            sensors.line(f"ready: {COUNT} sensors")
+            sensors.process.stdin.write("go\n")
+            sensors.process.stdin.flush()
+            sensors.line(f"{COUNT} sensors, {COUNT * batches} batches")
+        assert postgres.value("select count(*) from hirundo.flow") - before == COUNT * batches * flows
+        assert postgres.query(
+            "select count(*), min(l.next_seq), max(l.next_seq) from hirundo.ledger l join hirundo.sensor s using (sensor_id) "
+            "where s.name like 'many-%%'") == [(COUNT, batches + 1, batches + 1)]
+        assert postgres.query(
+            "select count(*), sum(o.frames - o.row_packets - o.non_ip - o.malformed), sum(o.covered_ms) from "
+            "hirundo.observation o join hirundo.sensor s using (sensor_id) where s.name like 'many-%%'") \
+            == [(COUNT, 0, COUNT * batches * 60000)]
+        assert postgres.value("select count(*) from hirundo.dirty d join hirundo.sensor s using (sensor_id) "
+                              "where s.name like 'many-%%' and gen > 0") in (0, COUNT)  # 0: rolled up already
+
+
+def limited(postgres, soft, hard):
+    collector = Collector(postgres)
+    collector.command = ["prlimit", f"--nofile={soft}:{hard}", *collector.command]
+    return collector
+
+
+def test_descriptors_are_raised_to_the_hard_limit(postgres, keys_file):
+    del keys_file  # a hundred keys are enrolled
+    with limited(postgres, 128, 4096) as collector:
+        assert re.search(r"Max open files\s+4096\s+4096", pathlib.Path(f"/proc/{collector.process.pid}/limits").read_text())
+        assert "LimitNOFILE" not in collector.log()
+
+
+def test_too_few_descriptors_are_told_in_one_line(postgres, keys_file):
+    del keys_file
+    with limited(postgres, 128, 200) as collector:
+        assert len([line for line in collector.lines if "LimitNOFILE" in line]) == 1
+        collector.wait_log(r"warning: only 200 file descriptors are allowed, \d+ sensors may need \d+: .*LimitNOFILE=65536")

@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+"""A collector with many sensors: memory, handshakes after a restart, strangers at the door.
+
+    measure_load.py WORK_DIRECTORY [SENSORS [STRANGERS]]
+
+SENSORS (1,000) are played by hirundo-load with real CURVE sockets, STRANGERS (200) of each kind by tests/load/strangers.py:
+silent connections, rubbish, a greeting that comes byte by byte, a greeting and nothing more, and unknown keys. Prints figures;
+exit 1 if a sensor was not served, or if the collector had more than 128 MiB while its sensors idled or grew with the time that
+strangers were at the door. Waits depend on the machine: they are printed, not judged.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(TOP / "tests" / "integration"), str(TOP / "tests" / "load")]
+
+from hirundo import Collector, Keys, Postgres, program, stop_on_signal, wait_for  # noqa: E402
+from strangers import Strangers  # noqa: E402
+
+RSS_MAX = 128
+PING_MS = 1000
+IDLE_S = 10
+
+
+def memory_of(collector, what="VmRSS"):
+    text = pathlib.Path(f"/proc/{collector.process.pid}/status").read_text()
+    return int(re.search(rf"{what}:\s+(\d+)", text).group(1)) / 1024
+
+
+def descriptors_of(collector):
+    return len(os.listdir(f"/proc/{collector.process.pid}/fd"))
+
+
+def cpu_of(collector):
+    fields = pathlib.Path(f"/proc/{collector.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Sensors:
+    """hirundo-load idle: all keys of a file connect and ping."""
+
+    def __init__(self, collector, keys_file, seconds):
+        self.process = subprocess.Popen(
+            [program("hirundo-load"), "idle", collector.endpoint, collector.server_key, keys_file, str(PING_MS), str(seconds)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def greeted(self):
+        """Milliseconds until the last of them was served."""
+        line = self.process.stdout.readline()
+        found = re.search(r"the last after (\d+) ms", line)
+        if not found:
+            raise SystemExit(f"not all sensors were served: {line}")
+        return int(found.group(1))
+
+    def longest_wait(self):
+        """Milliseconds; ends it."""
+        line = self.process.stdout.readline()
+        self.process.wait()
+        found = re.search(r"(\d+) ms", line)
+        if not found:
+            raise SystemExit(f"the sensors ended: {line}")
+        return int(found.group(1))
+
+
+def greet(collector, keys_file, what, seconds=IDLE_S):
+    cpu = cpu_of(collector)
+    sensors = Sensors(collector, keys_file, seconds)
+    ms = sensors.greeted()
+    print(f"{what}: the last served after {ms} ms, {cpu_of(collector) - cpu:.2f} s CPU of the collector")
+    return sensors
+
+
+def drain(collector, keys_file, batches):
+    done = subprocess.run([program("hirundo-load"), "run", collector.endpoint, collector.server_key, keys_file,
+                           str(batches), "4", "1675814400000"], input="go\n", capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"the backlog was not delivered: {done.stderr}")
+    return done.stdout.splitlines()[-1]
+
+
+def main():
+    work = pathlib.Path(sys.argv[1])
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 1000
+    many = int(sys.argv[3]) if len(sys.argv) > 3 else 200
+    work.mkdir(parents=True, exist_ok=True)
+    stop_on_signal()
+    failed = []
+    with Postgres(settings=("shared_buffers = 256MB",)) as pg:
+        pg.migrate()
+        pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+        keys_file = work / "sensors.keys"
+        Keys(pg, count).write(keys_file)
+        with Collector(pg, log_level="notice") as collector:
+            empty = memory_of(collector)
+            print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; {count} sensors")
+            print(f"collector without a connection: {empty:.1f} MiB")
+
+            greet(collector, keys_file, f"{count} sensors connecting at once").longest_wait()
+
+            sensors = greet(collector, keys_file, "again")
+            idle, open_files, cpu, start = memory_of(collector), descriptors_of(collector), cpu_of(collector), time.monotonic()
+            print(f"connected and idle: {idle:.1f} MiB ({1024 * (idle - empty) / count:.1f} KiB a sensor), "
+                  f"{open_files} descriptors")
+            wait = sensors.longest_wait()
+            used = (cpu_of(collector) - cpu) / (time.monotonic() - start)
+            print(f"a ping a second each: longest wait for a pong {wait} ms, {100 * used:.1f}% of a core")
+
+            sensors = Sensors(collector, keys_file, 6 * IDLE_S)
+            sensors.greeted()
+            collector.stop()
+            start = time.monotonic()
+            collector.start()
+            print(f"restarted under them: ready after {1000 * (time.monotonic() - start):.0f} ms, longest wait for a pong "
+                  f"{sensors.longest_wait()} ms from before the stop, {cpu_of(collector):.2f} s CPU of the collector")
+
+            sensors = greet(collector, keys_file, "all at once after it", 5 * IDLE_S)
+            before = memory_of(collector)
+            grown = []
+            with Strangers(pg, collector, many, work) as strangers:
+                for _ in range(3):
+                    time.sleep(IDLE_S)  # a stretch of time to measure, not a condition
+                    grown.append(memory_of(collector))
+                    print(f"strangers, {many} of each of 5 kinds: {strangers.made} connections made so far, {strangers.cut} "
+                          f"cut, {descriptors_of(collector)} descriptors, {grown[-1]:.1f} MiB (before {before:.1f})")
+            wait = sensors.longest_wait()
+            print(f"with strangers at the door: longest wait of an enrolled sensor {wait} ms (aim: 1,000)")
+            if grown[-1] > grown[0] + 8:
+                failed.append("memory grows for strangers")
+
+            print("backlog of 20 batches each: " + drain(collector, keys_file, 20))
+            wait_for(lambda: descriptors_of(collector) < 200, "the connections to be closed")
+            greet(collector, keys_file, "after the backlog").longest_wait()
+            sensors = greet(collector, keys_file, "once more")
+            last, peak = memory_of(collector), memory_of(collector, "VmHWM")
+            sensors.longest_wait()
+            print(f"after the backlog, connected and idle: {last:.1f} MiB; the most it ever had {peak:.1f} MiB")
+            if max(idle, before, last) > RSS_MAX:
+                failed.append(f"more than {RSS_MAX} MiB")
+    print("failed: " + ", ".join(failed) if failed else "all served")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
