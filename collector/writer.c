@@ -16,7 +16,7 @@
 #define IDLE_MS          200
 #define CLONE_AGAIN_MS   600000
 #define SLOW_MS          10000 // a database that needs longer for one step takes nothing for now
-#define BURST_ITEMS      1024 // messages at once after which memory is given back
+#define BURST_ITEMS      1024  // messages at once after which memory is given back
 
 // What the writer remembers of a sensor for the clone alarm.
 struct sensor_spools {
