@@ -12,6 +12,7 @@ const char import_usage[] =
     "[--quiet]\n"
     "       hirundo-collector import asnames FILE... [--force] [--quiet]\n"
     "       hirundo-collector import organisations FILE\n"
+    "       hirundo-collector import sensors FILE [--out DIRECTORY] [--with-key]\n"
     "prefixes: a MaxMind database (.mmdb: Country, City, ASN, ISP), or lines of prefix, AS, "
     "country, separated by tabs; AS and country may be empty. Of several files each fills in what "
     "those before it leave open: Country.mmdb ASN.mmdb. They become the data set of that day "
@@ -23,6 +24,9 @@ const char import_usage[] =
     "replace all names.\n"
     "organisations: CSV with the heading name,prefixes,contacts,tlp; prefixes separated by "
     "semicolons. An organisation that is known is replaced.\n"
+    "sensors: CSV with the heading name,country,label_en,label_ja,hosted_by,key (the last four may "
+    "be missing or empty): each is added as by sensor add, with a bundle NAME.bundle in DIRECTORY "
+    "unless its key is given.\n"
     "FILE may be - for standard input. What cannot be taken is named and left out. A file whose "
     "last line has no end, or that has far fewer prefixes than the data set before it, is taken "
     "only with --force. --quiet: no progress.\n";
@@ -45,6 +49,12 @@ static int on_option(int option, const char *value, void *data)
     case 'n':
         i->name = value;
         return 0;
+    case 'o':
+        i->out = value;
+        return 0;
+    case 'k':
+        i->with_key = true;
+        return 0;
     case 'f':
         i->force = true;
         return 0;
@@ -58,6 +68,8 @@ int import_begin(int argc, char **argv, int files_max, struct import *ret, int *
 {
     static const struct option options[] = {{"as-of", required_argument, NULL, 'a'},
                                             {"name", required_argument, NULL, 'n'},
+                                            {"out", required_argument, NULL, 'o'},
+                                            {"with-key", no_argument, NULL, 'k'},
                                             {"force", no_argument, NULL, 'f'},
                                             {"quiet", no_argument, NULL, 'q'},
                                             {0}};
@@ -153,10 +165,9 @@ void import_print_report(const struct dataset_report *report)
 int command_import(int argc, char **argv)
 {
     static const struct subcommand table[] = {
-        {"prefixes", import_prefixes},
-        {"organisations", import_organisations},
-        {"scanners", import_scanners},
-        {"asnames", import_asnames},
+        {"prefixes", import_prefixes}, {"organisations", import_organisations},
+        {"scanners", import_scanners}, {"asnames", import_asnames},
+        {"sensors", import_sensors},
     };
     return command_dispatch(table, ARRAY_SIZE(table), import_usage, argc, argv);
 }

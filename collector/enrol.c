@@ -161,10 +161,15 @@ int enrol_describe_collector(struct db *db, const struct collector_conf *conf,
 
 // ---- the bundle
 
+const char *enrol_operator_path(const struct collector_conf *conf, const struct enrol_options *o)
+{
+    return o->operator_key ? o->operator_key : conf->operator_key;
+}
+
 int enrol_open_operator(const struct collector_conf *conf, const struct enrol_options *o,
                         struct operator_key **ret, bool *ret_made, struct errmsg *e)
 {
-    const char *path = o->operator_key ? o->operator_key : conf->operator_key;
+    const char *path = enrol_operator_path(conf, o);
     int r = operator_key_read(path, ret, e);
     *ret_made = r == -ENOENT;
     return r == -ENOENT ? operator_key_make(path, ret, e) : r;

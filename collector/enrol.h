@@ -29,6 +29,8 @@ void enrol_options_release(struct enrol_options *o);
 int enrol_describe_collector(struct db *db, const struct collector_conf *conf,
                              const struct enrol_options *o, struct bundle *b, struct errmsg *e);
 
+// Where the operator's key is kept.
+const char *enrol_operator_path(const struct collector_conf *conf, const struct enrol_options *o);
 // The operator's key, made when it is missing.
 int enrol_open_operator(const struct collector_conf *conf, const struct enrol_options *o,
                         struct operator_key **ret, bool *ret_made, struct errmsg *e);

@@ -15,6 +15,8 @@ struct import {
     // options
     const char *as_of; // "": today
     const char *name;
+    const char *out; // directory of bundles; NULL: here
+    bool with_key;
     bool force, quiet;
     char today[16];
     // the rest
@@ -43,3 +45,4 @@ int import_prefixes(int argc, char **argv);
 int import_organisations(int argc, char **argv);
 int import_scanners(int argc, char **argv);
 int import_asnames(int argc, char **argv);
+int import_sensors(int argc, char **argv);

@@ -107,20 +107,6 @@ static void put_time(FILE *out, const char *name, int64_t seconds)
     fprintf(out, "%s = %s\n", name, text);
 }
 
-static void put_list(FILE *out, const char *name, const struct conf_list *list)
-{
-    for (size_t i = 0; i < list->n; i++)
-        fprintf(out, "%s = %s\n", name, list->items[i]);
-}
-
-static void put_key(FILE *out, const char *name, const uint8_t key[KEY_SIZE])
-{
-    char text[KEY_Z85_SIZE];
-    key_format(key, text);
-    fprintf(out, "%s = %s\n", name, text);
-    sodium_memzero(text, sizeof text);
-}
-
 static void put_bundle(FILE *out, const struct bundle *b)
 {
     char operator_text[2 * KEY_SIZE + 1];
@@ -130,20 +116,20 @@ static void put_bundle(FILE *out, const struct bundle *b)
     put_time(out, "issued", b->issued_s);
     put_time(out, "expires", b->expires_s);
     fprintf(out, "operator = %s\n[collector]\n", operator_text);
-    put_list(out, "endpoint", &b->endpoints);
-    put_key(out, "server_key", b->server_key);
+    conf_list_write(out, "endpoint", &b->endpoints);
+    key_write(out, "server_key", b->server_key);
     if (b->has_next) {
-        put_list(out, "next_endpoint", &b->next_endpoints);
-        put_key(out, "next_server_key", b->next_server_key);
+        conf_list_write(out, "next_endpoint", &b->next_endpoints);
+        key_write(out, "next_server_key", b->next_server_key);
     }
     fprintf(out, "max_kbit = %lld\n[capture]\n", (long long)b->max_kbit);
-    put_list(out, "exclude", &b->exclude);
+    conf_list_write(out, "exclude", &b->exclude);
     fprintf(out, "[flow]\nwindow = %lldms\n[spool]\ncap = %lld\n", (long long)b->window_ms,
             (long long)b->spool_cap);
     if (b->has_key) {
         fputs("[key]\n", out);
-        put_key(out, "public", b->key.public_key);
-        put_key(out, "secret", b->key.secret_key);
+        key_write(out, "public", b->key.public_key);
+        key_write(out, "secret", b->key.secret_key);
     }
 }
 

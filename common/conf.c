@@ -78,6 +78,12 @@ int conf_list_add(struct conf_list *list, const char *value)
     return 0;
 }
 
+void conf_list_write(FILE *out, const char *name, const struct conf_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        fprintf(out, "%s = %s\n", name, list->items[i]);
+}
+
 void conf_list_clear(struct conf_list *list)
 {
     for (size_t i = 0; i < list->n; i++)

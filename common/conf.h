@@ -31,6 +31,8 @@ struct conf_list {
 // Adds what `value` holds; -ENOMEM leaves what was added so far.
 int conf_list_add(struct conf_list *list, const char *value);
 void conf_list_clear(struct conf_list *list);
+// A line "name = item" each.
+void conf_list_write(FILE *out, const char *name, const struct conf_list *list);
 
 // One key. `field` is the offset of the variable in the program's configuration struct.
 struct conf_key {

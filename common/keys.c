@@ -30,6 +30,14 @@ void key_format(const uint8_t key[KEY_SIZE], char ret_text[KEY_Z85_SIZE])
     zmq_z85_encode(ret_text, key, KEY_SIZE);
 }
 
+void key_write(FILE *out, const char *name, const uint8_t key[KEY_SIZE])
+{
+    char text[KEY_Z85_SIZE];
+    key_format(key, text);
+    fprintf(out, "%s = %s\n", name, text);
+    sodium_memzero(text, sizeof text);
+}
+
 void key_pair_wipe(struct key_pair *pair)
 {
     sodium_memzero(pair, sizeof *pair);

@@ -27,4 +27,6 @@ int key_file_write(const char *path, const struct key_pair *pair, struct errmsg 
 void key_pair_wipe(struct key_pair *pair);
 
 int key_parse(const char *text, uint8_t ret_key[KEY_SIZE]); // -EINVAL
+// "name = Z85" and a newline.
+void key_write(FILE *out, const char *name, const uint8_t key[KEY_SIZE]);
 void key_format(const uint8_t key[KEY_SIZE], char ret_text[KEY_Z85_SIZE]);

@@ -118,19 +118,6 @@ static int take_key(const struct bundle *b, const char *path, struct enroll_resu
     return r;
 }
 
-static void put_list(FILE *out, const char *name, const struct conf_list *list)
-{
-    for (size_t i = 0; i < list->n; i++)
-        fprintf(out, "%s = %s\n", name, list->items[i]);
-}
-
-static void put_key(FILE *out, const char *name, const uint8_t key[KEY_SIZE])
-{
-    char text[KEY_Z85_SIZE];
-    key_format(key, text);
-    fprintf(out, "%s = %s\n", name, text);
-}
-
 static void put_conf(FILE *out, const struct bundle *b, const struct enroll_options *o,
                      const char *user, const struct enroll_result *r)
 {
@@ -142,16 +129,16 @@ static void put_conf(FILE *out, const struct bundle *b, const struct enroll_opti
     if (user)
         fprintf(out, "user = %s\n", user);
     fputs("[collector]\n", out);
-    put_list(out, "endpoint", &b->endpoints);
-    put_key(out, "server_key", b->server_key);
+    conf_list_write(out, "endpoint", &b->endpoints);
+    key_write(out, "server_key", b->server_key);
     if (b->has_next) {
-        put_list(out, "next_endpoint", &b->next_endpoints);
-        put_key(out, "next_server_key", b->next_server_key);
+        conf_list_write(out, "next_endpoint", &b->next_endpoints);
+        key_write(out, "next_server_key", b->next_server_key);
     }
     if (b->max_kbit)
         fprintf(out, "max_kbit = %lld\n", (long long)b->max_kbit);
     fprintf(out, "[capture]\ninterface = %s\n", r->interface);
-    put_list(out, "exclude", &b->exclude);
+    conf_list_write(out, "exclude", &b->exclude);
     fprintf(out, "[flow]\nwindow = %lldms\n[spool]\npath = %s\ncap = %lld\n",
             (long long)b->window_ms, o->spool_path ? o->spool_path : SENSOR_SPOOL_DEFAULT,
             (long long)b->spool_cap);

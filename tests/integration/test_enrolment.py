@@ -187,6 +187,28 @@ def test_policy_reaches_the_configuration(collector, office, machine):
         assert line in text, text
 
 
+def test_many_sensors_from_a_file(pg, collector, office, machine):
+    key = hirundo.Keys(pg, 1, enroll=False).pairs[0][0]
+    table = office.directory / "sensors.csv"
+    table.write_text("name,country,label_en,label_ja,hosted_by,key\nmany-1,jp,Tokyo,東京,Example Hosting,\nmany-2,AU,,,,\n"
+                     f"many-3,NZ,\"Wellington, NZ\",,,{key}\nMANY,JP,,,,\nmany-4,Japan,,,,\nmany-1,JP,,,,\nmany-5,JP,,,,abc\n")
+    conf = office.directory / "collector.conf"
+    conf.write_text(f"[enrolment]\noperator_key = {office.key}\n")
+    out = office.directory / "bundles"
+    out.mkdir()
+    done = office.command("import", "sensors", str(table), "--out", str(out), conf=conf)
+    assert "3 sensors added, 2 bundles written" in done.stdout and "4 lines refused" in done.stdout, done.stdout
+    for line, why in ((5, "MANY"), (6, "Japan"), (7, "many-1 already"), (8, "key")):
+        assert any(f"line {line}:" in text and why in text for text in done.stderr.splitlines()), done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["many-1.bundle", "many-2.bundle"]
+    assert pg.query("select country, label_en, label_ja, hosted_by from hirundo.sensor where name = 'many-1'") == [
+        ("JP", "Tokyo", "東京", "Example Hosting")]
+    assert pg.value("select label_en from hirundo.sensor where name = 'many-3'") == "Wellington, NZ"
+    request = enroll(machine, out / "many-2.bundle").stdout.strip()
+    office.command("sensor", "approve", "many-2", request)
+    assert replay(machine).returncode == 0
+
+
 # ---- what is refused
 
 def test_changed_bundle(collector, office, machine):

@@ -1,0 +1,159 @@
+#include "collector/enrolment.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "collector/command_sensor.h"
+
+int enrol_check_name(const char *name, struct errmsg *e)
+{
+    if (sensor_name_is_valid(name))
+        return 0;
+    return errmsg_set(e, -EINVAL,
+                      "sensor name \"%.80s\": must be 1 to 63 lower-case letters, digits and "
+                      "hyphens, not beginning with a hyphen",
+                      name);
+}
+
+int enrol_check_country(const char *text, char ret[3], struct errmsg *e)
+{
+    if (strlen(text) != 2 || !isalpha((unsigned char)text[0]) || !isalpha((unsigned char)text[1]))
+        return errmsg_set(e, -EINVAL, "country \"%.20s\": must be two letters, such as JP", text);
+    ret[0] = (char)toupper((unsigned char)text[0]);
+    ret[1] = (char)toupper((unsigned char)text[1]);
+    ret[2] = '\0';
+    return 0;
+}
+
+static int explain(struct db *db, const struct enrolment *x, int r, struct errmsg *e)
+{
+    if (r != DB_REFUSED || strcmp(db_sqlstate(db), "23505") != 0)
+        return r;
+    if (!x->key || strstr(e->text, "sensor_name"))
+        return errmsg_set(e, -EEXIST, "there is a sensor %s already: see sensor show %s", x->name,
+                          x->name);
+    return errmsg_set(e, -EEXIST,
+                      "this key is enrolled already, for another sensor or earlier: a "
+                      "key belongs to one sensor for ever; make a new one");
+}
+
+static int insert_sensor(struct db *db, struct enrolment *x, struct errmsg *e)
+{
+    const char *label_en = x->label_en ? x->label_en : x->name;
+    const char *values[] = {x->name,
+                            x->country,
+                            label_en,
+                            x->label_ja ? x->label_ja : label_en,
+                            x->hosted_by ? x->hosted_by : "",
+                            (const char *)x->key};
+    const int lengths[] = {-1, -1, -1, -1, -1, x->key ? KEY_SIZE : -1};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query_mixed(
+        db,
+        "with s as (insert into hirundo.sensor (name, country, label_en, label_ja, hosted_by) "
+        "values ($1, $2, $3, $4, $5) returning sensor_id), "
+        "k as (insert into hirundo.sensor_key (public_key, sensor_id) "
+        "select $6::bytea, sensor_id from s where $6::bytea is not null) "
+        "select sensor_id, pg_notify('hirundo_keys', '') from s",
+        6, values, lengths, &result, e);
+    if (r != 0)
+        return explain(db, x, r, e);
+    snprintf(x->sensor_id, sizeof x->sensor_id, "%s", PQgetvalue(result, 0, 0));
+    return enrol_audit(db, "sensor added", x->name,
+                       !x->key                ? x->country
+                       : x->options->with_key ? "with a key made here"
+                                              : "with its key",
+                       e);
+}
+
+static int write_bundle(struct db *db, void *data, struct errmsg *e)
+{
+    struct enrolment *x = data;
+    return enrol_write_bundle(db, x->operator_key, x->options, &x->bundle, &x->written, e);
+}
+
+static int add_in_transaction(struct db *db, void *data, struct errmsg *e)
+{
+    struct enrolment *x = data;
+    int r = insert_sensor(db, x, e);
+    return r == 0 && x->has_bundle ? write_bundle(db, x, e) : r;
+}
+
+static int run(struct db *db, int (*work)(struct db *, void *, struct errmsg *),
+               struct enrolment *x, struct errmsg *e)
+{
+    int r = sensor_transaction(db, work, x, e);
+    if (r != 0 && x->written.path[0])
+        unlink(x->written.path); // it promises what was not committed
+    return r;
+}
+
+// Everything a bundle takes that may be missing.
+static int prepare(struct db *db, struct enrolment *x, struct errmsg *e)
+{
+    x->bundle.name = strdup(x->name);
+    x->bundle.country = x->country ? strdup(x->country) : x->bundle.country;
+    if (!x->bundle.name || !x->bundle.country)
+        return errmsg_set(e, -ENOMEM, "out of memory");
+    int r = enrol_describe_collector(db, x->conf, x->options, &x->bundle, e);
+    if (r == 0)
+        r = enrol_open_operator(x->conf, x->options, &x->operator_key, &x->made_operator_key, e);
+    x->has_bundle = r == 0;
+    return r;
+}
+
+static int make_key(struct enrolment *x, struct errmsg *e)
+{
+    int r = key_pair_generate(&x->bundle.key);
+    if (r < 0)
+        return errmsg_set(e, r, "cannot make a key: %s", strerror(-r));
+    x->bundle.has_key = true;
+    x->key = x->bundle.key.public_key;
+    return 0;
+}
+
+int enrolment_add(struct db *db, struct enrolment *x, struct errmsg *why, struct errmsg *e)
+{
+    int r = x->key ? 0 : prepare(db, x, why);
+    if (r == -ENOENT || r == -EACCES) {
+        r = 0;
+    } else if (r != 0) {
+        *e = *why;
+        return r;
+    }
+    if (x->has_bundle && x->options->with_key)
+        r = make_key(x, e);
+    return r == 0 ? run(db, add_in_transaction, x, e) : r;
+}
+
+static int read_country(struct db *db, const char *name, char **ret, struct errmsg *e)
+{
+    const char *values[] = {name};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = sensor_require(db, name, e);
+    if (r == 0)
+        r = db_query(db,
+                     "select country, revoked_at is not null from hirundo.sensor where name = $1",
+                     1, values, &result, e);
+    if (r != 0)
+        return r;
+    if (*PQgetvalue(result, 0, 1) == 't')
+        return errmsg_set(e, -EINVAL, "sensor %s is revoked: add a new one, under another name",
+                          name);
+    *ret = strdup(PQgetvalue(result, 0, 0));
+    return *ret ? 0 : errmsg_set(e, -ENOMEM, "out of memory");
+}
+
+int enrolment_bundle(struct db *db, struct enrolment *x, struct errmsg *e)
+{
+    int r = read_country(db, x->name, &x->bundle.country, e);
+    if (r == 0)
+        r = prepare(db, x, e);
+    return r == 0 ? run(db, write_bundle, x, e) : r;
+}
+
+void enrolment_release(struct enrolment *x)
+{
+    operator_key_free(x->operator_key);
+    bundle_free(&x->bundle);
+}
