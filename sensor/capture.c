@@ -66,12 +66,16 @@ static int read_error(struct capture *c, struct errmsg *e)
     if (c->poll_fd >= 0)
         return capture_live_error(c, e);
     const char *text = pcap_geterr(c->pcap);
-    if (strstr(text, "different from the type of the first interface"))
-        return errmsg_set(
-            e, -EIO,
-            "%s: its interfaces have different link types, only the frames before the "
-            "second were read; write a file for each (tshark -r)",
-            c->name);
+    const char *mixed = strstr(text, "different from the type of the first interface")
+                            ? "link types"
+                        : strstr(text, "different from the snapshot length of the first interface")
+                            ? "snapshot lengths"
+                            : NULL;
+    if (mixed)
+        return errmsg_set(e, -EIO,
+                          "%s: its interfaces have different %s, only the frames before the "
+                          "second were read; write a file for each (tshark -r)",
+                          c->name, mixed);
     return errmsg_set(e, -EIO, "%s: damaged: %s", c->name, text);
 }
 

@@ -101,7 +101,7 @@ def pcap(path, frames, link=1, order="<", nano=False, snaplen=65535, times=None,
     return path
 
 
-def pcapng(path, interfaces, frames, order="<", resolution=None):
+def pcapng(path, interfaces, frames, order="<", resolution=None, snaplens=None):
     """frames: (interface, ticks, bytes)."""
     def block(kind, body):
         body += b"\0" * (-len(body) % 4)
@@ -109,11 +109,11 @@ def pcapng(path, interfaces, frames, order="<", resolution=None):
         return struct.pack(order + "II", kind, size) + body + struct.pack(order + "I", size)
 
     out = block(0x0a0d0d0a, struct.pack(order + "IHHq", 0x1a2b3c4d, 1, 0, -1))
-    for link in interfaces:
+    for link, snaplen in zip(interfaces, snaplens or [65535] * len(interfaces)):
         options = b""
         if resolution is not None:
             options = struct.pack(order + "HHB3x", 9, 1, resolution) + struct.pack(order + "HH", 0, 0)
-        out += block(1, struct.pack(order + "HHI", link, 0, 65535) + options)
+        out += block(1, struct.pack(order + "HHI", link, 0, snaplen) + options)
     for interface, ticks, data in frames:
         out += block(6, struct.pack(order + "IIIII", interface, ticks >> 32, ticks & 0xffffffff, len(data), len(data))
                      + data)

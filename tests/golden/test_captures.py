@@ -15,9 +15,9 @@ ROBUST = sorted(path.name for path in (SHARED / "robust").iterdir())
 # Where we and the dissector differ, and why: docs/decisions/0010-capture-differences.md has a paragraph for each file.
 DIFFERENCES = {
     "pcpp-pcapng-example.pcapng": dict(frames=59, ipv4=59, ipv6=0, tcp=59, distinct_sources=1, ttl_min=64),
-    "suriver-bug-6875-01.pcap": dict(frames=1, ipv4=1, tcp=1, distinct_sources=1, ttl_min=128, ttl_max=128),
+    "suriver-bug-6875-01.pcap": dict(frames=1, ipv4=1, non_ip=0, tcp=1, distinct_sources=1, ttl_min=128, ttl_max=128),
     "suriver-frag-15.pcap": dict(fragments=54),
-    "tcpdump-ipv6_39_byte_header.pcap": dict(ipv6=0, udp=0, distinct_sources=0, ttl_min=None, ttl_max=None),
+    "tcpdump-ipv6_39_byte_header.pcap": dict(ipv6=0, malformed=1, udp=0, distinct_sources=0, ttl_min=None, ttl_max=None),
 }
 # Files that are refused whole, and the words that say why.
 REFUSED = {
@@ -42,8 +42,8 @@ def greatest(*values):
 
 def expected(name):
     truth = json.loads((SHARED / "truth" / f"{name}.json").read_text())
-    counts = {key: truth[key] for key in ("frames", "ipv4", "ipv6", "tcp", "udp", "icmp", "icmpv6")}
-    counts.update(fragments=truth["fragments4"] + truth["fragments6"], distinct_sources=truth["src_ips"],
+    counts = {key: truth[key] for key in ("frames", "ipv4", "ipv6", "non_ip", "tcp", "udp", "icmp", "icmpv6")}
+    counts.update(malformed=truth["ip_bad"], fragments=truth["fragments4"] + truth["fragments6"], distinct_sources=truth["src_ips"],
                   ttl_min=least(truth["ttl_min"], truth["hlim_min"]),
                   ttl_max=greatest(truth["ttl_max"], truth["hlim_max"]))
     differences = DIFFERENCES.get(name, {})
@@ -80,12 +80,13 @@ def test_refused_in_one_line(name):
 def test_rows_equal_truth(name):
     """The figures of the rows, not of the summary: TTLs, ports, ICMP types and the marks of tools on bare SYNs."""
     truth, _ = expected(name)
-    ttl, syn, mirai, masscan, icmp_types, ports = {}, 0, 0, 0, {}, {}
+    ttl, syn, mirai, masscan, icmp_types, ports, protos = {}, 0, 0, 0, {}, {}, ({}, {})
     rows = flows(SHARED / name).rows
     if any(not row["src"] for row in rows):
         pytest.skip("has flood rows, which keep neither TTL nor marks")
     for row in rows:
         packets, marks = int(row["packets"]), int(row["marks"])
+        protos[":" in row["src"]][row["proto"]] = protos[":" in row["src"]].get(row["proto"], 0) + packets
         if "." in row["src"]:
             ttl[row["ttl"]] = ttl.get(row["ttl"], 0) + packets
         if row["tcp_flags"] and int(row["tcp_flags"], 16) & 0x17 == 2:
@@ -99,6 +100,10 @@ def test_rows_equal_truth(name):
             key = ({"6": "tcp", "17": "udp"}[row["proto"]], int(row["port"]))
             ports[key] = ports.get(key, 0) + packets
     assert ttl == truth["ttl_hist"]
+    assert protos[0] == truth["proto4"]
+    if "-1" not in truth["proto6"]:  # a chain cut short, where the dissector names no protocol
+        assert protos[1] == truth["proto6"]
+    assert len({row["dst"] for row in rows}) == truth["dst_ips"]
     assert (mirai, masscan) == (truth["fp_mirai_seq_eq_dst"], truth["fp_masscan_ipid"])
     assert syn == truth["tcp_syn"]
     assert icmp_types == truth["icmp_types"]

@@ -327,6 +327,14 @@ def test_mixed_link_types_are_never_read_wrongly(tmp_path):
     assert str(path) in result.errors[0] and "different link types" in result.errors[0]
 
 
+def test_mixed_snapshot_lengths_are_named(tmp_path):
+    """libpcap stops there too; it is no damage."""
+    path = pcapng(tmp_path / "x.pcapng", [1, 1], [(0, 10**15, FRAMES[0])], snaplens=[65535, 96])
+    result = flows("--summary", path)
+    assert result.status == 1 and len(result.errors) == 1
+    assert str(path) in result.errors[0] and "different snapshot lengths" in result.errors[0]
+
+
 def test_files_that_are_none(tmp_path):
     good = pcap(tmp_path / "good.pcap", FRAMES)
     cases = {
