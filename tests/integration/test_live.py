@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -164,11 +165,14 @@ class Live:
         done = subprocess.run([hirundo.program("hirundo-sensor"), "keygen", "-c", str(self.conf)], text=True,
                               capture_output=True, check=True)
         collector.postgres.command("sensor", "add", name, "--country", "JP", "--key", done.stdout.strip())
+        self.program = hirundo.program("hirundo-sensor")
         self.server = None
 
+    def command(self):
+        return self.veth.inside(*self.prefix, self.program, "run", "-c", str(self.conf))
+
     def start(self):
-        self.server = hirundo.Server(self.veth.inside(*self.prefix, hirundo.program("hirundo-sensor"), "run", "-c",
-                                                      str(self.conf))).start()
+        self.server = hirundo.Server(self.command()).start()
         self.server.wait_log(f"listening on {self.interface}")
         return self
 
@@ -332,6 +336,41 @@ def test_gives_up_its_rights(live):
     listening = subprocess.run(live.veth.inside("ss", "-Hltunp"), text=True, capture_output=True, check=True).stdout
     assert "hirundo-sensor" not in listening
     assert live.server.stop() == 0
+
+
+@pytest.fixture(name="nobody")
+def fixture_nobody():
+    """A directory of nobody's, reachable, and the words that start a program as nobody with some capabilities."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="hirundo-nobody-") as directory:
+        os.chmod(directory, 0o755)
+
+        def become(capabilities):
+            for path in (pathlib.Path(directory), *pathlib.Path(directory).rglob("*")):
+                os.chown(path, 65534, 65534)
+            wanted = f"-all{capabilities}"
+            return ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"--inh-caps={wanted}",
+                    f"--ambient-caps={wanted}", f"--bounding-set={wanted}")
+        yield pathlib.Path(directory), become
+
+
+def test_cap_net_raw_is_enough_and_is_needed(veth, collector, nobody):
+    directory, become = nobody
+    live = Live(veth, collector, directory, "live-net-raw-only")
+    live.program = shutil.copy(live.program, directory)  # the build directory may be closed to nobody
+    live.prefix = become("")
+    refused = subprocess.run(live.command(), text=True, capture_output=True, check=False, timeout=60)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+    assert "no right to capture; CAP_NET_RAW is needed" in refused.stderr
+    live.prefix = become(",+net_raw")
+    live.start().wait_connected()
+    try:
+        veth.send(1000)
+        live.wait_frames(1000)
+        assert {values[1:3] for values in confined(live.server.process.pid)} == {(0, 0)}
+        assert live.server.stop() == 0
+        assert live.frames() == live.packets() == 1000
+    finally:
+        live.server.kill()
 
 
 @pytest.mark.parametrize("interface", ["probe", "any"])
