@@ -50,8 +50,8 @@ static struct packet random_packet(struct rand_source *r, const uint8_t *options
     p.src_port = (uint16_t)rand_below(r, 65536);
     p.tcp_window = (uint16_t)rand_below(r, 65536);
     p.ip_len = 20 + rand_below(r, 1400);
-    p.options = options + rand_below(r, 20);
-    p.options_len = p.key.proto == 6 ? (uint8_t)rand_below(r, 21) : 0;
+    p.options_len = p.key.proto == 6 ? (uint8_t)rand_below(r, 41) : 0; // 40 are all that fit
+    p.options = options + rand_below(r, 41u - p.options_len);
     return p;
 }
 
