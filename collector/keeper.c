@@ -27,6 +27,7 @@ struct keeper {
     const char *conninfo;
     struct keyring *keyring;
     struct strangers *strangers;
+    struct alarms *alarms;
     struct db *db;
     pthread_t thread;
     atomic_bool stopping;
@@ -175,6 +176,8 @@ static int refresh(struct keeper *k, struct errmsg *e)
     if (r == 0)
         r = save_strangers(k, e);
     if (r == 0)
+        r = alarms_save(k->alarms, k->db, e);
+    if (r == 0)
         r = announce(k, e);
     return r;
 }
@@ -226,7 +229,7 @@ static void keeper_free(struct keeper *k)
 DEFINE_CLEANUP(struct keeper *, keeper_free)
 
 int keeper_start(const char *conninfo, struct keyring *keyring, struct strangers *strangers,
-                 struct keeper **ret, struct errmsg *e)
+                 struct alarms *alarms, struct keeper **ret, struct errmsg *e)
 {
     _cleanup_(keeper_freep) struct keeper *k = calloc(1, sizeof *k);
     if (!k)
@@ -234,6 +237,7 @@ int keeper_start(const char *conninfo, struct keyring *keyring, struct strangers
     k->conninfo = conninfo;
     k->keyring = keyring;
     k->strangers = strangers;
+    k->alarms = alarms;
     pthread_mutex_init(&k->lock, NULL);
     k->partitions_ms = k->strangers_ms = k->announced_ms = INT64_MIN / 2;
     int r = refresh(k, e);

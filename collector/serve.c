@@ -21,6 +21,7 @@ struct server {
     struct budget *budget;
     struct keyring *keyring;
     struct strangers *strangers;
+    struct alarms *alarms;
     struct keeper *keeper;
     struct rollup *rollup;
     struct heartbeats *heartbeats;
@@ -66,6 +67,7 @@ static int start_writers(struct server *s, struct errmsg *e)
             .budget = s->budget,
             .zmq = s->zmq,
             .metrics = s->metrics,
+            .alarms = s->alarms,
             .number = (unsigned)i + 1,
         };
         int r = writer_start(&options, &s->writers[i], e);
@@ -163,7 +165,7 @@ static int start(struct server *s, struct errmsg *e)
     s->zmq = zmq_ctx_new();
     if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0 ||
         heartbeats_new(&s->heartbeats) < 0 || strangers_new(&s->strangers) < 0 ||
-        !(s->metrics = metrics_new()))
+        alarms_new(&s->alarms) < 0 || !(s->metrics = metrics_new()))
         return -ENOMEM;
     s->budget->limit = s->conf->memory;
     if (guard_new(&s->conf->disks, s->conf->min_free, s->budget, &s->guard) < 0)
@@ -175,7 +177,7 @@ static int start(struct server *s, struct errmsg *e)
     if (r == 0 && memcmp(s->key.public_key, s->next_key.public_key, KEY_SIZE) == 0)
         r = errmsg_set(e, -EINVAL, "[collector] key and next_key are the same key");
     if (r == 0)
-        r = keeper_start(s->conf->connection, s->keyring, s->strangers, &s->keeper, e);
+        r = keeper_start(s->conf->connection, s->keyring, s->strangers, s->alarms, &s->keeper, e);
     if (r == 0)
         r = zap_start(s->zmq, s->keyring, s->strangers, &s->zap, e);
     if (r < 0)
@@ -222,6 +224,7 @@ static void stop(struct server *s)
     keyring_free(s->keyring);
     heartbeats_free(s->heartbeats);
     strangers_free(s->strangers);
+    alarms_free(s->alarms);
     metrics_free(s->metrics);
     guard_free(s->guard);
     key_pair_wipe(&s->key);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "collector/alarms.h"
 #include "collector/group.h"
 #include "collector/map.h"
 #include "collector/streams.h"
@@ -112,6 +113,8 @@ static void watch_clones(struct writer *w, const struct message *m)
         now - s->alarmed_ms > CLONE_AGAIN_MS) {
         s->alarmed_ms = now;
         metrics_add(&w->options.metrics->clones, 1);
+        alarms_raise(w->options.alarms, "alarm clone", m->name,
+                     "two spools send in turn: two machines have its key");
         log_error(
             "alarm clone: sensor %s sends from two spools in turn (%s): two machines have its key; "
             "revoke it with hirundo-collector sensor revoke %s",
@@ -155,6 +158,7 @@ static void send_fork(struct writer *w, const struct message *m, uint64_t seq)
     struct wire_reply body = {.expected_seq = seq, .reason = WIRE_NACK_FORK};
     snprintf(body.detail, sizeof body.detail, "number %" PRIu64 " was taken with another content",
              seq);
+    alarms_raise(w->options.alarms, "alarm fork", m->name, body.detail);
     log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
               " with another content than before: its spool was "
               "restored from a copy; it will begin a new one",

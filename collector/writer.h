@@ -16,6 +16,7 @@ struct writer_options {
     struct budget *budget;
     void *zmq;
     struct metrics *metrics;
+    struct alarms *alarms;
     unsigned number; // for the log
 };
 

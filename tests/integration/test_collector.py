@@ -166,6 +166,8 @@ def test_same_number_with_another_content_is_a_fork(postgres, collector, enrolle
         nack = peer.wait_reply("nack")
         assert (nack.reason, nack.expected_seq) == ("fork", 1)
         collector.wait_log("alarm fork: sensor " + name)
+        wait_for(lambda: postgres.value("select count(*) from hirundo.audit where action = 'alarm fork' and sensor = %s", name) == 1,
+                 "the alarm in the audit")
     assert rows(postgres, name) == 10
 
 
@@ -218,6 +220,8 @@ def test_two_machines_with_one_key_raise_the_clone_alarm_and_are_served(postgres
             one.deliver(seq)
             two.deliver(seq)
         collector.wait_log("alarm clone: sensor " + name)
+        wait_for(lambda: postgres.value("select count(*) from hirundo.audit where action = 'alarm clone' and sensor = %s", name) == 1,
+                 "the alarm in the audit")
     assert rows(postgres, name) == 40
 
 
