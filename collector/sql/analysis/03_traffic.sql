@@ -66,6 +66,22 @@ $$;
 comment on function hirundo.address_ranges(cidr[]) is
   'Prefixes as disjoint ranges of addresses, IPv4 and IPv6 together; NULL for NULL, empty for none. Example: select hirundo.address_ranges(''{198.18.0.0/24,2001:db8::/32}'').';
 ----
+create or replace function hirundo.address_probes(ranges hirundo.inetmultirange)
+returns hirundo.inetmultirange
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if (select count(*) from unnest(ranges)) <= 64 or isempty(ranges) then
+    return ranges;
+  end if;
+  return hirundo.inetmultirange(hirundo.inetrange(lower(ranges), upper(ranges), '[]'));
+end
+$$;
+----
+comment on function hirundo.address_probes(hirundo.inetmultirange) is
+  'The ranges to look up in an index for these: themselves if they are few, else one that holds all. Example: select hirundo.address_probes(hirundo.address_ranges(''{198.18.0.0/24}'')).';
+----
 create or replace function hirundo.period_bounds(period tstzrange, out first timestamptz, out past timestamptz)
 language plpgsql immutable parallel safe
 set search_path = pg_catalog, pg_temp

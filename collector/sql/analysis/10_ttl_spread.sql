@@ -1,6 +1,63 @@
 -- Which TTLs did packets of these sources have at the sensors of each region?
 -- Every flow row that matches counts, of any class: this is the evidence as received. Flood rows have no source and one TTL
 -- range for many sources, so they cannot.
+create or replace function hirundo.ttl_spread_all(first timestamptz, past timestamptz)
+returns setof hirundo.ttl_spread_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+declare
+  v_first timestamptz := first;
+  v_past timestamptz := past;
+  v_days date[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
+  v_home text := hirundo.home_country();
+begin
+  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'ttl_day') c;
+  return query
+    with by_sensor as (
+      select t.sensor_id, t.ttl, sum(t.packets)::bigint as n
+      from hirundo.ttl_day t
+      where t.day = any (v_days)
+      group by 1, 2
+      union all
+      select f.sensor_id, f.ttl, sum(f.packets)::bigint
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past) f
+      group by 1, 2
+    ), by_ttl as (
+      select s.country, b.ttl, sum(b.n) as n,
+        sum(sum(b.n)) over (partition by s.country order by b.ttl) as upto,
+        sum(sum(b.n)) over (partition by s.country) as total
+      from by_sensor b
+      join hirundo.sensor s on s.sensor_id = b.sensor_id
+      group by s.country, b.ttl
+    ), by_region as (
+      select t.country, min(t.ttl) as lo, max(t.ttl) as hi, min(t.ttl) filter (where t.upto * 2 >= t.total) as mid,
+        sum(t.n)::bigint as n
+      from by_ttl t
+      group by t.country
+    ), counted as materialized (
+      select c.region, c.sources from hirundo.sources_by_region(v_first, v_past) c
+    )
+    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null)
+    from by_region r
+    join counted c on c.region = r.country::text
+    order by r.country::text is distinct from v_home, r.country::text collate "C";
+end
+$$;
+----
+comment on function hirundo.ttl_spread_all(timestamptz, timestamptz) is
+  'hirundo.ttl_spread of all sources and ports, from smaller rollups. Example: select * from hirundo.ttl_spread_all(''2023-02-08'', ''2023-02-09'').';
+----
 create or replace function hirundo.ttl_spread(period tstzrange, sources cidr[] default null, ports text[] default null)
 returns setof hirundo.ttl_spread_row
 language plpgsql stable
@@ -19,31 +76,42 @@ declare
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_lo inet := lower(v_ranges);
   v_hi inet := upper(v_ranges);
+  v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
   v_codes int[] := hirundo.port_codes(ports);
   v_home text := hirundo.home_country();
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'source_day') c;
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c;
+  if v_ranges is null and v_codes is null then
+    return query select * from hirundo.ttl_spread_all(v_first, v_past);
+    return;
+  end if;
   return query
     with hit as materialized (
       select s.country, u.src, u.ttl, sum(u.n)::bigint as n
       from (
-        select x.sensor_id, x.src, x.ttl, sum(x.packets) as n
-        from hirundo.source_day x
-        where x.day = any (v_days)
-          and (v_ranges is null or (x.src >= v_lo and x.src <= v_hi and x.src <@ v_ranges))
-          and (v_codes is null or x.port_code = any (v_codes))
+        select x.sensor_id, x.src, x.ttl, sum(x.packets)::bigint as n
+        from unnest(v_probes) p
+        cross join lateral (
+          select * from hirundo.source_port_day x
+          where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
+            and (v_codes is null or x.port_code = any (v_codes))) x
         group by 1, 2, 3
         union all
-        select f.sensor_id, f.src, f.ttl, sum(f.packets)
+        -- of all sources
+        select x.sensor_id, x.src, x.ttl, sum(x.packets)::bigint
+        from hirundo.source_port_day x
+        where v_ranges is null and x.day = any (v_days) and x.port_code = any (v_codes)
+        group by 1, 2, 3
+        union all
+        select f.sensor_id, f.src, f.ttl, sum(f.packets)::bigint
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.flow_classed f
           where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
             and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-            and (v_codes is null or f.port_code = any (v_codes))
-) f
+            and (v_codes is null or f.port_code = any (v_codes))) f
         group by 1, 2, 3) u
       join hirundo.sensor s on s.sensor_id = u.sensor_id
       group by s.country, u.src, u.ttl

@@ -64,7 +64,8 @@ comment on function hirundo.sign_test_p(bigint, bigint) is
 ----
 -- Cells: (source, sensor, t0) with the hops of its packets. Left out: ICMP, fragments, backscatter, class local (a
 -- link's own broadcasts look alike at every sensor), and cells whose median is above 40 hops.
-create or replace function hirundo.ttl_cells(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, codes integer[])
+create or replace function hirundo.ttl_cells(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, codes integer[],
+                                            country text default null)
 returns table (src inet, sensor_id smallint, t0 integer, hops integer, packets bigint, ttl_min integer, ttl_max integer)
 language plpgsql stable rows 100000
 set search_path = pg_catalog, pg_temp
@@ -83,26 +84,69 @@ declare
   v_ranges hirundo.inetmultirange := ranges;
   v_lo inet := lower(ranges);
   v_hi inet := upper(ranges);
+  v_probes hirundo.inetmultirange := hirundo.address_probes(ranges);
   v_codes int[] := codes;
+  v_last date := (case when isfinite(past) then past - interval '1 microsecond' else now() end at time zone hirundo.time_zone())::date;
+  v_country text;
+  v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
+  v_home text;
 begin
   select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'source_day') c;
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') c;
+  if country is not null and isempty(v_rest)
+     and not exists (select from hirundo.rollup_day d
+                     where d.day = any (v_days) and d.prefix_set is distinct from hirundo.prefix_set_for(v_last)) then
+    -- the stamps of all days say what the ranges say
+    v_country := country;
+    select string_agg(case when s.country::text = ttl_cells.country then '1' else '0' end, '' order by g) into v_home
+    from generate_series(1, v_bits) g left join hirundo.sensor s on s.sensor_id = g;
+  end if;
   return query
-    with by_ttl as (
+    with stamped as materialized (
+      select d.day, d.src, d.sensors from hirundo.source_day d
+      where v_country is not null and d.country = v_country and d.day = any (v_days) and d.class <> 'backscatter' and d.class <> 'local'
+        and d.src <@ v_ranges
+    ), at_home as materialized (
+      select s.src from stamped s
+      where rpad(s.sensors::text, v_bits, '0')::bit varying & v_home::bit varying <> repeat('0', v_bits)::bit varying
+      group by s.src
+    ), day_of as materialized (
+      select s.day, s.src from stamped s where s.src in (select h.src from at_home h) group by 1, 2
+    ), by_ttl as (
       select u.src, u.sensor_id, u.ttl::int as ttl,
         case when u.ttl <= 32 then 32 when u.ttl <= 64 then 64 when u.ttl <= 128 then 128 else 255 end as t0,
         sum(u.n)::bigint as n
       from (
-        select x.src, x.sensor_id, x.ttl, sum(x.packets) as n
-        from hirundo.source_day x
-        where x.day = any (v_days)
-          and (v_ranges is null or (x.src >= v_lo and x.src <= v_hi and x.src <@ v_ranges))
+        select x.src, x.sensor_id, x.ttl, sum(x.packets)::bigint as n
+        from day_of s
+        cross join lateral (
+          select * from hirundo.source_port_day x
+          where x.day = s.day and x.src = s.src
+            and (v_codes is null or x.port_code = any (v_codes))
+            and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
+            and x.class <> 'backscatter' and x.class <> 'local'
+          offset 0) x
+        group by 1, 2, 3
+        union all
+        select x.src, x.sensor_id, x.ttl, sum(x.packets)::bigint
+        from unnest(v_probes) p
+        cross join lateral (
+          select * from hirundo.source_port_day x
+          where v_country is null and x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
+            and (v_codes is null or x.port_code = any (v_codes))
+            and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
+            and x.class <> 'backscatter' and x.class <> 'local') x
+        group by 1, 2, 3
+        union all
+        select x.src, x.sensor_id, x.ttl, sum(x.packets)::bigint
+        from hirundo.source_port_day x
+        where v_ranges is null and x.day = any (v_days)
           and (v_codes is null or x.port_code = any (v_codes))
           and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
           and x.class <> 'backscatter' and x.class <> 'local'
         group by 1, 2, 3
         union all
-        select f.src, f.sensor_id, f.ttl, sum(f.packets)
+        select f.src, f.sensor_id, f.ttl, sum(f.packets)::bigint
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.flow_classed f
@@ -129,8 +173,8 @@ begin
 end
 $$;
 ----
-comment on function hirundo.ttl_cells(timestamptz, timestamptz, hirundo.inetmultirange, integer[]) is
-  'What ttl_origin compares: for each source, sensor and initial TTL (t0) the packet-weighted median of hops, with packets and TTL range. NULL ranges or codes: all. Example: select * from hirundo.ttl_cells(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), hirundo.port_codes(''{22/TCP}'')).';
+comment on function hirundo.ttl_cells(timestamptz, timestamptz, hirundo.inetmultirange, integer[], text) is
+  'What ttl_origin compares: for each source, sensor and initial TTL (t0) the packet-weighted median of hops, with packets and TTL range. NULL ranges or codes: all. A country says that the ranges are part of hirundo.country_ranges of it, and that only sources matter which its own sensors received: then fewer rows are read. Example: select * from hirundo.ttl_cells(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), hirundo.port_codes(''{22/TCP}'')).';
 ----
 -- Regions against home: one object per region with its evidence, as JSON, so that one pass over flow serves verdict and rows.
 create or replace function hirundo.ttl_evidence(first timestamptz, past timestamptz, ranges hirundo.inetmultirange,
@@ -233,7 +277,7 @@ begin
   return query
     with cell as materialized (
       select c.src, c.sensor_id, c.t0, c.hops, s.country::text as country
-      from hirundo.ttl_cells(v_first, v_past, v_country, null) c
+      from hirundo.ttl_cells(v_first, v_past, v_country, null, v_home) c
       join hirundo.sensor s on s.sensor_id = c.sensor_id
       where v_ranges is not null
          or c.src not in (select e.src from hirundo.ttl_cells(v_first, v_past, null, v_codes) e)

@@ -20,20 +20,22 @@ declare
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_lo inet := lower(v_ranges);
   v_hi inet := upper(v_ranges);
+  v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
   v_codes int[] := hirundo.port_codes(ports);
   v_zone text := hirundo.time_zone();
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'source_day') c;
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day,network_port_day') c;
   return query
     with hit as materialized (
       select x.day as d, x.port_code as code, x.src, x.sensor_id, sum(x.packets)::bigint as n
-      from hirundo.source_day x
-      where x.day = any (v_days)
-        and (v_ranges is null or (x.src >= v_lo and x.src <= v_hi and x.src <@ v_ranges))
-        and (v_codes is null or x.port_code = any (v_codes))
-        and x.class <> 'backscatter' and x.class <> 'local'
+      from unnest(v_probes) p
+      cross join lateral (
+        select * from hirundo.source_port_day x
+        where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
+          and (v_codes is null or x.port_code = any (v_codes))
+          and x.class <> 'backscatter' and x.class <> 'local') x
       group by 1, 2, 3, 4
       union all
       select (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, sum(f.packets)::bigint
@@ -45,20 +47,28 @@ begin
           and (v_codes is null or f.port_code = any (v_codes))
           and f.class <> 'backscatter' and f.class <> 'local') f
       group by 1, 2, 3, 4
-    ), by_source as (
-      select u.d, u.code, count(*) as hosts, sum(u.n)::bigint as packets
-      from (select h.d, h.code, h.src, sum(h.n) as n from hit h group by h.d, h.code, h.src) u
-      group by u.d, u.code
+    ), by_port as materialized (
+      -- a day is wholly in the rollup or in the rest
+      select n.d, n.code, count(*) as hosts, sum(n.n)::bigint as packets, null::bigint as sensors
+      from (select h.d, h.code, h.src, sum(h.n) as n from hit h group by h.d, h.code, h.src) n
+      group by n.d, n.code
+      union all
+      -- of all sources: added up already
+      select x.day, x.port_code, sum(x.hosts), sum(x.packets - x.flood_packets)::bigint, sum(x.host_sensors)
+      from hirundo.network_port_day x
+      where v_ranges is null and x.day = any (v_days) and (v_codes is null or x.port_code = any (v_codes))
+        and x.class <> 'backscatter' and x.class <> 'local'
+      group by 1, 2 having sum(x.hosts) > 0
     ), by_sensor as (
       select h.d, h.code, count(*) as sensors from (select distinct h.d, h.code, h.sensor_id from hit h) h group by h.d, h.code
     ), days as (
       select l.day as d from hirundo.local_days(v_first, v_past) l
       union
-      select h.d from hit h
+      select h.d from by_port h
     ), codes as (
       select unnest(v_codes) as code
       union
-      select h.code from hit h
+      select h.code from by_port h
     ), observed as (
       select distinct (o.slot at time zone v_zone)::date as d
       from hirundo.observation o
@@ -67,10 +77,10 @@ begin
     select d.d, hirundo.port_label(c.code),
       coalesce(s.hosts, case when o.d is not null then 0 end),
       coalesce(s.packets, case when o.d is not null then 0 end),
-      coalesce(n.sensors, 0)
+      coalesce(s.sensors, n.sensors, 0)
     from days d
     cross join codes c
-    left join by_source s on s.d = d.d and s.code = c.code
+    left join by_port s on s.d = d.d and s.code = c.code
     left join by_sensor n on n.d = d.d and n.code = c.code
     left join observed o on o.d = d.d
     order by d.d, hirundo.port_label(c.code) collate "C";

@@ -1,5 +1,9 @@
 -- Which ports receive most, at each sensor?
 -- All packets but class local, flood rows included. A sensor that received nothing has no rows: see sensor_status.
+--
+-- Whole months come from a head, which leaves out ports with few packets. So it gives a lower bound for each port, and for
+-- each month in which a port is missing at most head_packets - 1 are missing too. Ports that could still be among the n are
+-- looked up in port_day; where even a port that is in no head could be, all of the sensor's are.
 create or replace function hirundo.top_ports(period tstzrange, n integer default 10)
 returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint)
 language plpgsql stable
@@ -12,41 +16,87 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
+  v_months date[];
+  v_month_days date[];
+  v_missing bigint;
   v_days date[];
   v_hours timestamptz[];
   v_rest tstzmultirange;
   v_rest_first timestamptz;
   v_rest_past timestamptz;
-  v_n int := coalesce(n, 10);
+  v_n int := greatest(coalesce(n, 10), 0);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
-  select c.days, c.hours, c.rest, lower(c.rest), upper(c.rest) into v_days, v_hours, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'port_day', 'port_hour') c;
+  select c.months, c.days, c.hours, c.rest, lower(c.rest), upper(c.rest)
+  into v_months, v_days, v_hours, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'port_day,sensor_day', 'port_hour', 'port_month') c;
+  v_month_days := hirundo.month_days(v_months);
+  select max(m.head_packets) - 1 into v_missing from hirundo.rollup_month m where m.month = any (v_months);
   return query
-    with total as (
-      select u.sensor_id, u.code, sum(u.n)::bigint as n
+    with known as materialized (
+      select u.sensor_id, u.code, sum(u.n)::bigint as n, coalesce(sum(u.n) filter (where u.month is not null), 0)::bigint as in_months,
+        array_agg(u.month) filter (where u.month is not null) as months
       from (
-        select d.sensor_id, d.port_code as code, sum(d.packets) as n
+        select p.sensor_id, p.port_code as code, p.month, sum(p.packets)::bigint as n
+        from hirundo.port_month p
+        where p.month = any (v_months) and p.class <> 'local'
+        group by 1, 2, 3
+        union all
+        select d.sensor_id, d.port_code, null::date, sum(d.packets)::bigint
         from hirundo.port_day d
         where d.day = any (v_days) and d.class <> 'local'
         group by 1, 2
         union all
-        select h.sensor_id, h.port_code, sum(h.packets)
+        select h.sensor_id, h.port_code, null, sum(h.packets)::bigint
         from hirundo.port_hour h
         where h.hour = any (v_hours) and h.class <> 'local'
         group by 1, 2
         union all
-        select t.sensor_id, t.port_code, sum(t.packets)
+        select t.sensor_id, t.port_code, null, sum(t.packets)::bigint
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.traffic t
           where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past and t.class <> 'local') t
         group by 1, 2) u
       group by u.sensor_id, u.code
+    ), place as materialized (
+      -- what the last of the n has at least
+      select k.sensor_id, min(k.n) as n, count(*) as ports
+      from (select k.*, row_number() over (partition by k.sensor_id order by k.n desc) as r from known k) k
+      where k.r <= v_n
+      group by k.sensor_id
+    ), open as materialized (
+      select s.sensor_id
+      from (select distinct d.sensor_id from hirundo.sensor_day d where d.day = any (v_month_days) and d.class <> 'local') s
+      left join place p on p.sensor_id = s.sensor_id
+      where coalesce(p.ports, 0) < v_n or p.n <= cardinality(v_months) * v_missing
+    ), total as (
+      select k.sensor_id, k.code, k.n + coalesce(m.n, 0) as n
+      from known k
+      join place p on p.sensor_id = k.sensor_id
+      left join lateral (
+        select sum(d.packets)::bigint as n from hirundo.port_day d
+        where cardinality(k.months) is distinct from cardinality(v_months)
+          and d.day = any (v_month_days) and d.port_code = k.code and d.sensor_id = k.sensor_id and d.class <> 'local'
+          and date_trunc('month', d.day::timestamp)::date <> all (coalesce(k.months, '{}'))) m on true
+      where k.n + (cardinality(v_months) - coalesce(cardinality(k.months), 0)) * coalesce(v_missing, 0) >= p.n
+        and k.sensor_id not in (select o.sensor_id from open o)
+      union all
+      select e.sensor_id, e.code, sum(e.n)::bigint
+      from (
+        select o.sensor_id, d.port_code as code, sum(d.packets)::bigint as n
+        from open o
+        join hirundo.port_day d on d.sensor_id = o.sensor_id and d.day = any (v_month_days) and d.class <> 'local'
+        group by 1, 2
+        union all
+        -- what known has beside the months
+        select k.sensor_id, k.code, k.n - k.in_months
+        from known k join open o on o.sensor_id = k.sensor_id) e
+      group by 1, 2
     ), head as (
       -- with all that tie for the last place: names are made for these alone
       select k.sensor_id, k.code, k.n
-      from (select t.*, rank() over (partition by t.sensor_id order by t.n desc) as r from total t) k
+      from (select t.*, rank() over (partition by t.sensor_id order by t.n desc) as r from total t where t.n > 0) k
       where k.r <= v_n
     ), ranked as (
       select t.sensor_id, l.label, t.n,

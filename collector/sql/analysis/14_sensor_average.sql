@@ -25,12 +25,12 @@ begin
   end if;
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.hours, c.rest, lower(c.rest), upper(c.rest) into v_days, v_hours, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'port_day', 'port_hour') c;
+  from hirundo.rollup_cover(v_first, v_past, 'sensor_day', 'port_hour') c;
   return query
     with received as (
       select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n
       from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n
-            from hirundo.port_day d
+            from hirundo.sensor_day d
             where d.day = any (v_days) and d.class <> 'local'
             group by 1, 2
             union all

@@ -1,0 +1,81 @@
+"""The database that bench_sql.py measures: sensors, prefixes, and a day of flow at a time from gen_flows."""
+import datetime
+import subprocess
+
+ZONE, HOME = 'Asia/Tokyo', 'JP'
+FIRST = datetime.date(2023, 1, 1)  # in that zone
+EPOCH = datetime.date(2000, 1, 1)
+AWAY = ['US', 'TW', 'KR', 'HK', 'MY', 'AU', 'BN', 'GH', 'LK', 'MA', 'DE', 'BR']
+# countries of sources by /16, as gen_flows.c's at_home has it for the home country
+SOURCES = ['CN', 'US', 'RU', 'BR', 'IN', 'VN', HOME, 'TW', 'KR', 'DE', 'NL', 'FR', 'GB', 'IR', 'ID', 'TH', 'TR', 'UA', 'EG',
+           'MX', 'AR', 'ZA', 'PL', 'IT', 'ES']
+
+
+def settings(cur):
+    for name, value in (('time_zone', ZONE), ('home_country', HOME), ('retention_flow', 'off')):
+        cur.execute('update hirundo.setting set value = %s where name = %s', (value, name))
+
+
+def sensors(cur, count):
+    """Three at home, the others abroad in turn; their ids are 1 to count."""
+    for i in range(1, count + 1):
+        cur.execute('insert into hirundo.sensor (sensor_id, name, country, label_en, label_ja) '
+                    "values (%s, %s, %s, %s, %s)",
+                    (i, f's-{i}', HOME if i <= 3 else AWAY[i % len(AWAY)], f'Sensor {i}', f'Sensor {i}'))
+
+
+def prefixes(cur):
+    cur.execute("insert into hirundo.prefix_set (as_of, source, prefixes, ranges) values (%s, 'bench', 0, 0) returning set_id", (FIRST,))
+    set_id = cur.fetchone()[0]
+    cur.execute(
+        'insert into hirundo.network (set_id, lo, hi, asn, country) '
+        "select %s, '0.0.0.0'::inet + h::bigint * 65536, '0.0.0.0'::inet + h::bigint * 65536 + 65535, 64512 + h %% 1000, "
+        'case when h >= 50706 and h < 50708 then %s else (%s::text[])[1 + h %% 25] end from generate_series(256, 57343) h',
+        (set_id, HOME, SOURCES))
+    cur.execute("insert into hirundo.network values (%s, '2001:db8::', '2001:db8:ffff:ffff:ffff:ffff:ffff:ffff', 64511, 'US')", (set_id,))
+    cur.execute("insert into hirundo.organisation (name) values ('The company') returning organisation_id")
+    cur.execute('insert into hirundo.organisation_prefix values (%s, %s)', (cur.fetchone()[0], '198.18.0.0/22'))
+    cur.execute("insert into hirundo.tcp_options (options_id, layout, mss) overriding system value "
+                "select i, 'mss,sok,ts,nop,ws', i from generate_series(1, 80) i")
+
+
+def day(cur, program, count, packets, utc_day):
+    """One UTC day: rows frozen as they come in, books and marks as the collector keeps them."""
+    cur.execute('select hirundo.partition_ensure(%s)', (utc_day,))
+    number = (utc_day - EPOCH).days
+    with subprocess.Popen([program, str(count), str(packets), str(number)], stdout=subprocess.PIPE) as made:
+        # the partition itself: FREEZE is not for partitioned tables
+        cur.copy_expert(f'copy hirundo.flow_{utc_day:%Y%m%d} from stdin (format binary, freeze)', made.stdout)
+    if made.returncode != 0:
+        raise RuntimeError(f'{program} failed')
+    rows = cur.rowcount
+    start = datetime.datetime.combine(utc_day, datetime.time(), datetime.timezone.utc)
+    # a flood now and then
+    cur.execute(
+        'insert into hirundo.flood (ts, packets, bytes, sources_estimate, port, sensor_id, dst_no, proto, tcp_flags, ttl_min, ttl_max) '
+        "select %s::timestamptz + m * interval '1 minute', 900 + m, 40 * (900 + m), 800, 80, s, 1, 6, 2, 30, 120 "
+        'from generate_series(1, %s) s, generate_series(600, 609) m where (s + %s) %% 30 = 0', (start, count, number))
+    cur.execute(
+        'insert into hirundo.observation (sensor_id, slot, covered_ms, frames, row_packets) '
+        "select s, %s::timestamptz + q * interval '15 minutes', 900000, %s, %s from generate_series(1, %s) s, generate_series(0, 95) q",
+        (start, packets // 96, packets // 96, count))
+    cur.execute('insert into hirundo.dirty (sensor_id, hour) '
+                "select s, %s::timestamptz + h * interval '1 hour' from generate_series(1, %s) s, generate_series(0, 23) h", (start, count))
+    return rows
+
+
+def load(conn, program, count, packets, days, say=print):
+    """Days of the zone; the first begins within the UTC day before."""
+    with conn.cursor() as cur:
+        settings(cur)
+        sensors(cur, count)
+        prefixes(cur)
+    conn.commit()
+    rows = 0
+    for i in range(-1, days):
+        with conn.cursor() as cur:
+            rows += day(cur, program, count, packets, FIRST + datetime.timedelta(days=i))
+        conn.commit()
+        if i % 30 == 29:
+            say(f'{i + 1} days, {rows} rows')
+    return rows
