@@ -79,3 +79,48 @@ def load(conn, program, count, packets, days, say=print):
         if i % 30 == 29:
             say(f'{i + 1} days, {rows} rows')
     return rows
+
+
+# what gen_rollups.c writes
+ROLLUPS = {
+    'source_port_day': 'day, sensor_id, src, port_code, class, ttl, fragment, packets, bytes',
+    'port_day': 'day, sensor_id, port_code, class, packets, bytes, flood_packets, source_days, flood_sources_min, '
+    'flood_sources_max, ttl_min, ttl_max',
+    'network_port_day': 'day, port_code, class, packets, bytes, flood_packets, sources, flood_sources_min, flood_sources_max, '
+    'sensors, hosts, host_sensors',
+    'port_country_day': 'day, port_code, class, country, packets, bytes, sources',
+    'source_day': 'day, src, class, packets, bytes, ports, sensors, asn, country, organisation_id, known_scanner',
+    'scanner_day': 'day, src, ports, sensors, packets',
+    'country_day': 'day, sensor_id, class, country, packets, bytes, source_days',
+    'sensor_day': 'day, sensor_id, class, packets, bytes, flood_packets, source_days, flood_sources_min, flood_sources_max',
+    'ttl_day': 'day, sensor_id, ttl, class, packets',
+}
+MONTHLY = {
+    'source_port_month': 'month, port_code, src, sensor_id, ttl, fragment, class, packets',
+    'source_ttl_month': 'month, src, sensor_id, ttl, packets',
+}
+
+
+def rollups(cur, program, count, packets, first, directory, days=None, schema='hirundo'):
+    """One day's rollups, or with days a month's, added up outside of the database."""
+    numbers = [count, packets, (first - EPOCH).days, directory] + ([days] if days else [])
+    subprocess.run([program] + [str(n) for n in numbers], check=True)
+    for table, columns in (MONTHLY if days else ROLLUPS).items():
+        with open(f'{directory}/{table}', 'rb') as made:
+            cur.copy_expert(f'copy {schema}.{table} ({columns}) from stdin (format binary)', made)
+
+
+def compare_rollups(cur, program, count, packets, first, directory, days=None):
+    """{table: (rows that only one of the job and gen_rollups has, rows)} of a day or month that the job has rolled up."""
+    tables, unit = (MONTHLY, 'month') if days else (ROLLUPS, 'day')
+    for table in tables:
+        cur.execute(f'create temp table {table} (like hirundo.{table}) on commit drop')
+    rollups(cur, program, count, packets, first, directory, days, 'pg_temp')
+    wrong = {}
+    for table, columns in tables.items():
+        mine, job = (f'select {columns} from {s}.{table} where {unit} = %(first)s' for s in ('pg_temp', 'hirundo'))
+        cur.execute(f'select count(*) from (({mine} except all {job}) union all ({job} except all {mine})) x', {'first': first})
+        wrong[table] = cur.fetchone()[0]
+        cur.execute(f'select count(*) from pg_temp.{table}')
+        wrong[table] = (wrong[table], cur.fetchone()[0])
+    return wrong

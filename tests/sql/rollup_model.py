@@ -26,6 +26,8 @@ COLUMNS = {
     'flood_sources_min, flood_sources_max, sensors, hosts, host_sensors',
     'port_month': 'sensor_id, port_code, class, packets, bytes, flood_packets, source_days',
     'network_port_month': 'port_code, class, packets, bytes, flood_packets, source_days',
+    'source_port_month': 'port_code, host(src), sensor_id, ttl, fragment, class, packets',
+    'source_ttl_month': 'host(src), sensor_id, ttl, packets',
     'source_month': f'host(src), class, packets, bytes, days, {BITS}, {STAMPS}',
 }
 HOST_CLASSES = ('fragment', 'other', 'scan')
@@ -108,7 +110,7 @@ def of_network(rows):
         yield (*k, *s.total, s.flood, len(s.sources), *s.bounds, len(s.sensors), len(here.sources), len(here.sensors))
 
 
-def months(rows, head):
+def months(rows, head, busy):
     """port_month is a head; source_days are added up from days."""
     large = {
         k for k, s in groups((r for r in rows if r['cls'] != 'local'), 'month', 'sensor', 'port') if s.packets >= head
@@ -117,7 +119,15 @@ def months(rows, head):
     for r in rows:
         network[r['month'], r['port'], r['cls']].update([(r['day'], r['src'])] if r['src'] else [])
     flows = [r for r in rows if r['src']]
+    busy = {k for k, s in groups(rows, 'month', 'port') if s.packets >= busy}
+    far = [r for r in flows if r['cls'] in ('scan', 'other') and r['port'] >> 17 not in (1, 58) and not r['fragment']]
     return {
+        'source_port_month': [
+            (*k, s.packets)
+            for k, s in groups(flows, 'month', 'port', 'src', 'sensor', 'ttl', 'fragment', 'cls')
+            if k[:2] in busy
+        ],
+        'source_ttl_month': [(*k, s.packets) for k, s in groups(far, 'month', 'src', 'sensor', 'ttl')],
         'port_month': [
             (*k, *s.total, s.flood, len(s.days)) for k, s in groups(rows, 'month', 'sensor', 'port', 'cls') if k[:3] in large
         ],
@@ -131,7 +141,7 @@ def months(rows, head):
     }
 
 
-def wanted(books, head):
+def wanted(books, head, busy):
     rows = list(plain(books))
     flows = [r for r in rows if r['src']]
     hosts = [r for r in flows if r['cls'] in HOST_CLASSES]
@@ -163,7 +173,7 @@ def wanted(books, head):
         (*k, *s.total, len(s.sources)) for k, s in groups(rows, 'day', 'port', 'country', 'cls')
     ]
     out['network_port_day'] = list(of_network(rows))
-    out.update(months(rows, head))
+    out.update(months(rows, head, busy))
     return out
 
 

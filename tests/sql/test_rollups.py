@@ -84,11 +84,12 @@ class Books:
                 (set_id, lo, hi, asn, country),
             )
         # so few packets that ports are left out, and matter, and do not
-        self.head = rng.choice([1, 3, 10, 40])
-        cur.execute(
-            'create or replace function hirundo.rollup_head_packets() returns integer language plpgsql immutable '
-            f"set search_path = pg_catalog, pg_temp as 'begin return {self.head}; end'"
-        )
+        self.limits = {'head': rng.choice([1, 3, 10, 40]), 'busy': rng.choice([1, 30, 100, 1000])}
+        for name, limit in self.limits.items():
+            cur.execute(
+                f'create or replace function hirundo.rollup_{name}_packets() returns integer language plpgsql immutable '
+                f"set search_path = pg_catalog, pg_temp as 'begin return {limit}; end'"
+            )
         self.organisations = {}
         for name, prefixes in ORGANISATIONS.items():
             cur.execute(
@@ -197,7 +198,7 @@ class Books:
     port_code = staticmethod(port_code)
 
     def wanted(self):
-        return rollup_model.wanted(self, self.head)
+        return rollup_model.wanted(self, self.limits['head'], self.limits['busy'])
 
     def contents(self):
         return rollup_model.contents(self.cur)

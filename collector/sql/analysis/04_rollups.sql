@@ -129,7 +129,7 @@ begin
   end loop;
   select array_agg(m.month) into v_months from hirundo.rollup_month m
   where m.zone <> rollup_rezone.zone and not hirundo.flow_is_gone(m.first, m.past);
-  foreach v_table in array array['port_month', 'network_port_month', 'source_month', 'rollup_month'] loop
+  foreach v_table in array hirundo.rollup_month_tables() || array['rollup_month'] loop
     execute format('delete from hirundo.%I where month = any ($1)', v_table) using v_months;
   end loop;
   delete from hirundo.rollup_hour h where h.hour = any (v_hours);
@@ -163,6 +163,18 @@ end
 $$;
 ----
 comment on function hirundo.rollup_day_tables() is 'The daily rollups. Example: select unnest(hirundo.rollup_day_tables()).';
+----
+create or replace function hirundo.rollup_month_tables()
+returns text[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array['port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month'];
+end
+$$;
+----
+comment on function hirundo.rollup_month_tables() is 'The monthly rollups. Example: select unnest(hirundo.rollup_month_tables()).';
 ----
 create or replace function hirundo.rollup_step_day(zone text)
 returns integer
@@ -234,7 +246,7 @@ begin
   if not found then
     return 0;
   end if;
-  if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day') and not hirundo.flow_is_gone(v_first, v_past) then
+  if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day,source_port_day') and not hirundo.flow_is_gone(v_first, v_past) then
     perform hirundo.rollup_build_month(v_month, v_first, v_past);
   else
     -- it cannot be added up from its days any more, so it does not answer any more

@@ -47,6 +47,19 @@ $$;
 comment on function hirundo.rollup_head_packets() is
   'Ports that received fewer packets at a sensor in a month are left out of hirundo.port_month. Example: select hirundo.rollup_head_packets().';
 ----
+create or replace function hirundo.rollup_busy_packets()
+returns integer
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return 1000;
+end
+$$;
+----
+comment on function hirundo.rollup_busy_packets() is
+  'Ports that received fewer packets at all sensors together in a month are left out of hirundo.source_port_month. Example: select hirundo.rollup_busy_packets().';
+----
 -- Port, hour and class of these (sensor, hour) pairs, hours of the zone.
 create or replace function hirundo.rollup_build_hours(sensors smallint[], hours timestamptz[], zone text)
 returns void
@@ -277,6 +290,8 @@ declare
   v_month date := month;
   v_next date := month + interval '1 month';
   v_head int := hirundo.rollup_head_packets();
+  v_busy int := hirundo.rollup_busy_packets();
+  v_codes int[];
   v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
 begin
   delete from hirundo.port_month x where x.month = v_month;
@@ -306,11 +321,28 @@ begin
     'group by d.src, d.class, d.asn, d.country, d.organisation_id, d.known_scanner order by d.src', v_bits)
   using v_month, v_next;
 
-  insert into hirundo.rollup_month as r (month, zone, first, past, head_packets, built_at)
-  values (v_month, hirundo.time_zone(), rollup_build_month.first, rollup_build_month.past, v_head, clock_timestamp())
+  select coalesce(array_agg(b.code), '{}') into v_codes
+  from (select n.port_code as code from hirundo.network_port_month n where n.month = v_month group by 1 having sum(n.packets) >= v_busy) b;
+  delete from hirundo.source_port_month x where x.month = v_month;
+  insert into hirundo.source_port_month (month, port_code, src, sensor_id, ttl, fragment, class, packets)
+  select v_month, d.port_code, d.src, d.sensor_id, d.ttl, d.fragment, d.class, sum(d.packets)
+  from hirundo.source_port_day d
+  where d.day >= v_month and d.day < v_next and d.port_code = any (v_codes)
+  group by 2, 3, 4, 5, 6, 7 order by 2, 3;
+
+  delete from hirundo.source_ttl_month x where x.month = v_month;
+  insert into hirundo.source_ttl_month (month, src, sensor_id, ttl, packets)
+  select v_month, d.src, d.sensor_id, d.ttl, sum(d.packets)
+  from hirundo.source_port_day d
+  where d.day >= v_month and d.day < v_next
+    and d.port_code >> 17 <> 1 and d.port_code >> 17 <> 58 and not d.fragment and d.class <> 'backscatter' and d.class <> 'local'
+  group by 2, 3, 4 order by 2;
+
+  insert into hirundo.rollup_month as r (month, zone, first, past, head_packets, busy_packets, built_at)
+  values (v_month, hirundo.time_zone(), rollup_build_month.first, rollup_build_month.past, v_head, v_busy, clock_timestamp())
   on conflict on constraint rollup_month_pkey
     do update set zone = excluded.zone, first = excluded.first, past = excluded.past, head_packets = excluded.head_packets,
-                  built_at = excluded.built_at;
+                  busy_packets = excluded.busy_packets, built_at = excluded.built_at;
 end
 $$;
 ----

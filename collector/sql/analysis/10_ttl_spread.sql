@@ -69,50 +69,19 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
-  v_days date[];
-  v_rest tstzmultirange;
-  v_rest_first timestamptz;
-  v_rest_past timestamptz;
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
-  v_lo inet := lower(v_ranges);
-  v_hi inet := upper(v_ranges);
-  v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
   v_codes int[] := hirundo.port_codes(ports);
   v_home text := hirundo.home_country();
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
-  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c;
   if v_ranges is null and v_codes is null then
     return query select * from hirundo.ttl_spread_all(v_first, v_past);
     return;
   end if;
   return query
     with hit as materialized (
-      select s.country, u.src, u.ttl, sum(u.n)::bigint as n
-      from (
-        select x.sensor_id, x.src, x.ttl, sum(x.packets)::bigint as n
-        from unnest(v_probes) p
-        cross join lateral (
-          select * from hirundo.source_port_day x
-          where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
-            and (v_codes is null or x.port_code = any (v_codes))) x
-        group by 1, 2, 3
-        union all
-        -- of all sources
-        select x.sensor_id, x.src, x.ttl, sum(x.packets)::bigint
-        from hirundo.source_port_day x
-        where v_ranges is null and x.day = any (v_days) and x.port_code = any (v_codes)
-        group by 1, 2, 3
-        union all
-        select f.sensor_id, f.src, f.ttl, sum(f.packets)::bigint
-        from unnest(v_rest) r
-        cross join lateral (
-          select * from hirundo.flow_classed f
-          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
-            and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-            and (v_codes is null or f.port_code = any (v_codes))) f
-        group by 1, 2, 3) u
+      select s.country, u.src, u.ttl, sum(u.packets)::bigint as n
+      from hirundo.source_ttls(v_first, v_past, v_ranges, v_codes, false) u
       join hirundo.sensor s on s.sensor_id = u.sensor_id
       group by s.country, u.src, u.ttl
     ), by_ttl as (

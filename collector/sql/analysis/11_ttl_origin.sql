@@ -74,87 +74,13 @@ set jit = off
 set work_mem = '64MB'
 as $$
 #variable_conflict use_column
-declare
-  v_first timestamptz := first;
-  v_past timestamptz := past;
-  v_days date[];
-  v_rest tstzmultirange;
-  v_rest_first timestamptz;
-  v_rest_past timestamptz;
-  v_ranges hirundo.inetmultirange := ranges;
-  v_lo inet := lower(ranges);
-  v_hi inet := upper(ranges);
-  v_probes hirundo.inetmultirange := hirundo.address_probes(ranges);
-  v_codes int[] := codes;
-  v_last date := (case when isfinite(past) then past - interval '1 microsecond' else now() end at time zone hirundo.time_zone())::date;
-  v_country text;
-  v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
-  v_home text;
 begin
-  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') c;
-  if country is not null and isempty(v_rest)
-     and not exists (select from hirundo.rollup_day d
-                     where d.day = any (v_days) and d.prefix_set is distinct from hirundo.prefix_set_for(v_last)) then
-    -- the stamps of all days say what the ranges say
-    v_country := country;
-    select string_agg(case when s.country::text = ttl_cells.country then '1' else '0' end, '' order by g) into v_home
-    from generate_series(1, v_bits) g left join hirundo.sensor s on s.sensor_id = g;
-  end if;
   return query
-    with stamped as materialized (
-      select d.day, d.src, d.sensors from hirundo.source_day d
-      where v_country is not null and d.country = v_country and d.day = any (v_days) and d.class <> 'backscatter' and d.class <> 'local'
-        and d.src <@ v_ranges
-    ), at_home as materialized (
-      select s.src from stamped s
-      where rpad(s.sensors::text, v_bits, '0')::bit varying & v_home::bit varying <> repeat('0', v_bits)::bit varying
-      group by s.src
-    ), day_of as materialized (
-      select s.day, s.src from stamped s where s.src in (select h.src from at_home h) group by 1, 2
-    ), by_ttl as (
+    with by_ttl as (
       select u.src, u.sensor_id, u.ttl::int as ttl,
         case when u.ttl <= 32 then 32 when u.ttl <= 64 then 64 when u.ttl <= 128 then 128 else 255 end as t0,
-        sum(u.n)::bigint as n
-      from (
-        select x.src, x.sensor_id, x.ttl, sum(x.packets)::bigint as n
-        from day_of s
-        cross join lateral (
-          select * from hirundo.source_port_day x
-          where x.day = s.day and x.src = s.src
-            and (v_codes is null or x.port_code = any (v_codes))
-            and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
-            and x.class <> 'backscatter' and x.class <> 'local'
-          offset 0) x
-        group by 1, 2, 3
-        union all
-        select x.src, x.sensor_id, x.ttl, sum(x.packets)::bigint
-        from unnest(v_probes) p
-        cross join lateral (
-          select * from hirundo.source_port_day x
-          where v_country is null and x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
-            and (v_codes is null or x.port_code = any (v_codes))
-            and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
-            and x.class <> 'backscatter' and x.class <> 'local') x
-        group by 1, 2, 3
-        union all
-        select x.src, x.sensor_id, x.ttl, sum(x.packets)::bigint
-        from hirundo.source_port_day x
-        where v_ranges is null and x.day = any (v_days)
-          and (v_codes is null or x.port_code = any (v_codes))
-          and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
-          and x.class <> 'backscatter' and x.class <> 'local'
-        group by 1, 2, 3
-        union all
-        select f.src, f.sensor_id, f.ttl, sum(f.packets)::bigint
-        from unnest(v_rest) r
-        cross join lateral (
-          select * from hirundo.flow_classed f
-          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
-            and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-            and (v_codes is null or f.port_code = any (v_codes))
-            and f.proto <> 1 and f.proto <> 58 and f.marks & 4 = 0 and f.class <> 'backscatter' and f.class <> 'local') f
-        group by 1, 2, 3) u
+        sum(u.packets)::bigint as n
+      from hirundo.source_ttls(ttl_cells.first, ttl_cells.past, ttl_cells.ranges, ttl_cells.codes, true, ttl_cells.country) u
       group by 1, 2, 3, 4
     ), ordered as (
       -- by falling TTL, that is rising hops

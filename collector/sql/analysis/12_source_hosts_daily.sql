@@ -35,7 +35,8 @@ begin
         select * from hirundo.source_port_day x
         where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
           and (v_codes is null or x.port_code = any (v_codes))
-          and x.class <> 'backscatter' and x.class <> 'local') x
+          and x.class <> 'backscatter' and x.class <> 'local'
+        offset 0) x
       group by 1, 2, 3, 4
       union all
       select (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, sum(f.packets)::bigint

@@ -160,11 +160,12 @@ create table hirundo.rollup_month (
   first timestamptz not null,
   past timestamptz not null,
   head_packets integer not null,
+  busy_packets integer not null,
   built_at timestamptz not null
 );
 ----
 comment on table hirundo.rollup_month is
-  'Months that the monthly rollups answer for, where nothing of them is dirty: [first, past) was rolled up as this month of this time zone. head_packets: ports with fewer packets at a sensor are not in its port_month.';
+  'Months that the monthly rollups answer for, where nothing of them is dirty: [first, past) was rolled up as this month of this time zone. head_packets: ports with fewer packets at a sensor are not in its port_month; busy_packets: ports with fewer at all sensors together are not in its source_port_month.';
 ----
 create table hirundo.port_month (
   packets bigint not null,
@@ -218,9 +219,42 @@ create index source_month_month on hirundo.source_month (month, src);
 ----
 create index source_month_country on hirundo.source_month (country, month);
 ----
+create table hirundo.source_port_month (
+  packets bigint not null,
+  month date not null,
+  port_code integer not null,
+  sensor_id smallint not null,
+  ttl smallint not null,
+  fragment boolean not null,
+  class text not null,
+  src inet not null
+);
+----
+comment on table hirundo.source_port_month is
+  'hirundo.source_port_day by month, of busy ports alone: those with at least rollup_month.busy_packets in hirundo.network_port_month, all classes and sensors together. Other ports are to be looked up in source_port_day.';
+----
+create index source_port_month_port on hirundo.source_port_month (month, port_code);
+----
+create index source_port_month_src on hirundo.source_port_month (month, src);
+----
+create table hirundo.source_ttl_month (
+  packets bigint not null,
+  month date not null,
+  sensor_id smallint not null,
+  ttl smallint not null,
+  src inet not null
+);
+----
+comment on table hirundo.source_ttl_month is
+  'Packets by month, source, sensor and TTL over all ports, of what tells of distance: without ICMP, ICMPv6, fragments, backscatter and local traffic (so its classes are scan and other).';
+----
+create index source_ttl_month_src on hirundo.source_ttl_month (month, src);
+----
+create index network_port_month_busy on hirundo.network_port_month (month, packets) where packets >= 100;
+----
 insert into hirundo.setting (name, value, meaning)
 select 'retention_' || t, 'off', 'Age at which rows of hirundo.' || t || ' are deleted; off: never'
-from unnest(array['source_port_day', 'sensor_day', 'ttl_day', 'port_month', 'network_port_month', 'source_month']) t;
+from unnest(array['source_port_day', 'sensor_day', 'ttl_day', 'port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month']) t;
 ----
 update hirundo.setting set meaning = 'Age at which rows of hirundo.source_day are deleted; off: never' where name = 'retention_source_day';
 ----
@@ -229,7 +263,7 @@ select 'source_port_day', g.before from hirundo.rollup_gone g where g.name = 'so
 ----
 insert into hirundo.rollup_gone (name, before)
 select t, (select max(d.day) + 2 from hirundo.flow_dropped d)
-from unnest(array['source_day', 'sensor_day', 'ttl_day', 'port_country_day', 'port_month', 'network_port_month', 'source_month', 'network_port_day']) t
+from unnest(array['source_day', 'sensor_day', 'ttl_day', 'port_country_day', 'port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month', 'network_port_day']) t
 where exists (select from hirundo.flow_dropped)
 on conflict (name) do update set before = greatest(excluded.before, hirundo.rollup_gone.before);
 ----

@@ -1,0 +1,150 @@
+"""bench_sql.py PROGRAMS SENSORS DAYS [PACKETS [RUNS]]: figures from rollups against the same from flow.
+
+In the database that the PG* environment names, which is migrated and empty: fills it, rolls up, and prints a table.
+PROGRAMS is the directory with gen_flows and gen_rollups. With BENCH_FILLED=1 the data are there already.
+"""
+import datetime
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from zoneinfo import ZoneInfo
+
+import psycopg2
+
+import sql_data
+import sql_figures
+
+TICK = os.sysconf('SC_CLK_TCK')
+
+
+class Session:
+    """A connection whose server process's CPU time is known, if it runs on this machine."""
+
+    def __init__(self):
+        self.conn = psycopg2.connect('')
+        self.cur = self.conn.cursor()
+        self.stat = pathlib.Path(f'/proc/{self.conn.info.backend_pid}/stat')
+
+    def cpu(self):
+        fields = self.stat.read_text().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def ask(self, sql, values, runs):
+        """Rows, median of wall seconds, mean of CPU seconds; once before, to warm up."""
+        wall = []
+        self.cur.execute(sql, values)
+        rows = self.cur.fetchall()
+        before = self.cpu()
+        for _ in range(runs):
+            start = time.monotonic()
+            self.cur.execute(sql, values)
+            self.cur.fetchall()
+            wall.append(time.monotonic() - start)
+        return rows, statistics.median(wall), (self.cpu() - before) / runs
+
+
+def fill(session, programs, sensors, days, packets):
+    start = time.monotonic()
+    rows = sql_data.load(session.conn, f'{programs}/gen_flows', sensors, packets, days, lambda text: print(f'# {text}', flush=True))
+    print(f'flow: {rows} rows loaded in {time.monotonic() - start:.0f} s')
+    sizes(session.cur, rows)
+    start, cpu, steps = time.monotonic(), session.cpu(), 0
+    session.conn.autocommit = True
+    while True:
+        session.cur.execute('select hirundo.rollup_step()')
+        if not session.cur.fetchone()[0]:
+            break
+        steps += 1
+    took, cpu = time.monotonic() - start, session.cpu() - cpu
+    print(f'rollup job: {steps} steps in {took:.0f} s, {cpu:.0f} s of CPU; {rows / took:.0f} rows a second, {rows / cpu:.0f} a second of CPU')
+    session.conn.autocommit = False
+
+
+def sizes(cur, rows):
+    cur.execute("select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhparent = 'hirundo.flow'::regclass")
+    print(f'flow: {cur.fetchone()[0] / rows:.1f} bytes a row in its daily partitions, indexes included')
+
+
+def rollup_sizes(cur):
+    cur.execute("select relname, pg_total_relation_size(oid), reltuples from pg_class where relnamespace = 'hirundo'::regnamespace "
+                "and relkind = 'r' and relname ~ '_(hour|day|month)$' and relname !~ '^(dirty|rollup)' and reltuples > 0 order by 2 desc")
+    print('\n| rollup | rows | MB | bytes a row |\n|---|--:|--:|--:|')
+    for name, size, rows in cur.fetchall():
+        print(f'| {name} | {rows:.0f} | {size / 1e6:.0f} | {size / rows:.0f} |')
+
+
+def verify(cur, programs, sensors, days, packets):
+    with tempfile.TemporaryDirectory() as directory:
+        day = sql_data.FIRST + datetime.timedelta(days=days // 2)
+        wrong = sql_data.compare_rollups(cur, f'{programs}/gen_rollups', sensors, packets, day, directory)
+    print(f'\nrollups of {day} by the job and by gen_rollups: ' + ', '.join(f'{t} {n} of {m} differ' for t, (n, m) in wrong.items()))
+
+
+def values(days):
+    first = sql_data.FIRST
+    past = first + datetime.timedelta(days=days)
+    zone = ZoneInfo(sql_data.ZONE)
+    a, b = (datetime.datetime.combine(d, datetime.time(), zone) for d in (first, past))
+    odd = (a + datetime.timedelta(days=days // 9, hours=5, minutes=30), b - datetime.timedelta(days=days // 7, hours=6, minutes=50))
+    text = '[{},{})'
+    return dict(a=a, b=b, d=first, e=past, days=[first + datetime.timedelta(days=i) for i in range(days)],
+                p=text.format(a.isoformat(), b.isoformat()), odd=text.format(*(x.isoformat() for x in odd)))
+
+
+def line(name, aim, limit, fast, slow, same):
+    ratio = slow[1] / fast[1] if slow else None
+    met = fast[1] * 1000 <= limit and (ratio is None or ratio >= 5) and same
+    said = f'{slow[1] * 1000:.0f} | {slow[2] * 1000:.0f} | {ratio:.1f}' if slow else ' | | '
+    print(f"| {name} | {aim} | {limit} | {fast[1] * 1000:.0f} | {fast[2] * 1000:.0f} | {said} | "
+          f"{'yes' if met else 'no'}{'' if same else ', NOT THE SAME'} |", flush=True)
+    return met
+
+
+def figures(session, given, limits, runs):
+    """Each from rollups, then from flow; the answers must be the same."""
+    slow_runs, met, cur = max(1, runs // 3), [], session.cur
+    if os.environ.get('BENCH_FLOW') == '0':
+        slow_runs = 0
+    print('\n| figure | kind | aim, ms | rollups, ms | CPU, ms | flow, ms | CPU, ms | ratio | met |\n|---|---|--:|--:|--:|--:|--:|--:|---|')
+    for name, aim, sql in sql_figures.CALLS:
+        fast = session.ask(sql, given, runs)
+        slow = None
+        if slow_runs:
+            cur.execute('delete from hirundo.rollup_day; delete from hirundo.rollup_hour; delete from hirundo.rollup_month')
+            slow = session.ask(sql, given, slow_runs)
+        session.conn.rollback()
+        met.append(line(name, aim, limits[aim], fast, slow, not slow or fast[0] == slow[0]))
+    print('| *questions as SQL* | | | | | | | | |')
+    cur.execute('set jit = off; set plan_cache_mode = force_custom_plan')
+    for name, aim, sql, flow in sql_figures.QUERIES:
+        fast = session.ask(sql, given, runs)
+        slow = session.ask(flow, given, slow_runs) if flow and slow_runs else None
+        session.conn.rollback()
+        met.append(line(name, aim, limits[aim], fast, slow, not slow or fast[0] == slow[0]))
+    print(f'\n{sum(met)} of {len(met)} meet time and ratio (5)')
+
+
+def main():
+    programs, sensors, days = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    packets = int(sys.argv[4]) if len(sys.argv) > 4 else 5000
+    runs = int(sys.argv[5]) if len(sys.argv) > 5 else 5
+    session = Session()
+    print(f'{sensors} sensors, {days} days, {packets} packets a sensor and day; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs')
+    if not os.environ.get('BENCH_FILLED'):
+        fill(session, programs, sensors, days, packets)
+        session.conn.autocommit = True
+        session.cur.execute('vacuum analyze')
+        session.conn.autocommit = False
+        verify(session.cur, programs, sensors, days, packets)
+        session.conn.rollback()
+    rollup_sizes(session.cur)
+    session.conn.rollback()
+    large = sensors * days > 13 * 92
+    figures(session, values(days), {'figure': 3000, 'distinct': 10000} if large else {'figure': 300, 'distinct': 1000}, runs)
+
+
+if __name__ == '__main__':
+    main()
