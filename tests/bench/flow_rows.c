@@ -40,10 +40,10 @@ static uint32_t below(struct generator *g, uint32_t n)
 // Port p of the ranking, by a law near 1/rank over the well-known ones.
 static int32_t ranked_port(uint64_t r)
 {
-    static const uint16_t ports[] = {23,   22,    2323, 445,  80,   8080, 6379, 3389, 443,  5555,
-                                     5060, 37215, 1433, 8443, 81,   7547, 8081, 60023, 3306, 5900,
-                                     123,  1023,  9530, 2375, 52869, 8088, 8000, 5432, 9200, 26,
-                                     88,   8888,  25,   21,   139,  1900, 53,   161,  11211, 27017};
+    static const uint16_t ports[] = {
+        23,   22,   2323, 445,   80,   8080, 6379, 3389, 443,  5555, 5060,  37215, 1433, 8443,
+        81,   7547, 8081, 60023, 3306, 5900, 123,  1023, 9530, 2375, 52869, 8088,  8000, 5432,
+        9200, 26,   88,   8888,  25,   21,   139,  1900, 53,   161,  11211, 27017};
     const uint32_t n = sizeof ports / sizeof *ports;
     // the cube of a uniform draw
     uint64_t u = r & 0xffff, v = r >> 16 & 0xffff, w = r >> 32 & 0xffff;
@@ -56,8 +56,8 @@ static int32_t scanned_port(struct generator *g)
     uint64_t r = draw(g);
     if (r >> 61 < 3)
         return ranked_port(r);
-    uint32_t port = r >> 60 & 1 ? (uint32_t)r & 0xffff
-                                : (uint32_t)((r & 0xffff) * (r >> 16 & 0xffff) >> 16);
+    uint32_t port =
+        r >> 60 & 1 ? (uint32_t)r & 0xffff : (uint32_t)((r & 0xffff) * (r >> 16 & 0xffff) >> 16);
     return (int32_t)(port ? port : 1);
 }
 
@@ -184,7 +184,8 @@ static void write_company(struct generator *g, int16_t sensor, int64_t ts, uint3
         uint64_t when = mix((uint64_t)g->day << 32 | (uint64_t)sensor << 16 | host);
         if (when & 1 || (when >> 8) % 1440 != minute)
             continue;
-        struct flow_row row = {.ts = ts + (int64_t)(when >> 32) % MINUTE_US, .sensor = sensor, .port = 22};
+        struct flow_row row = {
+            .ts = ts + (int64_t)(when >> 32) % MINUTE_US, .sensor = sensor, .port = 22};
         row.source = 0xc6120000u + host;
         row.proto = 6;
         row.flags = 2;
@@ -204,7 +205,8 @@ static int compare_rows(const void *a, const void *b)
 
 static void write_day(struct generator *g, uint32_t packets)
 {
-    // rows a minute and sensor, so that the packets of a day come to what was asked for (1.19 a row)
+    // rows a minute and sensor, so that the packets of a day come to what was asked for (1.19 a
+    // row)
     double each = packets / 1.19 / 1440;
     for (uint32_t minute = 0; minute < 1440; minute++) {
         int64_t start = (g->day * INT64_C(1440) + minute) * MINUTE_US;

@@ -1,6 +1,6 @@
-// Adds up one day of flow_rows.h as the rollup job does, for benchmarks of more data than the job would
-// get through in their time: a file of binary COPY for each daily rollup. bench_sql.py compares what
-// this writes of a day with what the job makes of it.
+// Adds up one day of flow_rows.h as the rollup job does, for benchmarks of more data than the job
+// would get through in their time: a file of binary COPY for each daily rollup. bench_sql.py
+// compares what this writes of a day with what the job makes of it.
 //
 //   gen_rollups SENSORS PACKETS DAY DIRECTORY     DAY: days since 2000-01-01, of Asia/Tokyo
 #include <errno.h>
@@ -31,11 +31,25 @@ static const char *const countries[COUNTRIES] = {
     "CN", "US", "RU", "BR", "IN", "VN", "JP", "TW", "KR", "DE", "NL", "FR", "GB",
     "IR", "ID", "TH", "TR", "UA", "EG", "MX", "AR", "ZA", "PL", "IT", "ES", ""};
 
-enum table { SOURCE_PORT, PORT, NETWORK_PORT, PORT_COUNTRY, SOURCE, SCANNER, COUNTRY, SENSOR, TTL, DAILY, SOURCE_PORT_MONTH = DAILY, SOURCE_TTL_MONTH, TABLES };
+enum table {
+    SOURCE_PORT,
+    PORT,
+    NETWORK_PORT,
+    PORT_COUNTRY,
+    SOURCE,
+    SCANNER,
+    COUNTRY,
+    SENSOR,
+    TTL,
+    DAILY,
+    SOURCE_PORT_MONTH = DAILY,
+    SOURCE_TTL_MONTH,
+    TABLES
+};
 static const char *const table_names[] = {
-    "source_port_day", "port_day",    "network_port_day", "port_country_day", "source_day",
-    "scanner_day",     "country_day", "sensor_day",       "ttl_day",
-    "source_port_month", "source_ttl_month"};
+    "source_port_day", "port_day",          "network_port_day", "port_country_day",
+    "source_day",      "scanner_day",       "country_day",      "sensor_day",
+    "ttl_day",         "source_port_month", "source_ttl_month"};
 
 struct record {
     uint64_t source;
@@ -119,7 +133,7 @@ static void add_row(const struct flow_row *row, void *data)
 
 #define COMPARE(field)                                                                             \
     if (a->field != b->field)                                                                      \
-        return a->field < b->field ? -1 : 1
+    return a->field < b->field ? -1 : 1
 
 static int compare_records(const void *x, const void *y)
 {
@@ -282,7 +296,8 @@ static void add_record(struct rollups *r, const struct record *e, struct pair *p
 {
     uint32_t country = country_of(e->source);
     struct sum *s = &r->port[e->class][e->sensor];
-    uint64_t bit = UINT64_C(1) << (e->sensor - 1) % 64, *word = &pair->sensors[(e->sensor - 1) / 64];
+    uint64_t bit = UINT64_C(1) << (e->sensor - 1) % 64,
+             *word = &pair->sensors[(e->sensor - 1) / 64];
     s->ttl_min = s->packets == 0 || e->ttl < s->ttl_min ? e->ttl : s->ttl_min;
     s->ttl_max = e->ttl > s->ttl_max ? e->ttl : s->ttl_max;
     sum_add(s, e->packets, e->bytes, !(*word & bit));
@@ -338,7 +353,8 @@ static void by_port(struct rollups *r)
         end_port(r, r->records[r->count - 1].code, sources, hosts);
 }
 
-// columns: day, src, class, packets, bytes, ports, sensors, asn, country, organisation_id, known_scanner
+// columns: day, src, class, packets, bytes, ports, sensors, asn, country, organisation_id,
+// known_scanner
 static void write_source(struct rollups *r, const struct pair *p, int32_t ports)
 {
     FILE *out = r->out[SOURCE];
@@ -360,8 +376,8 @@ static void write_source(struct rollups *r, const struct pair *p, int32_t ports)
 }
 
 // columns of scanner_day: day, src, ports, sensors, packets
-static void end_source(struct rollups *r, const struct pair sums[CLASSES], const int32_t ports[CLASSES],
-                       int32_t host_ports)
+static void end_source(struct rollups *r, const struct pair sums[CLASSES],
+                       const int32_t ports[CLASSES], int32_t host_ports)
 {
     int32_t sensors = 0;
     for (int32_t c = 0; c < CLASSES; c++) {
@@ -416,9 +432,9 @@ static void by_source(struct rollups *r)
         end_source(r, sums, ports, host_ports);
 }
 
-// columns of country_day: day, sensor_id, class, country, packets, bytes, source_days; of sensor_day: day,
-// sensor_id, class, packets, bytes, flood_packets, source_days, flood_sources_min, flood_sources_max; of ttl_day: day,
-// sensor_id, ttl, class, packets
+// columns of country_day: day, sensor_id, class, country, packets, bytes, source_days; of
+// sensor_day: day, sensor_id, class, packets, bytes, flood_packets, source_days, flood_sources_min,
+// flood_sources_max; of ttl_day: day, sensor_id, ttl, class, packets
 static void by_sensor(struct rollups *r, uint32_t i, int32_t class)
 {
     const struct sum *s = &r->sensor[i][class];
@@ -558,7 +574,8 @@ static int open_all(struct rollups *r, const char *directory, int from, int past
 int main(int argc, char **argv)
 {
     if (argc < 5 || argc > 6 || atoi(argv[1]) < 1 || (uint32_t)atoi(argv[1]) > SENSORS_MAX) {
-        fprintf(stderr, "usage: %s SENSORS(1-%u) PACKETS DAY DIRECTORY [DAYS]\n", argv[0], SENSORS_MAX);
+        fprintf(stderr, "usage: %s SENSORS(1-%u) PACKETS DAY DIRECTORY [DAYS]\n", argv[0],
+                SENSORS_MAX);
         return 2;
     }
     bool monthly = argc == 6;

@@ -30,7 +30,7 @@ QUERIES = [
      f"select port_code, sum(packets) from hirundo.network_port_month where {MONTHS} and class <> 'local' group by 1 order by 2 desc, 1 limit 10",
      f"select port_code, sum(packets) from hirundo.traffic where {FLOW} and class <> 'local' group by 1 order by 2 desc, 1 limit 10"),
     ('five ports by week (port_trend)', 'figure',
-     f"select date_trunc('week', day::timestamp)::date, port_code, sum(packets) from hirundo.network_port_day where day = any (%(days)s) "
+     "select date_trunc('week', day::timestamp)::date, port_code, sum(packets) from hirundo.network_port_day where day = any (%(days)s) "
      "and port_code = any (hirundo.port_codes('{23/TCP,22/TCP,2323/TCP,445/TCP,ICMP}')) and class <> 'local' group by 1, 2 order by 1, 2",
      f"select date_trunc('week', {LOCAL}::timestamp)::date, port_code, sum(packets) from hirundo.traffic where {FLOW} "
      "and port_code = any (hirundo.port_codes('{23/TCP,22/TCP,2323/TCP,445/TCP,ICMP}')) and class <> 'local' group by 1, 2 order by 1, 2"),

@@ -1,4 +1,5 @@
 """Marks, the rollup job of the running collector, and maintain."""
+import random
 import re
 import time
 
@@ -73,15 +74,15 @@ def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
     count = "select count(*) from hirundo.{} join hirundo.sensor using (sensor_id) where name = %s"
     assert postgres.value(count.format("flow"), name) == 20
     try:
-        postgres.query("update hirundo.setting set value = '10 days' where name in ('retention_flow', 'retention_source_day')")
+        postgres.query("update hirundo.setting set value = '10 days' where name in ('retention_flow', 'retention_source_port_day')")
         said = postgres.command("maintain", "--dry-run").stdout
         assert re.search(r"^flow days past retention: [1-9]", said, re.M), said
-        assert re.search(r"^source_day rows past retention: [1-9]", said, re.M), said
+        assert re.search(r"^source_port_day rows past retention: [1-9]", said, re.M), said
         assert postgres.value(count.format("flow"), name) == 20, "a dry run changes nothing"
         said = postgres.command("maintain").stdout
         assert re.search(r"past retention: [1-9]\d* days of flow dropped, [1-9]\d* rows of rollups deleted", said), said
         assert postgres.value(count.format("flow"), name) == 0
-        assert postgres.value(count.format("source_day"), name) == 0
+        assert postgres.value(count.format("source_port_day"), name) == 0
         assert postgres.value(count.format("port_day"), name) > 0, "what was rolled up stays"
     finally:
         postgres.query("update hirundo.setting set value = 'off' where name like 'retention%'")
@@ -125,3 +126,40 @@ def test_retention_by_size_is_shown_done_and_logged(postgres, collector, enrolle
         assert re.search(r"^quarantine: 1 rows deleted, before \S+ \(retention_quarantine\)$", postgres.command("maintain").stdout, re.M)
     finally:
         postgres.query("update hirundo.setting set value = 'off' where name like 'retention%' or name like 'max_size%'")
+
+
+def rollups_of(postgres, name):
+    """What the rollups by sensor hold of one, the sensor itself left out."""
+    columns = {"port_hour": "hour, port_code, class, packets, bytes, flood_packets, source_hours, ttl_min, ttl_max",
+               "port_day": "day, port_code, class, packets, bytes, flood_packets, source_days, ttl_min, ttl_max",
+               "source_port_day": "day, host(src), port_code, class, ttl, fragment, packets, bytes",
+               "sensor_day": "day, class, packets, bytes, flood_packets, source_days",
+               "ttl_day": "day, class, ttl, packets",
+               "country_day": "day, r.country, class, packets, bytes, source_days"}
+    return {table: sorted(postgres.query(f"select {what} from hirundo.{table} r join hirundo.sensor using (sensor_id) where name = %s",
+                                         name), key=repr)
+            for table, what in columns.items()}
+
+
+def test_random_order_duplicates_and_late_batches_give_the_same_rollups(postgres, collector, enrolled):
+    (straight, first), (mixed, second) = enrolled(), enrolled()
+    begin = hours_ago(24 * 5)
+    batches = [(begin + i * HOUR_MS // 2, 100 + i) for i in range(48)]
+    with Peer(collector, first) as peer:
+        for number, (start, seed) in enumerate(batches, 1):
+            peer.deliver(number, flows=40, seed=seed, from_ms=start)
+    random.Random(7).shuffle(batches)
+    late = len(batches) // 20
+    with Peer(collector, second) as peer:
+        for number, (start, seed) in enumerate(batches[:-late], 1):
+            peer.deliver(number, flows=40, seed=seed, from_ms=start)
+            peer.deliver(number, flows=40, seed=seed, from_ms=start)  # again, as after a lost ack
+        postgres.command("maintain")
+        before = rollups_of(postgres, mixed)
+        # the rest comes three days and more after its time, when all has been rolled up
+        for number, (start, seed) in enumerate(batches[-late:], len(batches) - late + 1):
+            peer.deliver(number, flows=40, seed=seed, from_ms=start)
+    postgres.command("maintain")
+    want, got = rollups_of(postgres, straight), rollups_of(postgres, mixed)
+    assert all(want.values()) and before != got
+    assert got == want

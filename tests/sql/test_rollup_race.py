@@ -4,12 +4,14 @@
 Commits, in sensors of its own, and cleans up. Prints TAP.
 """
 import datetime
+import os
 import random
 import threading
+import time
 
 import common
 
-COMMITS = 150
+SECONDS = int(os.environ.get('RACE_SECONDS', '60'))
 ROW = {'proto': 6, 'ttl': 50, 'tcp_flags': 2, 'marks': 0, 'src_port': 40000}
 TABLES = (
     'flow',
@@ -17,11 +19,13 @@ TABLES = (
     'dirty_day',
     'port_hour',
     'port_day',
-    'source_day',
+    'source_port_day',
+    'sensor_day',
+    'ttl_day',
     'country_day',
-    'port_country_day',
 )
-DAYS = ('rollup_day', 'network_port_day', 'scanner_day')
+DAYS = ('rollup_day', 'network_port_day', 'scanner_day', 'source_day', 'port_country_day')
+MONTHS = ('port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month', 'dirty_month', 'rollup_month')
 
 
 def start():
@@ -33,10 +37,10 @@ def start():
 
 
 def ingest(seed, sensors, errors):
-    rng = random.Random(seed)
+    rng, end = random.Random(seed), time.monotonic() + SECONDS
     try:
         with common.connect() as conn, conn.cursor() as cur:
-            for _ in range(COMMITS):
+            while time.monotonic() < end:
                 flows = [
                     dict(
                         ROW,
@@ -110,7 +114,7 @@ def compare(cur, sensors):
         'with f as (select sensor_id, (ts at time zone hirundo.time_zone())::date as day, src, port_code, class, ttl, '
         'sum(packets) as packets from hirundo.flow_classed where sensor_id = any (%s) group by 1, 2, 3, 4, 5, 6) '
         'select count(*), count(*) filter (where f.packets is distinct from p.packets) '
-        'from f full join (select * from hirundo.source_day where sensor_id = any (%s)) p '
+        'from f full join (select * from hirundo.source_port_day where sensor_id = any (%s)) p '
         'using (sensor_id, day, src, port_code, class, ttl)',
         (sensors, sensors),
     )
@@ -124,6 +128,8 @@ def clean(cur, sensors):
         cur.execute(f'delete from hirundo.{table} where sensor_id = any (%s)', (sensors,))
     for table in DAYS:
         cur.execute(f'delete from hirundo.{table} where day = any (%s)', (days,))
+    for table in MONTHS:
+        cur.execute(f"delete from hirundo.{table} where month = any (select date_trunc('month', d)::date from unnest(%s) d)", (days,))
     cur.execute(
         "delete from hirundo.rollup_hour where hour between %s - interval '2 hours' and %s + interval '8 hours'",
         (start(), start()),
@@ -146,7 +152,7 @@ def main():
             (not errors, f'neither ingest nor job failed {errors}'),
             (steps.count(False) >= 3, f'the job worked {steps.count(False)} times beside ingest'),
             (hours[0] >= 16 and hours[1] == 0, f'port_hour: {hours[0]} rows, {hours[1]} wrong'),
-            (days[0] >= 200 and days[1] == 0, f'source_day: {days[0]} rows, {days[1]} wrong'),
+            (days[0] >= 200 and days[1] == 0, f'source_port_day: {days[0]} rows, {days[1]} wrong'),
             (cur.fetchone()[0] == 0, 'no mark is left'),
         ]
     finally:

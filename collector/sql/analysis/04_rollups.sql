@@ -242,6 +242,8 @@ begin
   where x.past <= now()
     and not exists (select from hirundo.dirty m where m.hour < x.past and m.hour > x.first - interval '1 hour')
     and not exists (select from hirundo.dirty_day y where y.day >= x.month and y.day < x.month + interval '1 month')
+    -- late data may come for days on end: figures read its days meanwhile
+    and not exists (select from hirundo.rollup_month r where r.month = x.month and r.built_at > now() - interval '1 hour')
   order by x.month limit 1;
   if not found then
     return 0;
@@ -258,7 +260,7 @@ end
 $$;
 ----
 comment on function hirundo.rollup_step_month(text) is
-  'Part of hirundo.rollup_step: the oldest dirty month that has ended, and all days of which are rolled up. Example: see hirundo.rollup_step.';
+  'Part of hirundo.rollup_step: the oldest dirty month that has ended, and all days of which are rolled up; not twice within an hour. Example: see hirundo.rollup_step.';
 ----
 create or replace function hirundo.rollup_step_hours(zone text)
 returns integer

@@ -3,21 +3,7 @@
 -- The planner knows nothing of rows that the same transaction wrote, and would take nested loops over and sort what fits
 -- into a hash table: so joins and groups are hashed (enable_*); an ORDER BY still sorts.
 --
--- Two functions here are places for others: hirundo.known_scanner stamps sources, hirundo.rollup_build_tools is where
--- the daily rollup by tool belongs.
-create or replace function hirundo.known_scanner(src inet)
-returns boolean
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return false; -- no list of scanners is imported
-end
-$$;
-----
-comment on function hirundo.known_scanner(inet) is
-  'Whether an address belongs to a known research scanner: what hirundo.source_day.known_scanner is stamped with. Example: select hirundo.known_scanner(''198.18.0.7'').';
-----
+-- hirundo.rollup_build_tools is where the daily rollup by tool belongs.
 create or replace function hirundo.rollup_build_tools(day date, first timestamptz, past timestamptz, sensors smallint[])
 returns void
 language plpgsql volatile
@@ -153,6 +139,7 @@ declare
   v_day date := day;
   v_table text;
   v_set int := hirundo.prefix_set_for(day);
+  v_scanners int := hirundo.scanner_set_for(day);
   v_watched hirundo.inetmultirange :=
     (select hirundo.address_ranges(array_agg(p.prefix)) from hirundo.organisation_prefix p);
   v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
@@ -198,11 +185,14 @@ begin
     from hirundo.organisation_prefix p
   ), known as materialized (
     -- at most one row a source, whatever the imported data overlap
-    select e.src, n.asn, n.country::text as country, o.organisation_id, hirundo.known_scanner(e.src) as known_scanner
+    select e.src, n.asn, n.country::text as country, o.organisation_id, c.hi is not null as known_scanner
     from (select distinct q.src from source_sensor q) e
     left join lateral (
       select w.hi, w.asn, w.country from hirundo.network w
       where w.set_id = v_set and w.lo <= e.src order by w.lo desc limit 1) n on n.hi >= e.src
+    left join lateral (
+      select w.hi from hirundo.scanner_range w
+      where w.set_id = v_scanners and w.lo <= e.src order by w.lo desc limit 1) c on c.hi >= e.src
     left join lateral (
       -- the most specific prefix
       select w.organisation_id from watched w
@@ -277,6 +267,43 @@ $$;
 comment on function hirundo.rollup_build_day(date, timestamptz, timestamptz, smallint[]) is
   'Part of hirundo.rollup_step: rebuilds all daily rollups but source_port_day for a day, those by sensor for these sensors. Example: see hirundo.rollup_step.';
 ----
+-- What is added up from all source rows of a month, most of a month's work.
+create or replace function hirundo.rollup_build_month_sources(month date)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '128MB'
+as $$
+declare
+  v_month date := month;
+  v_next date := month + interval '1 month';
+  v_busy int := hirundo.rollup_busy_packets();
+  v_codes int[];
+begin
+  select coalesce(array_agg(b.code), '{}') into v_codes
+  from (select n.port_code as code from hirundo.network_port_month n where n.month = v_month group by 1 having sum(n.packets) >= v_busy) b;
+  delete from hirundo.source_port_month x where x.month = v_month;
+  insert into hirundo.source_port_month (month, port_code, src, sensor_id, ttl, fragment, class, packets)
+  select v_month, d.port_code, d.src, d.sensor_id, d.ttl, d.fragment, d.class, sum(d.packets)
+  from hirundo.source_port_day d
+  where d.day >= v_month and d.day < v_next and d.port_code = any (v_codes)
+  group by 2, 3, 4, 5, 6, 7 order by 2, 3;
+
+  delete from hirundo.source_ttl_month x where x.month = v_month;
+  insert into hirundo.source_ttl_month (month, src, sensor_id, ttl, packets)
+  select v_month, d.src, d.sensor_id, d.ttl, sum(d.packets)
+  from hirundo.source_port_day d
+  where d.day >= v_month and d.day < v_next
+    and d.port_code >> 17 <> 1 and d.port_code >> 17 <> 58 and not d.fragment and d.class <> 'backscatter' and d.class <> 'local'
+  group by 2, 3, 4 order by 2;
+end
+$$;
+----
+comment on function hirundo.rollup_build_month_sources(date) is
+  'Part of hirundo.rollup_step: rebuilds hirundo.source_port_month and source_ttl_month; the month''s network_port_month is built. Example: see hirundo.rollup_step.';
+----
 create or replace function hirundo.rollup_build_month(month date, first timestamptz, past timestamptz)
 returns void
 language plpgsql volatile
@@ -291,7 +318,6 @@ declare
   v_next date := month + interval '1 month';
   v_head int := hirundo.rollup_head_packets();
   v_busy int := hirundo.rollup_busy_packets();
-  v_codes int[];
   v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
 begin
   delete from hirundo.port_month x where x.month = v_month;
@@ -321,22 +347,7 @@ begin
     'group by d.src, d.class, d.asn, d.country, d.organisation_id, d.known_scanner order by d.src', v_bits)
   using v_month, v_next;
 
-  select coalesce(array_agg(b.code), '{}') into v_codes
-  from (select n.port_code as code from hirundo.network_port_month n where n.month = v_month group by 1 having sum(n.packets) >= v_busy) b;
-  delete from hirundo.source_port_month x where x.month = v_month;
-  insert into hirundo.source_port_month (month, port_code, src, sensor_id, ttl, fragment, class, packets)
-  select v_month, d.port_code, d.src, d.sensor_id, d.ttl, d.fragment, d.class, sum(d.packets)
-  from hirundo.source_port_day d
-  where d.day >= v_month and d.day < v_next and d.port_code = any (v_codes)
-  group by 2, 3, 4, 5, 6, 7 order by 2, 3;
-
-  delete from hirundo.source_ttl_month x where x.month = v_month;
-  insert into hirundo.source_ttl_month (month, src, sensor_id, ttl, packets)
-  select v_month, d.src, d.sensor_id, d.ttl, sum(d.packets)
-  from hirundo.source_port_day d
-  where d.day >= v_month and d.day < v_next
-    and d.port_code >> 17 <> 1 and d.port_code >> 17 <> 58 and not d.fragment and d.class <> 'backscatter' and d.class <> 'local'
-  group by 2, 3, 4 order by 2;
+  perform hirundo.rollup_build_month_sources(v_month);
 
   insert into hirundo.rollup_month as r (month, zone, first, past, head_packets, busy_packets, built_at)
   values (v_month, hirundo.time_zone(), rollup_build_month.first, rollup_build_month.past, v_head, v_busy, clock_timestamp())

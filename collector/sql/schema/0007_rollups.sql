@@ -104,7 +104,7 @@ create table hirundo.source_day (
 comment on table hirundo.source_day is
   'The daily source rollup: one row per day, source and class over all sensors. ports: distinct within the row; sensors: bit s, counted from 1 at the left, is set where sensor_id s received some. AS, country, organisation and known_scanner are of that day. Exact distinct counts over any days come from here. Without flood rows, which have no source.';
 ----
-comment on column hirundo.source_day.known_scanner is 'Whether the source was in a list of known research scanners when the day was rolled up (hirundo.known_scanner)';
+comment on column hirundo.source_day.known_scanner is 'Whether the source is in the list of known research scanners that counts for the day (hirundo.scanner_set_for)';
 ----
 create index source_day_day on hirundo.source_day (day, src);
 ----
