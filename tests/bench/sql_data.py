@@ -1,4 +1,5 @@
 """The database that bench_sql.py measures: sensors, prefixes, and a day of flow at a time from gen_flows."""
+import calendar
 import datetime
 import subprocess
 
@@ -124,3 +125,54 @@ def compare_rollups(cur, program, count, packets, first, directory, days=None):
         cur.execute(f'select count(*) from pg_temp.{table}')
         wrong[table] = (wrong[table], cur.fetchone()[0])
     return wrong
+
+
+def bulk(conn, program, count, packets, days, directory):
+    """All days but the last, and the months that are whole within them, without indexes while rows come in."""
+    tables = list(ROLLUPS) + list(MONTHLY)
+    with conn.cursor() as cur:
+        cur.execute("select indexdef, indexname from pg_indexes where schemaname = 'hirundo' and tablename = any (%s) "
+                    "and indexname not like '%%pkey'", (tables,))
+        indexes = cur.fetchall()
+        for _, name in indexes:
+            cur.execute(f'drop index hirundo.{name}')
+        for table in tables:
+            cur.execute(f'alter table hirundo.{table} set unlogged')
+    conn.commit()
+    for i in range(days - 1):
+        with conn.cursor() as cur:
+            rollups(cur, program, count, packets, FIRST + datetime.timedelta(days=i), directory)
+        conn.commit()
+    whole = months(days - 1)
+    for month, length in whole:
+        with conn.cursor() as cur:
+            rollups(cur, program, count, packets, month, directory, length)
+        conn.commit()
+    with conn.cursor() as cur:
+        cur.execute("set maintenance_work_mem = '512MB'")
+        for definition, _ in indexes:
+            cur.execute(definition)
+            conn.commit()
+        enter(cur, days - 1)
+        for month, _ in whole:
+            cur.execute('select hirundo.rollup_build_month_totals(%s, lower(p), upper(p)) from hirundo.local_range(%s, (%s + interval \'1 month\')::date) p',
+                        (month, month, month))
+            conn.commit()
+
+
+def months(days):
+    """(first day, length) of the months that lie within so many days."""
+    out, month = [], FIRST
+    while True:
+        length = calendar.monthrange(month.year, month.month)[1]
+        if month + datetime.timedelta(days=length) > FIRST + datetime.timedelta(days=days):
+            return out
+        out.append((month, length))
+        month += datetime.timedelta(days=length)
+
+
+def enter(cur, days):
+    """The days as built."""
+    cur.execute('insert into hirundo.rollup_day (day, zone, first, past, built_at, prefix_set) '
+                'select d, hirundo.time_zone(), lower(hirundo.local_range(d, d + 1)), upper(hirundo.local_range(d, d + 1)), now(), '
+                'hirundo.prefix_set_for(d) from generate_series(0, %s) i cross join lateral (select %s::date + i as d) x', (days - 1, FIRST))

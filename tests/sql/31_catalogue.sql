@@ -61,7 +61,7 @@ select set_eq($$select name from source where provolatile = 'v'$$, array['hirund
   'hirundo.rollup_restamp(date,date)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_day(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_tools(date,timestamp with time zone,timestamp with time zone,smallint[])',
-  'hirundo.rollup_build_month(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
+  'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
 select is_empty($$select name from source where lanname = 'view' and not exists (
   select from pg_class c where c.oid = name::regclass and 'security_invoker=true' = any (c.reloptions))$$, 'views run with the reader''s rights');
 

@@ -249,7 +249,8 @@ begin
     return 0;
   end if;
   if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day,source_port_day') and not hirundo.flow_is_gone(v_first, v_past) then
-    perform hirundo.rollup_build_month(v_month, v_first, v_past);
+    perform hirundo.rollup_build_month_totals(v_month, v_first, v_past);
+    perform hirundo.rollup_build_month_sources(v_month);
   else
     -- it cannot be added up from its days any more, so it does not answer any more
     delete from hirundo.rollup_month r where r.month = v_month;

@@ -267,44 +267,7 @@ $$;
 comment on function hirundo.rollup_build_day(date, timestamptz, timestamptz, smallint[]) is
   'Part of hirundo.rollup_step: rebuilds all daily rollups but source_port_day for a day, those by sensor for these sensors. Example: see hirundo.rollup_step.';
 ----
--- What is added up from all source rows of a month, most of a month's work.
-create or replace function hirundo.rollup_build_month_sources(month date)
-returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
-set jit = off
-set work_mem = '128MB'
-as $$
-declare
-  v_month date := month;
-  v_next date := month + interval '1 month';
-  v_busy int := hirundo.rollup_busy_packets();
-  v_codes int[];
-begin
-  select coalesce(array_agg(b.code), '{}') into v_codes
-  from (select n.port_code as code from hirundo.network_port_month n where n.month = v_month group by 1 having sum(n.packets) >= v_busy) b;
-  delete from hirundo.source_port_month x where x.month = v_month;
-  insert into hirundo.source_port_month (month, port_code, src, sensor_id, ttl, fragment, class, packets)
-  select v_month, d.port_code, d.src, d.sensor_id, d.ttl, d.fragment, d.class, sum(d.packets)
-  from hirundo.source_port_day d
-  where d.day >= v_month and d.day < v_next and d.port_code = any (v_codes)
-  group by 2, 3, 4, 5, 6, 7 order by 2, 3;
-
-  delete from hirundo.source_ttl_month x where x.month = v_month;
-  insert into hirundo.source_ttl_month (month, src, sensor_id, ttl, packets)
-  select v_month, d.src, d.sensor_id, d.ttl, sum(d.packets)
-  from hirundo.source_port_day d
-  where d.day >= v_month and d.day < v_next
-    and d.port_code >> 17 <> 1 and d.port_code >> 17 <> 58 and not d.fragment and d.class <> 'backscatter' and d.class <> 'local'
-  group by 2, 3, 4 order by 2;
-end
-$$;
-----
-comment on function hirundo.rollup_build_month_sources(date) is
-  'Part of hirundo.rollup_step: rebuilds hirundo.source_port_month and source_ttl_month; the month''s network_port_month is built. Example: see hirundo.rollup_step.';
-----
-create or replace function hirundo.rollup_build_month(month date, first timestamptz, past timestamptz)
+create or replace function hirundo.rollup_build_month_totals(month date, first timestamptz, past timestamptz)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
@@ -347,15 +310,50 @@ begin
     'group by d.src, d.class, d.asn, d.country, d.organisation_id, d.known_scanner order by d.src', v_bits)
   using v_month, v_next;
 
-  perform hirundo.rollup_build_month_sources(v_month);
-
   insert into hirundo.rollup_month as r (month, zone, first, past, head_packets, busy_packets, built_at)
-  values (v_month, hirundo.time_zone(), rollup_build_month.first, rollup_build_month.past, v_head, v_busy, clock_timestamp())
+  values (v_month, hirundo.time_zone(), rollup_build_month_totals.first, rollup_build_month_totals.past, v_head, v_busy, clock_timestamp())
   on conflict on constraint rollup_month_pkey
     do update set zone = excluded.zone, first = excluded.first, past = excluded.past, head_packets = excluded.head_packets,
                   busy_packets = excluded.busy_packets, built_at = excluded.built_at;
 end
 $$;
 ----
-comment on function hirundo.rollup_build_month(date, timestamptz, timestamptz) is
-  'Part of hirundo.rollup_step: rebuilds the monthly rollups of a month from its days, and enters it as built. Example: see hirundo.rollup_step.';
+comment on function hirundo.rollup_build_month_totals(date, timestamptz, timestamptz) is
+  'Part of hirundo.rollup_step: rebuilds the monthly rollups that are added up from daily totals, and enters the month as built. Example: see hirundo.rollup_step.';
+----
+-- What is added up from all source rows of a month, most of a month's work.
+create or replace function hirundo.rollup_build_month_sources(month date)
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '128MB'
+as $$
+declare
+  v_month date := month;
+  v_next date := month + interval '1 month';
+  v_busy int := hirundo.rollup_busy_packets();
+  v_codes int[];
+begin
+  select coalesce(array_agg(b.code), '{}') into v_codes
+  from (select n.port_code as code from hirundo.network_port_month n where n.month = v_month group by 1 having sum(n.packets) >= v_busy) b;
+  delete from hirundo.source_port_month x where x.month = v_month;
+  insert into hirundo.source_port_month (month, port_code, src, sensor_id, ttl, fragment, class, packets)
+  select v_month, d.port_code, d.src, d.sensor_id, d.ttl, d.fragment, d.class, sum(d.packets)
+  from hirundo.source_port_day d
+  where d.day >= v_month and d.day < v_next and d.port_code = any (v_codes)
+  group by 2, 3, 4, 5, 6, 7 order by 2, 3;
+
+  delete from hirundo.source_ttl_month x where x.month = v_month;
+  insert into hirundo.source_ttl_month (month, src, sensor_id, ttl, packets)
+  select v_month, d.src, d.sensor_id, d.ttl, sum(d.packets)
+  from hirundo.source_port_day d
+  where d.day >= v_month and d.day < v_next
+    and d.port_code >> 17 <> 1 and d.port_code >> 17 <> 58 and not d.fragment and d.class <> 'backscatter' and d.class <> 'local'
+  group by 2, 3, 4 order by 2;
+end
+$$;
+----
+comment on function hirundo.rollup_build_month_sources(date) is
+  'Part of hirundo.rollup_step: rebuilds hirundo.source_port_month and source_ttl_month; after rollup_build_month_totals, whose network_port_month tells busy ports. Example: see hirundo.rollup_step.';
