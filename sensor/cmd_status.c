@@ -44,6 +44,11 @@ static void print_status(const char *path, const struct spool_status *s)
     print_time("last_window", s->last_window_ms);
     print_time("delivered_until", s->delivered_ms);
     printf("%-15s %s\n", "peer", s->peer[0] ? s->peer : "none yet");
+    if (s->clock_ms != 0)
+        printf("%-15s %lld ms (collector's clock less this one's), round trip %lld ms\n",
+               "clock_offset", (long long)s->clock_offset_ms, (long long)s->round_trip_ms);
+    else
+        printf("%-15s not measured yet\n", "clock_offset");
     printf("%-15s %s\n", "last_error", s->last_error[0] ? s->last_error : "none");
 }
 

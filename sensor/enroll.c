@@ -136,7 +136,7 @@ static void put_conf(FILE *out, const struct bundle *b, const struct enroll_opti
         key_write(out, "next_server_key", b->next_server_key);
     }
     if (b->max_kbit)
-        fprintf(out, "max_kbit = %lld\n", (long long)b->max_kbit);
+        fprintf(out, "[uplink]\nmax_kbit = %lld\n", (long long)b->max_kbit);
     fprintf(out, "[capture]\ninterface = %s\n", r->interface);
     conf_list_write(out, "exclude", &b->exclude);
     fprintf(out, "[flow]\nwindow = %lldms\n[spool]\npath = %s\ncap = %lld\n",

@@ -43,7 +43,8 @@ struct sender {
 
     bool credit_known;
     uint64_t credit;
-    int64_t pace_at; // bandwidth: nothing goes out before
+    int64_t paid_us; // bandwidth: the bucket was empty at this time; INT64_MIN: not begun
+    int64_t send_us; // when what was found is paid for; 0: not reckoned
 
     struct in_flight found; // answer to SENDER_LOOK; last == 0: none
     int64_t look_at;
@@ -87,7 +88,7 @@ int sender_new(const struct sender_config *config, uint64_t acked, uint64_t next
     s->retry_at = INT64_MIN;
     s->look_at = INT64_MIN;
     s->ack_timeout = config->ack_timeout_ms;
-    s->pace_at = INT64_MIN;
+    s->paid_us = INT64_MIN;
     *ret = s;
     return 0;
 }
@@ -153,6 +154,7 @@ static void send_again_from(struct sender *s, uint64_t seq)
     flying_clear(s);
     s->to_send = seq;
     s->found.last = 0;
+    s->send_us = 0;
 }
 
 static void link_down(struct sender *s, int64_t retry_at)
@@ -197,6 +199,8 @@ void sender_connected(struct sender *s, int64_t now)
         return;
     s->link = SENDER_UP;
     s->up_since = now;
+    if (s->paid_us == INT64_MIN)
+        s->paid_us = now * 1000;
     s->next_ping = now;
     s->ping_at = -1;
     s->credit_known = false;
@@ -217,6 +221,7 @@ void sender_found(struct sender *s, uint64_t first, uint64_t last, uint64_t byte
 {
     if (first > s->to_send || last < s->to_send)
         return; // answers another question
+    s->send_us = 0;
     s->found = (struct in_flight){.first = first, .last = last, .bytes = bytes};
 }
 
@@ -362,12 +367,42 @@ static bool fits_credit(const struct sender *s)
     return s->n_flying == 0 || s->flying_bytes + s->found.bytes <= s->credit;
 }
 
-static void pace(struct sender *s, int64_t now, uint64_t bytes)
+// Time that a message takes of the bandwidth, with what goes around it on the wire.
+static int64_t cost_us(const struct sender *s, uint64_t bytes)
+{
+    return (int64_t)((bytes + bytes / 16 + SENDER_OVERHEAD) * 8000 / s->config.max_kbit) + 1;
+}
+
+// What was saved up while nothing went out is at most one large message.
+static void fill_bucket(struct sender *s, int64_t now)
+{
+    s->paid_us = MAX(s->paid_us, now * 1000 - cost_us(s, SENDER_BUCKET));
+}
+
+void sender_spent(struct sender *s, int64_t now, uint64_t bytes)
+{
+    if (s->config.max_kbit == 0 || s->link != SENDER_UP)
+        return;
+    fill_bucket(s, now);
+    s->paid_us += cost_us(s, bytes);
+    if (s->send_us != 0)
+        s->send_us += cost_us(s, bytes);
+}
+
+// Whether the message that was found is paid for; else *until is lowered to when it will be. It is
+// paid before it goes, so that the average keeps within the limit from the first message on.
+static bool is_paid(struct sender *s, int64_t now, int64_t *until)
 {
     if (s->config.max_kbit == 0)
-        return;
-    int64_t ms = (int64_t)(bytes * 8 / s->config.max_kbit);
-    s->pace_at = MAX(s->pace_at, now) + ms;
+        return true;
+    if (s->send_us == 0) {
+        fill_bucket(s, now);
+        s->send_us = s->paid_us + cost_us(s, s->found.bytes);
+    }
+    if (now * 1000 >= s->send_us)
+        return true;
+    *until = MIN(*until, (s->send_us + 999) / 1000);
+    return false;
 }
 
 static void act_send(struct sender *s, int64_t now, struct sender_action *ret)
@@ -376,7 +411,9 @@ static void act_send(struct sender *s, int64_t now, struct sender_action *ret)
         s->ack_timer = now;
     s->flying[s->n_flying++] = s->found;
     s->flying_bytes += s->found.bytes;
-    pace(s, now, s->found.bytes);
+    if (s->config.max_kbit != 0)
+        s->paid_us = s->send_us;
+    s->send_us = 0;
     *ret = (struct sender_action){
         .what = SENDER_SEND, .seq_first = s->found.first, .seq_last = s->found.last};
     s->to_send = s->found.last + 1;
@@ -390,16 +427,15 @@ static bool act_data(struct sender *s, int64_t now, int64_t *until, struct sende
 {
     if (!may_send(s))
         return false;
-    int64_t at = MAX(s->pace_at, s->look_at);
-    if (now < at) {
-        *until = MIN(*until, at);
+    if (now < s->look_at) {
+        *until = MIN(*until, s->look_at);
         return false;
     }
     if (s->found.last == 0) {
         *ret = (struct sender_action){.what = SENDER_LOOK, .seq_first = s->to_send};
         return true;
     }
-    if (!fits_credit(s))
+    if (!fits_credit(s) || !is_paid(s, now, until))
         return false;
     act_send(s, now, ret);
     return true;
@@ -414,6 +450,7 @@ static bool act_ping(struct sender *s, int64_t now, struct sender_action *ret)
     s->last_ping = now;
     if (s->ping_at < 0)
         s->ping_at = now;
+    sender_spent(s, now, 0);
     *ret = (struct sender_action){.what = SENDER_PING};
     return true;
 }

@@ -26,6 +26,9 @@
 //   ends and the next collector of the list is tried. Missing acks never cause that. From a later
 //   collector of the list it returns to the first after return_after, at a moment when nothing is
 //   in flight.
+// - Bandwidth (max_kbit) is a token bucket: a message goes when it is paid for. Pings go at once
+// and
+//   are paid for by what comes after.
 // - Failed attempts are repeated with exponential backoff and jitter, for ever.
 #pragma once
 
@@ -35,6 +38,10 @@
 #include "common/util.h"
 
 #define SENDER_WINDOW 8
+
+// Beside a message's payload and a sixteenth of it (TCP/IP headers): its header, CURVE, framing.
+#define SENDER_OVERHEAD 512u
+#define SENDER_BUCKET   (256u << 10) // bytes that idle time saves up at most
 
 struct sender_config {
     uint32_t endpoints;         // collectors in the list, at least 1
@@ -48,7 +55,7 @@ struct sender_config {
     int64_t ack_timeout_max_ms;
     int64_t return_after_ms;
     int64_t look_again_ms; // after sender_look_failed
-    uint32_t max_kbit;     // bandwidth, kbit/s; 0: no limit
+    uint32_t max_kbit;     // bandwidth, kbit/s, of all that goes out; 0: no limit
     uint64_t random_seed;  // for jitter
 };
 
@@ -118,6 +125,9 @@ void sender_ack(struct sender *s, int64_t now, uint64_t seq, uint64_t committed_
 void sender_nack_gap(struct sender *s, int64_t now, uint64_t expected, uint64_t credit);
 void sender_nack_fork(struct sender *s, int64_t now, uint64_t seq, uint64_t credit);
 void sender_pong(struct sender *s, int64_t now, uint64_t credit);
+// A message went out beside what the sender asked for, with that many bytes of payload: it waits
+// for no bandwidth, but uses it up.
+void sender_spent(struct sender *s, int64_t now, uint64_t bytes);
 
 // For status and tests.
 struct sender_state {

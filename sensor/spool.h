@@ -101,6 +101,8 @@ uint64_t spool_evicted(const struct spool *s); // batches lost to the cap since 
 
 // Notes for `status`, kept without a sync of their own; failure is no harm.
 void spool_note(struct spool *s, const char *peer, const char *last_error, int64_t now_ms);
+// Likewise: the collector's clock less ours, and the round trip it was measured over.
+void spool_note_clock(struct spool *s, int64_t offset_ms, int64_t round_trip_ms, int64_t now_ms);
 
 struct spool_status {
     uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
@@ -117,6 +119,9 @@ struct spool_status {
     int64_t delivered_ms;   // end of the last window acknowledged; 0: none
     int64_t last_ack_ms;    // 0: none
     int64_t error_ms;
+    int64_t clock_ms; // when the next two were noted; 0: never
+    int64_t clock_offset_ms;
+    int64_t round_trip_ms;
     bool live;      // in use by `run` now, or that ended without a clean end
     char peer[128]; // "" : none
     char last_error[512];

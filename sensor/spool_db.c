@@ -46,6 +46,13 @@ static const char *const statements[SQL_MAX] = {
     [SQL_NOTE_PUT] = "INSERT OR REPLACE INTO note(id, peer, last_error, error_ms)"
                      " VALUES (1, ?1, ?2, ?3)",
     [SQL_NOTE_GET] = "SELECT peer, last_error, error_ms FROM note WHERE id = 1",
+    // Made when there is something to note: spools of earlier versions have no such table.
+    [SQL_CLOCK_MAKE] = "CREATE TABLE IF NOT EXISTS clock("
+                       " id INTEGER PRIMARY KEY CHECK (id = 1), offset_ms INTEGER,"
+                       " round_trip_ms INTEGER, at_ms INTEGER)",
+    [SQL_CLOCK_PUT] = "INSERT OR REPLACE INTO clock(id, offset_ms, round_trip_ms, at_ms)"
+                      " VALUES (1, ?1, ?2, ?3)",
+    [SQL_CLOCK_GET] = "SELECT offset_ms, round_trip_ms, at_ms FROM clock WHERE id = 1",
     [SQL_ENTRY_PUT] = "INSERT OR REPLACE INTO entry(row, last_row, kind, run_id, counters,"
                       " first_ms, last_ms, frames, codec, spooled_ms, sha256, reason, size, seal,"
                       " records, payload)"

@@ -248,6 +248,19 @@ static int status_note(struct spool *s, struct spool_status *ret)
     return 0;
 }
 
+static void status_clock(struct spool *s, struct spool_status *ret)
+{
+    sqlite3_stmt *st;
+    if (db_statement(s, SQL_CLOCK_GET, &st) < 0)
+        return; // no such table yet
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        ret->clock_offset_ms = sqlite3_column_int64(st, 0);
+        ret->round_trip_ms = sqlite3_column_int64(st, 1);
+        ret->clock_ms = sqlite3_column_int64(st, 2);
+    }
+    statement_resetp(&st);
+}
+
 int spool_status(struct spool *s, struct spool_status *ret)
 {
     struct spool_status status = {
@@ -271,6 +284,7 @@ int spool_status(struct spool *s, struct spool_status *ret)
         r = status_note(s, &status);
     if (r < 0)
         return r;
+    status_clock(s, &status);
     status.used_bytes = (uint64_t)(pages - unused) * SPOOL_PAGE_SIZE;
     *ret = status;
     return 0;
@@ -283,6 +297,18 @@ void spool_note(struct spool *s, const char *peer, const char *last_error, int64
         return;
     sqlite3_bind_text(st, 1, peer, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, last_error, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 3, now_ms);
+    (void)db_run(s, st);
+}
+
+void spool_note_clock(struct spool *s, int64_t offset_ms, int64_t round_trip_ms, int64_t now_ms)
+{
+    sqlite3_stmt *st;
+    if (db_statement(s, SQL_CLOCK_PUT, &st) < 0 &&
+        (db_simple(s, SQL_CLOCK_MAKE) < 0 || db_statement(s, SQL_CLOCK_PUT, &st) < 0))
+        return;
+    sqlite3_bind_int64(st, 1, offset_ms);
+    sqlite3_bind_int64(st, 2, round_trip_ms);
     sqlite3_bind_int64(st, 3, now_ms);
     (void)db_run(s, st);
 }

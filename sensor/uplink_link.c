@@ -75,7 +75,8 @@ void uplink_send_heartbeat(struct uplink *u)
     struct queue_state queue;
     queue_state(u->queue, &queue);
     int64_t offset = 0, round_trip = 0;
-    (void)uplink_clock(u, &offset, &round_trip);
+    if (uplink_clock(u, &offset, &round_trip))
+        spool_note_clock(u->spool, offset, round_trip, wall_ms());
     int64_t age = status.oldest_ms != 0 ? MAX(0, wall_ms() - status.oldest_ms) : 0;
     struct wire_heartbeat beat = {
         .version = HIRUNDO_VERSION,
@@ -100,6 +101,7 @@ void uplink_send_heartbeat(struct uplink *u)
     struct wire_header h = plain_header(u, WIRE_HEARTBEAT);
     h.has_sha256 = true;
     wire_sha256(payload, size, h.sha256);
+    sender_spent(u->sender, mono_ms(), size);
     (void)send_message(u, &h, payload, size); // the next one comes in a minute
     payload = NULL;
 }

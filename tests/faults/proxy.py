@@ -40,6 +40,7 @@ class Route:
         self.proxy, self.target = proxy, target
         self.refuse = self.hold_up = self.hold_down = False
         self.cut_asked = False
+        self.bytes_up = 0  # from who connects to the target
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(64)
@@ -159,6 +160,7 @@ class Proxy:
                 if not pipe.ended and len(pipe.data) < HELD_MAX:
                     data = pipe.source.recv(CHUNK)
                     pipe.data += data
+                    route.bytes_up += len(data) if pipe is connection.up else 0
                     pipe.ended = not data
             except BlockingIOError:
                 pass

@@ -146,6 +146,9 @@ def test_running_sensor_is_online_and_stopped_it_is_late_then_silent(postgres, v
     rss, cap = postgres.query("select rss_kib, spool_cap_bytes from hirundo.heartbeat join hirundo.sensor using (sensor_id) "
                               "where name = %s", live.name)[0]
     assert 1000 < rss < 100000 and cap == 256 << 20
+    said = subprocess.run([hirundo.program("hirundo-sensor"), "status", "-c", str(live.conf)], text=True, capture_output=True,
+                          check=True).stdout
+    assert re.search(r"^clock_offset +-?\d{1,3} ms .*, round trip \d+ ms$", said, re.M) and f"peer            {live.collector.endpoint}" in said
     assert live.server.stop() == 0
     setting("late_after", "1 second")
     assert "no batch and no heartbeat for" in wait_state(postgres, live.name, "late")

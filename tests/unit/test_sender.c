@@ -425,19 +425,24 @@ static const struct schedule schedules[] = {
       SENDS(10000, 1, 10),
       {10000, UNSENT, 0},
       SENDS(10000, 1, 10)}},
+    // a sixteenth and 512 bytes on top of each message; the ping of UP goes at once and is paid for
     {"bandwidth: 8 kbit/s is a byte each millisecond",
      1,
      0,
      9,
      8,
      {UP(0, BIG),
-      SENDS(0, 1, 1000),
-      {1, ACK, 1, BIG},
-      {1, WANT, SENDER_ACKED, 0, 1},
-      {1, UNTIL, 1000},
-      SENDS(1000, 2, 500),
-      {1000, UNTIL, 1500},
-      SENDS(1500, 3, 10)}},
+      {0, WANT, SENDER_LOOK, 1, 0},
+      {0, FOUND, 1, 1, 1600},
+      {0, UNTIL, 512 + 2212 + 1},
+      {2724, UNTIL, 2725},
+      {2725, WANT, SENDER_SEND, 1, 1},
+      {2725, ACK, 1, BIG},
+      {2725, WANT, SENDER_ACKED, 0, 1},
+      {2725, WANT, SENDER_LOOK, 2, 0},
+      {2725, FOUND, 2, 2, 320},
+      {2725, UNTIL, 2725 + 852},
+      {3577, WANT, SENDER_SEND, 2, 2}}},
     {"growing spool wakes the sender",
      1,
      0,
@@ -584,6 +589,53 @@ static void test_schedules(void **state)
             n--;
         for (size_t i = 0; i < n; i++)
             take_step(sc, i, s);
+    }
+}
+
+// Everything that goes out, as the wire has it, against the limit since the connection was made.
+static void test_bandwidth(void **state)
+{
+    (void)state;
+    static const uint32_t limits[] = {8, 64, 1000, 100000};
+    for (size_t k = 0; k < ARRAY_SIZE(limits); k++) {
+        struct sender_config config = {.endpoints = 1, .random_seed = 7};
+        sender_config_defaults(&config);
+        config.endpoints = 1;
+        config.max_kbit = limits[k];
+        _cleanup_(sender_freep) struct sender *s = NULL;
+        assert_int_equal(sender_new(&config, 0, 500, &s), 0);
+        const int64_t begun = 5000;
+        int64_t now = begun;
+        uint64_t bytes = 0, acked = 0, found = 0;
+        uint32_t seed = 1;
+        while (acked < 499) {
+            struct sender_action a;
+            sender_next(s, now, &a);
+            seed = seed * 1103515245 + 12345;
+            uint64_t size = (seed >> 16) % (seed & 1 ? 200000 : 2000);
+            if (a.what == SENDER_CONNECT) {
+                sender_connected(s, now);
+            } else if (a.what == SENDER_PING) {
+                bytes += SENDER_OVERHEAD;
+                sender_pong(s, now, 4 << 20);
+            } else if (a.what == SENDER_LOOK) {
+                sender_found(s, a.seq_first, a.seq_first, found = size);
+            } else if (a.what == SENDER_SEND) {
+                bytes += found + found / 16 + SENDER_OVERHEAD;
+                sender_ack(s, now, a.seq_last, acked = a.seq_last, 4 << 20);
+                // a heartbeat now and then goes beside
+                if (acked % 100 == 0) {
+                    sender_spent(s, now, 100);
+                    bytes += 100 + 6 + SENDER_OVERHEAD;
+                }
+                // what goes at once is paid for later
+                assert_true(bytes * 8 <= limits[k] * (uint64_t)(now - begun) + 2 * 8 * 1024);
+            } else if (a.what == SENDER_WAIT) {
+                now = MAX(now + 1, a.until_ms);
+            }
+        }
+        // and it is used up, where it is the limit
+        assert_true(bytes * 8 >= limits[k] * (uint64_t)(now - begun) * 9 / 10);
     }
 }
 
@@ -897,6 +949,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_bandwidth),
         cmocka_unit_test(test_new_refuses),
         cmocka_unit_test(test_model),
     };
