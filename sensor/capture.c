@@ -16,6 +16,8 @@ int capture_new(const char *name, struct capture **ret)
     if (!c)
         return -ENOMEM;
     c->break_fd = c->poll_fd = -1;
+    for (size_t i = 0; i < IF_DROPS_FILES; i++)
+        c->if_drops.fds[i] = -1;
     c->name = strdup(name);
     if (!c->name)
         return -ENOMEM;
@@ -31,6 +33,7 @@ void capture_free(struct capture *c)
     if (c->pcap)
         pcap_close(c->pcap);
     closep(&c->break_fd);
+    if_drops_close(&c->if_drops);
     free(c->name);
     free(c);
 }
@@ -123,7 +126,7 @@ int capture_stats(struct capture *c, struct capture_stats *ret)
         if (pcap_stats(c->pcap, &now) != 0)
             return -EIO;
         c->stats.kernel_dropped += now.ps_drop - c->seen.ps_drop;
-        c->stats.interface_dropped += now.ps_ifdrop - c->seen.ps_ifdrop;
+        c->stats.interface_dropped = if_drops_read(&c->if_drops);
         c->seen = now;
     }
     *ret = c->stats;

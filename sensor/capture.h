@@ -44,7 +44,8 @@ struct capture_live_config {
     size_t n_excludes;
 };
 
-// Cumulative since the capture was opened; a file has none.
+// Cumulative since the capture was opened; a file has none. Of "any" the interfaces' drops are not
+// known.
 struct capture_stats {
     uint64_t kernel_dropped;
     uint64_t interface_dropped;
@@ -82,7 +83,7 @@ void capture_break(struct capture *c);
 int capture_link_type(const struct capture *c);
 // Path or interface, for messages.
 const char *capture_name(const struct capture *c);
-// 0, or -EIO. Opens sysfs on Linux: allow for it in a sandbox. May be called often.
+// 0, or -EIO. May be called often.
 int capture_stats(struct capture *c, struct capture_stats *ret);
 // Whether a packet is one of those that are not looked at. Sees what the filter in the kernel
 // cannot: behind any tags and labels, on every link type.

@@ -4,6 +4,7 @@
 #include <pcap/pcap.h>
 
 #include "sensor/capture.h"
+#include "sensor/if_drops.h"
 
 struct capture {
     pcap_t *pcap;
@@ -13,6 +14,7 @@ struct capture {
     // last figures of libpcap, 32 bits wide and wrapping, and their sums
     struct pcap_stat seen;
     struct capture_stats stats;
+    struct if_drops if_drops;
 };
 
 // An empty capture with a copy of name.

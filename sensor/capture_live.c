@@ -95,6 +95,9 @@ int capture_open_live(const struct capture_live_config *config, struct capture *
         r = set_filter(c, config, e);
     if (r < 0)
         return r;
+    char statistics[128];
+    snprintf(statistics, sizeof statistics, "/sys/class/net/%s/statistics", config->interface);
+    if_drops_open(statistics, &c->if_drops);
     c->poll_fd = pcap_get_selectable_fd(c->pcap);
     c->break_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (c->poll_fd < 0 || c->break_fd < 0)

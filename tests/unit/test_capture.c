@@ -12,6 +12,7 @@
 
 #include "sensor/capture.h"
 #include "sensor/decode.h"
+#include "sensor/if_drops.h"
 
 static void test_exclude_parse(void **state)
 {
@@ -227,6 +228,50 @@ static void test_filter_of_any_size_compiles(void **state)
     assert_string_equal(text, "");
 }
 
+static void write_counter(const char *directory, const char *name, const char *text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    _cleanup_(fclosep) FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    fputs(text, f);
+}
+
+static void test_interface_drops(void **state)
+{
+    (void)state;
+    char directory[] = "/tmp/hirundo-drops-XXXXXX", path[256];
+    struct if_drops d;
+    assert_non_null(mkdtemp(directory));
+    if_drops_open(directory, &d); // nothing there
+    assert_int_equal(if_drops_read(&d), 0);
+    if_drops_close(&d);
+    write_counter(directory, "rx_missed_errors", "100\n");
+    write_counter(directory, "rx_fifo_errors", "18446744073709551610\n");
+    if_drops_open(directory, &d);
+    assert_int_equal(if_drops_read(&d), 0); // what was before is not ours
+    write_counter(directory, "rx_missed_errors", "107\n");
+    assert_int_equal(if_drops_read(&d), 7);
+    assert_int_equal(if_drops_read(&d), 7);
+    write_counter(directory, "rx_fifo_errors", "18446744073709551613\n");
+    assert_int_equal(if_drops_read(&d), 10);
+    write_counter(directory, "rx_missed_errors", "5\n"); // the driver began anew
+    assert_int_equal(if_drops_read(&d), 15);
+    static const char *const none[] = {"", "none\n", "99999999999999999999\n"};
+    for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+        write_counter(directory, "rx_missed_errors", none[i]);
+        assert_int_equal(if_drops_read(&d), 15);
+    }
+    write_counter(directory, "rx_missed_errors", "6\n");
+    assert_int_equal(if_drops_read(&d), 16);
+    if_drops_close(&d);
+    snprintf(path, sizeof path, "%s/rx_missed_errors", directory);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/rx_fifo_errors", directory);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 static void test_interface_that_is_not_there(void **state)
 {
     (void)state;
@@ -249,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_filter_sees_through_tags),
         cmocka_unit_test(test_packets_are_excluded_behind_anything),
         cmocka_unit_test(test_filter_of_any_size_compiles),
+        cmocka_unit_test(test_interface_drops),
         cmocka_unit_test(test_interface_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
