@@ -1,12 +1,14 @@
 """hirundo-sensor run on a veth pair in network namespaces of its own, with a real collector and database."""
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -15,6 +17,10 @@ import pytest
 
 import hirundo
 from test_delivery import frame
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
+
+from test_links import LINKS  # noqa: E402
 
 COUNT = 100000
 RATE = 20000  # packets a second: what the ring holds then outlasts any pause of a busy machine
@@ -307,6 +313,31 @@ def test_excluded_networks_behind_tags(veth, make_live, interface):
     assert live.value("select count(distinct src) from hirundo.flow") == 2
 
 
+def hostile_frames(count):
+    """Frames of every layer with some of their bytes changed, and bytes without any sense; none shorter than Ethernet's
+    least, for the kernel itself drops a frame that ends within a VLAN tag."""
+    draw = random.Random(11)
+    good = [data for link, *frames in LINKS.values() if link == 1 for data in frames]
+    for _ in range(count):
+        data = bytearray(draw.choice(good) if draw.random() < 0.8 else draw.randbytes(draw.randrange(60, 1514)))
+        for _ in range(draw.randrange(6)):
+            data[draw.randrange(12, len(data))] = draw.choice((0, 1, 4, 0x45, 0x60, 0x81, 0xff, draw.randrange(256)))
+        yield bytes(data).ljust(60, b"\0")
+
+
+def test_hostile_frames_are_counted_like_others(veth, live):
+    count = 20000
+    live.start().wait_connected()
+    before = veth.received()
+    veth.send_frames(hostile_frames(count))
+    live.wait_frames(count)
+    assert veth.received() - before == count
+    assert live.server.stop() == 0
+    assert (live.frames(), live.dropped(), live.difference()) == (count, 0, 0)
+    assert live.rows() + int(live.value("select sum(non_ip + malformed) from hirundo.observation")) == count
+    assert int(live.value("select sum(quarantined + lost) from hirundo.observation")) == 0
+
+
 def confined(pid):
     """Seccomp's mode, capabilities and no_new_privs of each of its threads."""
     found = set()
@@ -399,6 +430,23 @@ def test_interface_down_and_up(veth, live):
     live.wait_frames(2000)
     assert live.server.process.poll() is None
     assert live.server.stop() == 0
+
+
+def test_interface_that_is_down_at_the_start_and_flaps(veth, live):
+    """A start on an interface that is down ends in one line, for its unit to try again; later it is waited for."""
+    ip("-n", veth.here, "link", "set", "probe", "down")
+    refused = subprocess.run(live.command(), text=True, capture_output=True, check=False, timeout=60)
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "probe: it is down" in refused.stderr
+    ip("-n", veth.here, "link", "set", "probe", "up")
+    live.start().wait_connected()
+    for times in range(1, 4):
+        ip("-n", veth.here, "link", "set", "probe", "up")
+        hirundo.wait_for(lambda: carrier(veth), "the link to be up")
+        veth.send(500)
+        live.wait_frames(500 * times)
+        ip("-n", veth.here, "link", "set", "probe", "down")
+    assert live.server.stop() == 0
+    assert (live.frames(), live.packets(), live.difference()) == (1500, 1500, 0)
 
 
 def carrier(veth):
