@@ -3,10 +3,9 @@ that rollups alone can answer so far, as plain SQL of the same answer from both.
 
 COMPANY = "'{198.18.0.0/22}'"
 HOSTS = "class <> 'backscatter' and class <> 'local'"
-# %(p)s: the period; %(a)s, %(b)s: its bounds; %(d)s, %(e)s: its first day and the day after
+# %(p)s: the period; %(a)s, %(b)s: its bounds; %(d)s, %(e)s: its first day and the day after; %(days)s, %(months)s: all of them
 FLOW = 'ts >= %(a)s and ts < %(b)s'
 DAYS = 'day >= %(d)s and day < %(e)s'
-MONTHS = 'month >= %(d)s and month < %(e)s'
 LOCAL = '(ts at time zone hirundo.time_zone())::date'
 
 # (name, aim: figure or distinct, the call); from flow: the same with no day, hour or month rolled up
@@ -27,7 +26,9 @@ CALLS = [
 # (name, aim, from rollups, from flow)
 QUERIES = [
     ('services of the period (quarter_top)', 'figure',
-     f"select port_code, sum(packets) from hirundo.network_port_month where {MONTHS} and class <> 'local' group by 1 order by 2 desc, 1 limit 10",
+     # ports with less than the head in each month cannot be among the first
+     "select port_code, sum(packets) from hirundo.network_port_month where month = any (%(months)s) and class <> 'local' and port_code = any (array("
+     'select port_code from hirundo.network_port_month where month = any (%(months)s) and packets >= 1000)) group by 1 order by 2 desc, 1 limit 10',
      f"select port_code, sum(packets) from hirundo.traffic where {FLOW} and class <> 'local' group by 1 order by 2 desc, 1 limit 10"),
     ('five ports by week (port_trend)', 'figure',
      "select date_trunc('week', day::timestamp)::date, port_code, sum(packets) from hirundo.network_port_day where day = any (%(days)s) "

@@ -72,6 +72,7 @@ declare
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_codes int[] := hirundo.port_codes(ports);
   v_home text := hirundo.home_country();
+  v_none bit varying := (select repeat('0', coalesce(max(s.sensor_id), 1))::bit varying from hirundo.sensor s);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   if v_ranges is null and v_codes is null then
@@ -80,28 +81,35 @@ begin
   end if;
   return query
     with hit as materialized (
-      select s.country, u.src, u.ttl, sum(u.packets)::bigint as n
+      select u.src, u.sensor_id, u.ttl, u.packets as n
       from hirundo.source_ttls(v_first, v_past, v_ranges, v_codes, false) u
-      join hirundo.sensor s on s.sensor_id = u.sensor_id
-      group by s.country, u.src, u.ttl
+    ), mark as materialized (
+      select s.sensor_id, s.country, set_bit(v_none, s.sensor_id - 1, 1) as bit from hirundo.sensor s
     ), by_ttl as (
-      select h.country, h.ttl, sum(h.n) as n,
-        sum(sum(h.n)) over (partition by h.country order by h.ttl) as upto,
-        sum(sum(h.n)) over (partition by h.country) as total
-      from hit h
-      group by h.country, h.ttl
+      select m.country, h.ttl, sum(h.n) as n,
+        sum(sum(h.n)) over (partition by m.country order by h.ttl) as upto,
+        sum(sum(h.n)) over (partition by m.country) as total
+      from (select h.sensor_id, h.ttl, sum(h.n)::bigint as n from hit h group by 1, 2) h
+      join mark m on m.sensor_id = h.sensor_id
+      group by m.country, h.ttl
     ), by_region as (
       -- percentile_disc(0.5) with packets as weights: the first TTL up to which half of the packets lie
       select t.country, min(t.ttl) as lo, max(t.ttl) as hi, min(t.ttl) filter (where t.upto * 2 >= t.total) as mid,
         sum(t.n)::bigint as n
       from by_ttl t
       group by t.country
+    ), seen as materialized (
+      -- sources by the set of sensors that saw them
+      select e.sensors, count(*) as n
+      from (select h.src, bit_or(m.bit) as sensors from hit h join mark m on m.sensor_id = h.sensor_id group by h.src) e
+      group by e.sensors
     ), by_source as (
-      select d.country, count(*) as n
-      from (select distinct h.country, h.src from hit h) d
-      group by d.country
+      select r.country, (sum(e.n) filter (where e.sensors & r.sensors <> v_none))::bigint as n
+      from (select m.country, bit_or(m.bit) as sensors from mark m group by m.country) r
+      cross join seen e
+      group by r.country
     )
-    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select count(distinct h.src) from hit h)
+    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select sum(e.n)::bigint from seen e)
     from by_region r
     join by_source c on c.country = r.country
     order by r.country::text is distinct from v_home, r.country::text collate "C";
