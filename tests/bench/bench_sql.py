@@ -112,7 +112,7 @@ def values(days):
     odd = (a + datetime.timedelta(days=days // 9, hours=5, minutes=30), b - datetime.timedelta(days=days // 7, hours=6, minutes=50))
     text = '[{},{})'
     return dict(a=a, b=b, d=first, e=past, days=[first + datetime.timedelta(days=i) for i in range(days)],
-                months=[month for month, _ in sql_data.months(days)],
+                months=[month for month, _ in sql_data.months(days)], zone=sql_data.ZONE,
                 p=text.format(a.isoformat(), b.isoformat()), odd=text.format(*(x.isoformat() for x in odd)))
 
 

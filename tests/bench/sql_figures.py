@@ -3,10 +3,10 @@ that rollups alone can answer so far, as plain SQL of the same answer from both.
 
 COMPANY = "'{198.18.0.0/22}'"
 HOSTS = "class <> 'backscatter' and class <> 'local'"
-# %(p)s: the period; %(a)s, %(b)s: its bounds; %(d)s, %(e)s: its first day and the day after; %(days)s, %(months)s: all of them
+# %(p)s: the period; %(a)s, %(b)s: its bounds; %(d)s, %(e)s: its first day and the day after; %(days)s, %(months)s: all of them; %(zone)s: the reporting time zone
 FLOW = 'ts >= %(a)s and ts < %(b)s'
 DAYS = 'day >= %(d)s and day < %(e)s'
-LOCAL = '(ts at time zone hirundo.time_zone())::date'
+LOCAL = '(ts at time zone %(zone)s)::date'
 
 # (name, aim: figure or distinct, the call); from flow: the same with no day, hour or month rolled up
 CALLS = [
