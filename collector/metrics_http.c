@@ -43,11 +43,10 @@ int metrics_listen_check(const char *listen, struct errmsg *e)
     return r;
 }
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *text,
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, char *text,
                               size_t size, enum MHD_ResponseMemoryMode mode)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, mode);
+    struct MHD_Response *response = MHD_create_response_from_buffer(size, text, mode);
     if (!response)
         return MHD_NO; // the connection is closed
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, CONTENT);
@@ -77,13 +76,13 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
     (void)upload;
     (void)upload_size;
     (void)state;
-    static const char no_method[] = "only GET\n", no_page[] = "the page is /metrics\n";
+    char no_method[] = "only GET\n", no_page[] = "the page is /metrics\n";
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
         return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, no_method, sizeof no_method - 1,
-                      MHD_RESPMEM_PERSISTENT);
+                      MHD_RESPMEM_MUST_COPY);
     if (strcmp(url, "/metrics") != 0)
         return answer(connection, MHD_HTTP_NOT_FOUND, no_page, sizeof no_page - 1,
-                      MHD_RESPMEM_PERSISTENT);
+                      MHD_RESPMEM_MUST_COPY);
     return answer_metrics(data, connection);
 }
 
@@ -92,8 +91,8 @@ int metrics_http_start(const char *listen, void (*render)(void *data, struct tex
 {
     struct addrinfo *address = NULL;
     int r = resolve(listen, &address, e);
-    if (r < 0)
-        return r;
+    if (r < 0 || !address)
+        return r < 0 ? r : -EINVAL;
     struct metrics_http *m = calloc(1, sizeof *m);
     if (!m) {
         freeaddrinfo(address);
