@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "collector/frames.h"
 #include "collector/selftest.h"
 #include "collector/unfinished.h"
 #include "common/log.h"
@@ -186,7 +187,7 @@ static bool receive(void *router, struct incoming *in)
         zmq_msg_t extra;
         zmq_msg_init(&extra);
         zmq_msg_t *to = in->frames == 0 ? &in->header : in->frames == 1 ? &in->payload : &extra;
-        if (zmq_msg_recv(to, router, 0) < 0)
+        if (frames_receive_more(to, router) < 0)
             return true;
         in->fd = zmq_msg_get(to, ZMQ_SRCFD);
         in->frames++;
@@ -387,7 +388,8 @@ static void forward_replies(struct listener *l)
         int n = 0, more = 1;
         while (n < 3 && more) {
             zmq_msg_init(&frames[n]);
-            if (zmq_msg_recv(&frames[n], l->replies, n == 0 ? ZMQ_DONTWAIT : 0) < 0) {
+            if ((n == 0 ? zmq_msg_recv(&frames[0], l->replies, ZMQ_DONTWAIT)
+                        : frames_receive_more(&frames[n], l->replies)) < 0) {
                 zmq_msg_close(&frames[n]);
                 break;
             }
@@ -399,7 +401,8 @@ static void forward_replies(struct listener *l)
         bool sending = n == 3;
         for (int k = 0; k < n; k++) {
             int flags = ZMQ_DONTWAIT | (k < 2 ? ZMQ_SNDMORE : 0);
-            if (sending && zmq_msg_send(&frames[k], l->router, flags) < 0)
+            if (sending && (k == 0 ? zmq_msg_send(&frames[0], l->router, flags)
+                                   : frames_send_more(&frames[k], l->router, flags)) < 0)
                 sending = false;
             zmq_msg_close(&frames[k]);
         }
@@ -425,7 +428,7 @@ static void *listener_loop(void *data)
         zmq_pollitem_t items[] = {{l->replies, 0, ZMQ_POLLIN, 0},
                                   {l->stopped, 0, ZMQ_POLLIN, 0},
                                   {l->router, 0, ZMQ_POLLIN, 0}};
-        if (zmq_poll(items, reading ? 3 : 2, reading ? CHECK_MS : -1) < 0 && errno != EINTR)
+        if (frames_poll(items, reading ? 3 : 2, reading ? CHECK_MS : -1) < 0)
             break;
         if (items[0].revents)
             forward_replies(l);
@@ -457,7 +460,7 @@ void listener_free(struct listener *l)
     if (!l)
         return;
     if (l->running) {
-        zmq_send(l->stop, "q", 1, 0);
+        (void)frames_send_bytes(l->stop, "q", 1, 0);
         pthread_join(l->thread, NULL);
         // LINGER 0 would take back the last acks; what they say is in the database either way, but
         // a clean stop should not cost a resend.
@@ -532,5 +535,5 @@ int listener_run(struct listener *l, struct writer **writers, size_t n, struct e
 
 void listener_pause(struct listener *l)
 {
-    zmq_send(l->stop, "p", 1, 0);
+    (void)frames_send_bytes(l->stop, "p", 1, 0);
 }

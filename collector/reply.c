@@ -1,6 +1,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "collector/frames.h"
 #include "collector/writer.h"
 
 static int64_t now_ms(void)
@@ -10,12 +11,12 @@ static int64_t now_ms(void)
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
-static int send_frame(void *socket, const void *data, size_t size, int flags)
+static int send_frame(void *socket, const void *data, size_t size, int flags, bool first)
 {
     for (;;) {
         if (zmq_send(socket, data, size, ZMQ_DONTWAIT | flags) >= 0)
             return 0;
-        if (errno != EINTR)
+        if (first ? errno != EINTR : !frames_may_try_again())
             return errno == EAGAIN || errno == EHOSTUNREACH ? -EAGAIN : -errno;
     }
 }
@@ -37,10 +38,10 @@ int reply_send(void *socket, const uint8_t *route, size_t route_size, const stru
     if (r < 0)
         return r;
     // A ROUTER decides about the peer at the first frame; the others then follow.
-    r = send_frame(socket, route, route_size, ZMQ_SNDMORE);
+    r = send_frame(socket, route, route_size, ZMQ_SNDMORE, true);
     if (r == 0)
-        r = send_frame(socket, header, header_size, ZMQ_SNDMORE);
+        r = send_frame(socket, header, header_size, ZMQ_SNDMORE, false);
     if (r == 0)
-        r = send_frame(socket, payload, payload_size, 0);
+        r = send_frame(socket, payload, payload_size, 0, false);
     return r;
 }

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <zmq.h>
 
+#include "collector/frames.h"
 #include "common/log.h"
 
 #define STOP_ENDPOINT "inproc://hirundo.zap.stop"
@@ -27,21 +28,30 @@ struct frame {
     uint8_t bytes[FRAME_MAX];
 };
 
+static int receive_frame(void *socket, struct frame *ret, bool *ret_more)
+{
+    zmq_msg_t m;
+    zmq_msg_init(&m);
+    int r = frames_receive_more(&m, socket) < 0 ? -errno : 0;
+    if (r == 0) {
+        ret->size = MIN(zmq_msg_size(&m), sizeof ret->bytes);
+        memcpy(ret->bytes, zmq_msg_data(&m), ret->size);
+        *ret_more = zmq_msg_more(&m);
+    }
+    zmq_msg_close(&m);
+    return r;
+}
+
 // One request: *ret_n frames of it, those beyond FRAMES read and dropped.
 static int receive(void *socket, struct frame frames[FRAMES], size_t *ret_n)
 {
-    int more = 1;
+    bool more = true;
     size_t n = 0;
-    while (more) {
+    for (; more; n++) {
         struct frame scratch;
-        struct frame *f = n < FRAMES ? &frames[n] : &scratch;
-        int size = zmq_recv(socket, f->bytes, sizeof f->bytes, 0);
-        if (size < 0)
-            return -errno;
-        f->size = (size_t)size;
-        n++;
-        size_t length = sizeof more;
-        zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &length);
+        int r = receive_frame(socket, n < FRAMES ? &frames[n] : &scratch, &more);
+        if (r < 0)
+            return r;
     }
     *ret_n = n;
     return 0;
@@ -106,12 +116,20 @@ static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
             note_stranger(z, &frames[3], frames[6].bytes);
     }
     const char *code = known ? "200" : "300", *text = known ? "OK" : "not enrolled";
-    zmq_send(z->requests, "1.0", 3, ZMQ_SNDMORE);
-    zmq_send(z->requests, frames[1].bytes, n > 1 ? frames[1].size : 0, ZMQ_SNDMORE);
-    zmq_send(z->requests, code, 3, ZMQ_SNDMORE);
-    zmq_send(z->requests, text, strlen(text), ZMQ_SNDMORE);
-    zmq_send(z->requests, user, strlen(user), ZMQ_SNDMORE);
-    zmq_send(z->requests, metadata, metadata_size, 0);
+    const struct {
+        const void *p;
+        size_t size;
+    } parts[] = {
+        {"1.0", 3},
+        {frames[1].bytes, n > 1 ? frames[1].size : 0},
+        {code, 3},
+        {text, strlen(text)},
+        {user, strlen(user)},
+        {metadata, metadata_size},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        (void)frames_send_bytes(z->requests, parts[i].p, parts[i].size,
+                                i + 1 < ARRAY_SIZE(parts) ? ZMQ_SNDMORE : 0);
 }
 
 static void *zap_run(void *data)
@@ -119,7 +137,7 @@ static void *zap_run(void *data)
     struct zap *z = data;
     for (;;) {
         zmq_pollitem_t items[] = {{z->requests, 0, ZMQ_POLLIN, 0}, {z->stopped, 0, ZMQ_POLLIN, 0}};
-        if (zmq_poll(items, 2, -1) < 0 && errno != EINTR)
+        if (frames_poll(items, 2, -1) < 0)
             break;
         if (items[1].revents)
             break;
@@ -174,7 +192,7 @@ void zap_stop(struct zap *z)
 {
     if (!z)
         return;
-    zmq_send(z->stop, "", 0, 0);
+    (void)frames_send_bytes(z->stop, "", 0, 0);
     pthread_join(z->thread, NULL);
     zap_free(z);
 }

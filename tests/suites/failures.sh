@@ -6,3 +6,4 @@
 build test
 export HIRUNDO_TEST_STEP=1
 meson_tests --num-processes 2 --timeout-multiplier 20 --suite failures
+pytests collector tests/integration/test_failures.py
