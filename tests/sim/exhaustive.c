@@ -1,8 +1,8 @@
 // hirundo-sim-exhaustive: every order of events up to a depth, for windows of 1, 2 and 3 messages.
 //
-// One sensor and one collector with the real sender and receiver, a few batches, and at most so
-// many faults on the way. From each state that is met for the first time the world is then left
-// alone: everything must come to be committed, once, and acknowledged.
+// One sensor and one or two collectors with the real sender and receiver, one ledger, a few
+// batches, and at most so many faults on the way. From each state that is met for the first time
+// the world is then left alone: everything must come to be committed, once, and acknowledged.
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -12,9 +12,11 @@
 #include "sensor/sender.h"
 
 #define BATCHES      3
-#define NUMBERS      (BATCHES + 2) // 1.. ; one more after an old copy, one spare
-#define CONTENTS     (BATCHES + 2)
-#define SPOOLS       3 // forks
+#define COPIES       2                  // old ones that come back
+#define NUMBERS      (BATCHES + 2)      // 1.. ; one more after an old copy, one spare
+#define CONTENTS     (BATCHES + COPIES) // behind the batches what is made after an old copy
+#define SPOOLS       3                  // forks
+#define COLLECTORS   2
 #define PIPE         12
 #define BATCH_BYTES  100
 #define QUIET_STEPS  400
@@ -32,27 +34,31 @@ struct down {
     uint8_t epoch;
 };
 
+struct collector {
+    struct receiver receiver[SPOOLS];
+    uint8_t loaded[SPOOLS];
+    uint8_t n_hand, n_group;
+    struct up hand[PIPE]; // judged, not answered
+    uint8_t verdict[PIPE];
+};
+
 // Everything but the sender: plain data, so that states can be copied and compared.
 struct model {
     int64_t now;
-    uint8_t window;
+    uint8_t window, collectors;
     uint8_t faults_left, made;
     // the spool
     uint8_t content[NUMBERS + 1]; // by number
     uint8_t next, acked, acked_disk, spool;
-    uint8_t set_back; // an old copy came back
+    uint8_t set_back; // so often an old copy came back
     uint8_t gone[CONTENTS + 1];
     // between
-    uint8_t connected, stale_answer;
+    uint8_t connected, at; // at: which collector
+    uint8_t stale_answer;
     uint8_t n_up, n_down;
     struct up up[PIPE];
     struct down down[PIPE];
-    // the collector
-    struct receiver receiver;
-    uint8_t loaded; // spool of the receiver + 1, 0: none
-    uint8_t n_hand, n_group;
-    struct up hand[PIPE]; // judged, not answered
-    uint8_t verdict[PIPE];
+    struct collector collector[COLLECTORS];
     // the database
     uint8_t ledger_next[SPOOLS];
     uint8_t ledger[SPOOLS][NUMBERS + 1];
@@ -84,10 +90,10 @@ __attribute__((format(printf, 2, 3))) static void fail(struct search *x, const c
 
 // ---- between
 
-static void answer(struct search *x, struct model *m, enum reply_kind kind, const struct up *to,
-                   uint64_t number)
+static void answer(struct search *x, struct model *m, unsigned from, enum reply_kind kind,
+                   const struct up *to, uint64_t number)
 {
-    if (!m->connected)
+    if (!m->connected || m->at != from)
         return;
     if (m->n_down == PIPE) {
         fail(x, "more answers than messages");
@@ -122,91 +128,136 @@ static void clear_connection(struct model *m)
 
 // ---- the collector
 
-static void clear_hand(struct model *m)
+static void clear_hand(struct collector *c)
 {
-    m->n_hand = m->n_group = 0;
-    memset(m->hand, 0, sizeof m->hand);
-    memset(m->verdict, 0, sizeof m->verdict);
+    c->n_hand = c->n_group = 0;
+    memset(c->hand, 0, sizeof c->hand);
+    memset(c->verdict, 0, sizeof c->verdict);
 }
 
-static void forget(struct model *m)
+static void forget(struct collector *c)
 {
-    clear_hand(m);
-    m->loaded = 0;
-    memset(&m->receiver, 0, sizeof m->receiver);
+    memset(c, 0, sizeof *c);
 }
 
-static void load(struct model *m, uint8_t spool)
+static void forget_all(struct model *m)
 {
-    if (m->loaded == spool + 1)
+    for (unsigned i = 0; i < COLLECTORS; i++)
+        forget(&m->collector[i]);
+}
+
+// As the writer does: what seems to be missing may have been taken by another collector.
+static enum receiver_verdict judge(struct model *m, struct collector *c, const struct up *u)
+{
+    struct receiver *r = &c->receiver[u->spool];
+    if (!c->loaded[u->spool])
+        receiver_start(r, m->ledger_next[u->spool]);
+    c->loaded[u->spool] = 1;
+    enum receiver_verdict verdict = receiver_judge(r, u->seq, u->seq, m->now);
+    if (verdict == RECEIVER_GAP && r->pending_seq == r->next_seq) {
+        receiver_reload(r, m->ledger_next[u->spool]);
+        verdict = receiver_judge(r, u->seq, u->seq, m->now);
+    }
+    if (verdict == RECEIVER_TAKE) {
+        receiver_take(r, u->seq);
+        c->n_group++;
+    } else if (verdict == RECEIVER_GAP) {
+        receiver_told(r, m->now);
+    }
+    return verdict;
+}
+
+static void hold(struct model *m, struct collector *c, const struct up *u)
+{
+    enum receiver_verdict verdict = judge(m, c, u);
+    if (verdict != RECEIVER_TAKE && verdict != RECEIVER_GAP && verdict != RECEIVER_DUPLICATE)
         return;
-    receiver_start(&m->receiver, m->ledger_next[spool]);
-    m->loaded = (uint8_t)(spool + 1);
+    c->hand[c->n_hand] = *u;
+    c->verdict[c->n_hand++] = (uint8_t)verdict;
 }
 
 static void receive(struct search *x, struct model *m)
 {
     struct up u = m->up[0];
     pop_up(m);
-    if (u.ping) {
-        answer(x, m, R_PONG, &u, 0);
-        return;
-    }
-    load(m, u.spool);
-    enum receiver_verdict verdict = receiver_judge(&m->receiver, u.seq, u.seq, m->now);
-    if (verdict == RECEIVER_TAKE) {
-        receiver_take(&m->receiver, u.seq);
-        m->n_group++;
-    } else if (verdict == RECEIVER_GAP) {
-        receiver_told(&m->receiver, m->now);
-    } else if (verdict != RECEIVER_DUPLICATE) {
-        return;
-    }
-    m->hand[m->n_hand] = u;
-    m->verdict[m->n_hand++] = (uint8_t)verdict;
+    if (u.ping)
+        answer(x, m, m->at, R_PONG, &u, 0);
+    else
+        hold(m, &m->collector[m->at], &u);
 }
 
-static void commit(struct search *x, struct model *m)
+static void check_new(struct search *x, const struct model *m, uint8_t content)
 {
-    uint8_t spool = (uint8_t)(m->loaded - 1);
-    for (uint8_t i = 0; i < m->n_hand; i++) {
-        if (m->verdict[i] != RECEIVER_TAKE)
-            continue;
-        if (m->hand[i].seq != m->ledger_next[spool])
-            fail(x, "number %u is committed out of order", m->hand[i].seq);
-        for (unsigned s = 0; s < SPOOLS; s++) {
-            for (unsigned n = 1; n < m->ledger_next[s]; n++) {
-                if (m->ledger[s][n] == m->hand[i].content)
-                    fail(x, "batch %u is in the database twice", m->hand[i].content);
-            }
+    for (unsigned s = 0; s < SPOOLS; s++) {
+        for (unsigned n = 1; n < m->ledger_next[s]; n++) {
+            if (m->ledger[s][n] == content)
+                fail(x, "batch %u is in the database twice", content);
         }
-        m->ledger[spool][m->ledger_next[spool]++] = m->hand[i].content;
     }
-    receiver_committed(&m->receiver, m->ledger_next[spool]);
 }
 
-static void settle(struct search *x, struct model *m)
+// The ledger is not what this collector thought: nothing is committed, all is judged again.
+static bool is_stale(const struct model *m, const struct collector *c)
 {
+    bool stale = false;
+    for (uint8_t i = 0; i < c->n_hand; i++)
+        stale |= c->verdict[i] == RECEIVER_TAKE &&
+                 c->receiver[c->hand[i].spool].next_seq != m->ledger_next[c->hand[i].spool];
+    return stale;
+}
+
+static void judge_again(struct model *m, struct collector *c)
+{
+    const struct collector before = *c;
+    clear_hand(c);
+    for (unsigned spool = 0; spool < SPOOLS; spool++) {
+        if (c->loaded[spool])
+            receiver_reload(&c->receiver[spool], m->ledger_next[spool]);
+    }
+    for (uint8_t i = 0; i < before.n_hand; i++)
+        hold(m, c, &before.hand[i]);
+}
+
+static void commit(struct search *x, struct model *m, struct collector *c)
+{
+    if (is_stale(m, c))
+        judge_again(m, c);
+    for (uint8_t i = 0; i < c->n_hand; i++) {
+        const struct up *u = &c->hand[i];
+        if (c->verdict[i] != RECEIVER_TAKE)
+            continue;
+        if (u->seq != m->ledger_next[u->spool])
+            fail(x, "number %u is committed out of order", u->seq);
+        check_new(x, m, u->content);
+        m->ledger[u->spool][m->ledger_next[u->spool]++] = u->content;
+        receiver_committed(&c->receiver[u->spool], m->ledger_next[u->spool]);
+    }
+}
+
+static void settle(struct search *x, struct model *m, unsigned at)
+{
+    struct collector *c = &m->collector[at];
     const struct up *last = NULL;
-    for (uint8_t i = 0; i < m->n_hand; i++)
-        last = m->verdict[i] == RECEIVER_TAKE ? &m->hand[i] : last;
+    for (uint8_t i = 0; i < c->n_hand; i++)
+        last = c->verdict[i] == RECEIVER_TAKE ? &c->hand[i] : last;
     if (last)
-        answer(x, m, R_ACK, last, m->receiver.next_seq - 1);
-    for (uint8_t i = 0; i < m->n_hand; i++) {
-        const struct up *u = &m->hand[i];
-        if (m->verdict[i] == RECEIVER_GAP) {
-            answer(x, m, R_GAP, u, m->receiver.next_seq);
-        } else if (m->verdict[i] == RECEIVER_DUPLICATE) {
+        answer(x, m, at, R_ACK, last, c->receiver[last->spool].next_seq - 1);
+    for (uint8_t i = 0; i < c->n_hand; i++) {
+        const struct up *u = &c->hand[i];
+        uint64_t next = c->receiver[u->spool].next_seq;
+        if (c->verdict[i] == RECEIVER_GAP) {
+            answer(x, m, at, R_GAP, u, next);
+        } else if (c->verdict[i] == RECEIVER_DUPLICATE) {
             bool kept = u->seq < m->ledger_next[u->spool];
             uint8_t stored[WIRE_SHA256_SIZE] = {m->ledger[u->spool][u->seq]};
             uint8_t digest[WIRE_SHA256_SIZE] = {u->content};
             if (receiver_is_fork(kept ? stored : NULL, digest))
-                answer(x, m, R_FORK, u, u->seq);
+                answer(x, m, at, R_FORK, u, u->seq);
             else
-                answer(x, m, R_ACK, u, m->receiver.next_seq - 1);
+                answer(x, m, at, R_ACK, u, next - 1);
         }
     }
-    clear_hand(m);
+    clear_hand(c);
 }
 
 // ---- the sensor
@@ -259,6 +310,7 @@ static int64_t act(struct search *x, struct state *s)
             fail(x, "the sender never waits");
         if (a.what == SENDER_CONNECT) {
             m->connected = 1;
+            m->at = (uint8_t)a.endpoint;
             sender_connected(s->sender, m->now);
         } else if (a.what == SENDER_DISCONNECT) {
             clear_connection(m);
@@ -307,17 +359,18 @@ static void spool_batch(struct state *s)
     sender_spooled(s->sender, m->next);
 }
 
-static void cut(struct state *s)
+static void cut(struct state *s, enum sender_loss_of_link why)
 {
     clear_connection(&s->m);
-    sender_disconnected(s->sender, s->m.now, SENDER_LINK_LOST);
+    sender_disconnected(s->sender, s->m.now, why);
 }
 
 static void new_sender(struct search *x, struct state *s)
 {
     struct sender_config config;
+    memset(&config, 0, sizeof config); // what lies between fields is part of the fingerprint
     sender_config_defaults(&config);
-    config.endpoints = 1;
+    config.endpoints = s->m.collectors;
     config.random_seed = 1;
     clear_connection(&s->m);
     s->m.acked = s->m.acked_disk;
@@ -331,13 +384,13 @@ static void new_sender(struct search *x, struct state *s)
 static void old_copy(struct search *x, struct state *s)
 {
     struct model *m = &s->m;
-    m->set_back = 1;
+    m->set_back++;
     m->gone[m->content[--m->next]] = 1;
     m->acked_disk = MIN(m->acked_disk, (uint8_t)(m->next - 1));
-    m->content[m->next++] = CONTENTS;
+    m->content[m->next++] = (uint8_t)(BATCHES + m->set_back);
     // What the former life sent is settled before the machine is back.
     clear_connection(m);
-    forget(m);
+    forget_all(m);
     new_sender(x, s);
 }
 
@@ -346,10 +399,12 @@ static void old_copy(struct search *x, struct state *s)
 enum step {
     STEP_RECEIVE,
     STEP_COMMIT,
+    STEP_COMMIT_OTHER, // by the collector that the sensor is not connected to
     STEP_HEAR,
     STEP_SPOOL,
     STEP_TIME,
     STEP_CUT, // faults from here on
+    STEP_FAILOVER,
     STEP_LOSE_UP,
     STEP_LOSE_DOWN,
     STEP_CRASH,
@@ -368,6 +423,7 @@ static const char *const step_names[STEPS] = {"receive",
                                               "spool",
                                               "time",
                                               "cut",
+                                              "failover",
                                               "lose message",
                                               "lose answer",
                                               "collector crash",
@@ -378,26 +434,36 @@ static const char *const step_names[STEPS] = {"receive",
                                               "database empty",
                                               "old copy"};
 
+static unsigned other(const struct model *m)
+{
+    return 1u - m->at;
+}
+
 static bool possible(const struct model *m, enum step step)
 {
+    const struct collector *c = &m->collector[m->at];
     if (step >= STEP_CUT && m->faults_left == 0)
         return false;
     switch (step) {
     case STEP_RECEIVE:
     case STEP_LOSE_UP:
-        return m->n_up > 0 && m->n_hand < PIPE;
+        return m->n_up > 0 && c->n_hand < PIPE;
     case STEP_COMMIT:
-        return m->n_hand > 0;
+        return c->n_hand > 0;
+    case STEP_COMMIT_OTHER:
+        return m->collector[other(m)].n_hand > 0;
+    case STEP_FAILOVER:
+        return m->connected && m->collectors > 1;
     case STEP_COMMIT_CRASH:
     case STEP_ROLL_BACK:
-        return m->n_group > 0;
+        return c->n_group > 0;
     case STEP_HEAR:
     case STEP_LOSE_DOWN:
         return m->n_down > 0;
     case STEP_SPOOL:
         return m->made < BATCHES;
     case STEP_TIME: // nothing else is under way
-        return m->n_up == 0 && m->n_down == 0 && m->n_hand == 0;
+        return m->n_up == 0 && m->n_down == 0 && c->n_hand == 0;
     case STEP_CUT:
         return m->connected;
     case STEP_DATABASE_BACK:
@@ -405,7 +471,7 @@ static bool possible(const struct model *m, enum step step)
     case STEP_DATABASE_EMPTY:
         return m->ledger_next[m->spool] > 2;
     case STEP_OLD_COPY:
-        return !m->set_back && m->next > 1;
+        return m->set_back < COPIES && m->next > 1;
     default:
         return true;
     }
@@ -420,28 +486,32 @@ static void set_back(struct state *s, uint8_t to)
         m->ledger_next[spool] = next;
     }
     m->epoch++;
-    forget(m);
-    cut(s);
+    forget_all(m);
+    cut(s, SENDER_LINK_LOST);
 }
 
 static void fault(struct search *x, struct state *s, enum step step)
 {
     struct model *m = &s->m;
+    struct collector *c = &m->collector[m->at];
     m->faults_left--;
     if (step == STEP_LOSE_UP) {
         pop_up(m);
     } else if (step == STEP_LOSE_DOWN) {
         pop_down(m);
     } else if (step == STEP_CUT) {
-        cut(s);
+        cut(s, SENDER_LINK_LOST);
+    } else if (step == STEP_FAILOVER) { // what the one has in hand stays there
+        cut(s, SENDER_LINK_REFUSED);
     } else if (step == STEP_CRASH || step == STEP_COMMIT_CRASH) {
         if (step == STEP_COMMIT_CRASH)
-            commit(x, m);
-        forget(m);
-        cut(s);
+            commit(x, m, c);
+        forget(c);
+        cut(s, SENDER_LINK_LOST);
     } else if (step == STEP_ROLL_BACK) { // refused: the messages wait for the sensor
-        receiver_rolled_back(&m->receiver);
-        clear_hand(m);
+        for (unsigned spool = 0; spool < SPOOLS; spool++)
+            receiver_rolled_back(&c->receiver[spool]);
+        clear_hand(c);
     } else if (step == STEP_SENSOR_CRASH) {
         new_sender(x, s);
     } else if (step == STEP_OLD_COPY) {
@@ -457,8 +527,12 @@ static void take(struct search *x, struct state *s, enum step step, int64_t *unt
     if (step == STEP_RECEIVE) {
         receive(x, m);
     } else if (step == STEP_COMMIT) {
-        commit(x, m);
-        settle(x, m);
+        commit(x, m, &m->collector[m->at]);
+        settle(x, m, m->at);
+    } else if (step == STEP_COMMIT_OTHER) {
+        unsigned at = other(m);
+        commit(x, m, &m->collector[at]);
+        settle(x, m, at);
     } else if (step == STEP_HEAR) {
         hear(s);
     } else if (step == STEP_SPOOL) {
@@ -483,8 +557,10 @@ static bool all_in(const struct state *s)
 
 static void check_contents(struct search *x, const struct model *m)
 {
-    for (unsigned content = 1; content <= m->made; content++) {
+    for (unsigned content = 1; content <= BATCHES + (unsigned)m->set_back; content++) {
         unsigned n = 0;
+        if (content > m->made && content <= BATCHES)
+            continue;
         for (unsigned spool = 0; spool < SPOOLS; spool++) {
             for (unsigned i = 1; i < m->ledger_next[spool]; i++)
                 n += m->ledger[spool][i] == content;
@@ -500,8 +576,8 @@ static void run_quiet(struct search *x, struct state *s, int64_t until)
 {
     s->m.faults_left = 0;
     for (int i = 0; i < QUIET_STEPS && !x->failure[0]; i++) {
-        static const enum step order[] = {STEP_HEAR, STEP_COMMIT, STEP_RECEIVE, STEP_SPOOL,
-                                          STEP_TIME};
+        static const enum step order[] = {STEP_HEAR,    STEP_COMMIT, STEP_COMMIT_OTHER,
+                                          STEP_RECEIVE, STEP_SPOOL,  STEP_TIME};
         for (size_t k = 0; k < ARRAY_SIZE(order); k++) {
             if (order[k] == STEP_COMMIT && s->m.n_up > 0)
                 continue; // all that is there goes into one group
@@ -592,10 +668,11 @@ static void explore(struct search *x, const struct state *s, int64_t until, unsi
     }
 }
 
-static int search_window(uint8_t window, unsigned depth, uint8_t faults)
+static int search_window(uint8_t collectors, uint8_t window, unsigned depth, uint8_t faults)
 {
     struct search x = {0};
-    struct state s = {.m = {.window = window, .faults_left = faults, .next = 1}};
+    struct state s = {
+        .m = {.collectors = collectors, .window = window, .faults_left = faults, .next = 1}};
     for (unsigned i = 0; i < SPOOLS; i++)
         s.m.ledger_next[i] = 1;
     x.visited = calloc(VISITED_SIZE, sizeof *x.visited);
@@ -606,9 +683,9 @@ static int search_window(uint8_t window, unsigned depth, uint8_t faults)
     explore(&x, &s, until, depth);
     sender_free(s.sender);
     free(x.visited);
-    printf("window %u, %u steps, %u faults: %" PRIu64 " states, %" PRIu64 " steps, %" PRIu64
-           " steps left alone\n",
-           window, depth, faults, x.states, x.steps, x.quiet_steps);
+    printf("%u collectors, window %u, %u steps, %u faults: %" PRIu64 " states, %" PRIu64
+           " steps, %" PRIu64 " steps left alone\n",
+           collectors, window, depth, faults, x.states, x.steps, x.quiet_steps);
     if (!x.failure[0])
         return 0;
     printf("violated: %s, after:", x.failure);
@@ -622,12 +699,13 @@ int main(int argc, char **argv)
 {
     unsigned depth = argc > 1 ? (unsigned)atoi(argv[1]) : 12;
     unsigned faults = argc > 2 ? (unsigned)atoi(argv[2]) : 2;
-    if (depth < 1 || depth > 60 || faults > 9) {
-        fputs("usage: hirundo-sim-exhaustive [DEPTH [FAULTS]]\n", stderr);
+    unsigned collectors = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
+    if (depth < 1 || depth > 60 || faults > 9 || collectors < 1 || collectors > COLLECTORS) {
+        fputs("usage: hirundo-sim-exhaustive [DEPTH [FAULTS [COLLECTORS]]]\n", stderr);
         return 2;
     }
     for (uint8_t window = 1; window <= 3; window++) {
-        if (search_window(window, depth, (uint8_t)faults) != 0)
+        if (search_window((uint8_t)collectors, window, depth, (uint8_t)faults) != 0)
             return 1;
     }
     return 0;

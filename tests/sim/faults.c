@@ -151,7 +151,7 @@ static bool hurt_sensor(struct world *w, struct sensor_node *s, enum fault_kind 
         sensor_snapshot(w, s);
         return true;
     default: // FAULT_OLD_COPY
-        if (!s->has_snapshot || s->snapshot.id != s->spool.id)
+        if (!s->has_snapshot || (!w->again && s->snapshot.id != s->spool.id))
             return false;
         // A machine is not set back within the time that messages may still be on their way.
         sensor_old_copy(w, s, 3 * MINUTE + draw_duration(w));
@@ -190,7 +190,7 @@ static bool hurt_database(struct world *w, enum fault_kind kind)
         back_up(w);
         return w->db.up;
     }
-    if (!w->db.up || (kind == FAULT_RESTORE && !w->db.backup))
+    if (!w->db.up || (kind == FAULT_RESTORE && (!w->db.backup || w->again)))
         return false;
     w->db.restore = kind == FAULT_RESTORE;
     database_down(w);

@@ -23,7 +23,10 @@ static void usage(FILE *f)
         "  --trace     print what happens\n"
         "  --worlds N  run N worlds, whatever YEARS says\n"
         "  --leftovers a sensor set back to a snapshot may meet messages of its former life that\n"
-        "              a collector still holds: not survived yet, see docs/simulation.md\n",
+        "              a collector still holds: not survived yet, see docs/simulation.md\n"
+        "  --again     a sensor may be set back to the same snapshot again, and to one from "
+        "before\n"
+        "              a fork; the database is not set back\n",
         f);
 }
 
@@ -59,7 +62,7 @@ static void report(FILE *f, const struct tally *t, double seconds)
 
 struct options {
     double years, seed, worlds;
-    bool trace, leftovers;
+    struct world_options world;
     const char *report;
 };
 
@@ -72,7 +75,7 @@ static int simulate(const struct options *o)
     uint64_t seed = (uint64_t)o->seed;
     uint64_t worlds = (uint64_t)o->worlds;
     for (uint64_t i = 0; worlds > 0 ? i < worlds : (double)tally.batches < most; i++) {
-        if (world_run(seed + i, o->trace, o->leftovers, &tally, failure))
+        if (world_run(seed + i, &o->world, &tally, failure))
             continue;
         printf("world %" PRIu64 " %s\nReplay it with: ./tests/run sim 1 %" PRIu64
                "\nSee what happened with: hirundo-sim --trace --worlds 1 1 %" PRIu64 "\n",
@@ -101,16 +104,21 @@ static bool parse_number(const char *text, double *ret)
 // 0; 1: help was asked for; 2: wrong usage.
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {
-        {"trace", no_argument, NULL, 't'},        {"leftovers", no_argument, NULL, 'l'},
-        {"worlds", required_argument, NULL, 'w'}, {"report", required_argument, NULL, 'r'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"trace", no_argument, NULL, 't'},
+                                            {"leftovers", no_argument, NULL, 'l'},
+                                            {"again", no_argument, NULL, 'a'},
+                                            {"worlds", required_argument, NULL, 'w'},
+                                            {"report", required_argument, NULL, 'r'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 't')
-            o->trace = true;
+            o->world.trace = true;
         else if (c == 'l')
-            o->leftovers = true;
+            o->world.leftovers = true;
+        else if (c == 'a')
+            o->world.again = true;
         else if (c == 'r')
             o->report = optarg;
         else if (c == 'h')

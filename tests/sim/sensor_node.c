@@ -218,6 +218,32 @@ static void forget(struct world *w, struct sensor_node *s, uint64_t from)
     }
 }
 
+// The name of the spool that a fork makes, as spool_id_forked has it: the same where the same data
+// is moved out of the same spool at the same number. Nothing moved: a new one.
+static uint32_t forked_id(struct world *w, const struct sensor_node *s, uint64_t from)
+{
+    struct sim_fork fork = {.old = s->spool.id, .from = from, .id = w->spools + 1};
+    if (from < s->spool.next)
+        fork.what = *spool_model_at(&s->spool, from);
+    for (size_t i = 0; i < w->n_forks && from < s->spool.next; i++) {
+        const struct sim_fork *f = &w->forks[i];
+        if (f->old == fork.old && f->from == from && f->what.kind == fork.what.kind &&
+            f->what.content == fork.what.content && f->what.lo == fork.what.lo &&
+            f->what.hi == fork.what.hi &&
+            f->what.last - f->what.first == fork.what.last - fork.what.first)
+            return f->id;
+    }
+    w->spools++;
+    struct sim_fork *forks = realloc(w->forks, (w->n_forks + 1) * sizeof *forks);
+    if (!forks) {
+        world_fail(w, "out of memory");
+        return fork.id;
+    }
+    w->forks = forks;
+    forks[w->n_forks++] = fork;
+    return fork.id;
+}
+
 static void do_fork(struct world *w, struct sensor_node *s, uint64_t from)
 {
     if (s->disk_full) {
@@ -225,7 +251,7 @@ static void do_fork(struct world *w, struct sensor_node *s, uint64_t from)
         return;
     }
     forget(w, s, from);
-    spool_model_fork(&s->spool, from, ++w->spools);
+    spool_model_fork(&s->spool, from, forked_id(w, s, from));
     TRACE(w, "sensor %u: fork at %llu, now spool %u", s->number, (unsigned long long)from,
           s->spool.id);
     w->tally->forks++;
@@ -477,14 +503,18 @@ void sensor_snapshot(struct world *w, struct sensor_node *s)
 // The machine comes back from its snapshot: what was spooled since is gone.
 void sensor_old_copy(struct world *w, struct sensor_node *s, int64_t down_ms)
 {
+    struct spool_model copy;
+    if (spool_model_copy(&s->snapshot, &copy) < 0) {
+        world_fail(w, "sensor %u: no memory for a copy", s->number);
+        return;
+    }
     TRACE(w, "sensor %u: set back to the copy of spool %u", s->number, s->snapshot.id);
     off(w, s, down_ms);
     s->spooled = s->truth.n;
     spool_model_release(&s->spool);
-    s->spool = s->snapshot;
-    s->has_snapshot = false;
+    s->spool = copy;
+    s->has_snapshot = w->again;
     s->set_back = s->unsettled = true;
-    s->snapshot = (struct spool_model){0};
 }
 
 bool sensor_is_done(const struct world *w, const struct sensor_node *s)

@@ -76,6 +76,7 @@ static void tear_down(struct world *w)
     for (size_t i = 0; i < w->heap.n; i++)
         free_data(&w->heap.events[i]);
     free(w->heap.events);
+    free(w->forks);
     for (uint32_t i = 0; i < w->n_collectors; i++)
         collector_release(&w->collectors[i]);
     for (uint32_t i = 0; i < w->n_sensors; i++)
@@ -220,7 +221,7 @@ static void run(struct world *w)
     truth_check_end(w);
 }
 
-bool world_run(uint64_t seed, bool trace, bool leftovers, struct tally *tally,
+bool world_run(uint64_t seed, const struct world_options *options, struct tally *tally,
                char ret_failure[512])
 {
     struct world *w = calloc(1, sizeof *w);
@@ -231,8 +232,9 @@ bool world_run(uint64_t seed, bool trace, bool leftovers, struct tally *tally,
     w->seed = seed;
     w->rng.state = seed;
     w->tally = tally;
-    w->trace = trace;
-    w->leftovers = leftovers;
+    w->trace = options->trace;
+    w->leftovers = options->leftovers;
+    w->again = options->again;
     rng_next(&w->rng);
     if (set_up(w) < 0)
         world_fail(w, "out of memory");

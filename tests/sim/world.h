@@ -230,6 +230,13 @@ struct tally {
     int64_t longest_quiet; // ms from the last fault's end until all was acknowledged
 };
 
+// A fork that was: what stood at `from`, and the spool it became.
+struct sim_fork {
+    uint32_t old, id;
+    uint64_t from;
+    struct entry what;
+};
+
 struct world {
     struct rng rng;
     uint64_t seed;
@@ -241,7 +248,9 @@ struct world {
     uint32_t n_collectors;
     struct database db;
     uint32_t routes, spools; // made so far
-    int64_t fault_every;     // ms, mean
+    struct sim_fork *forks;
+    size_t n_forks;
+    int64_t fault_every; // ms, mean
     int64_t quiet_at;
     bool quiet;
     int64_t slow_until;  // messages take their time
@@ -250,13 +259,17 @@ struct world {
     bool trace;
     bool unchecked; // only the ledger is of interest (ledger_script.c)
     bool leftovers; // a sensor set back may meet messages of its former life
+    bool again;     // a sensor may be set back to the same snapshot again, and over a fork
     bool failed;
     char failure[512];
 };
 
 // world.c
 // Runs one world to its end; false: *ret_failure says what was violated.
-bool world_run(uint64_t seed, bool trace, bool leftovers, struct tally *tally,
+struct world_options {
+    bool trace, leftovers, again;
+};
+bool world_run(uint64_t seed, const struct world_options *options, struct tally *tally,
                char ret_failure[512]);
 // The world ends with this; only the first counts.
 __attribute__((format(printf, 2, 3))) void world_fail(struct world *w, const char *format, ...);
