@@ -117,11 +117,11 @@ class Campaign:
         (self.results / "report.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def drain(world):
+def drain(world, limit_s=DRAIN_S):
     """Sends each sensor a packet and waits until it has arrived: a spool is delivered in order, so all before is there.
     One that is sent while the sensor is being started again is lost: another follows."""
     last = {}  # sensor -> (the packet's number, when it was sent)
-    until = time.monotonic() + DRAIN_S
+    until = time.monotonic() + limit_s
     waiting = list(world.sensors)
     while waiting and time.monotonic() < until:
         for sensor in waiting:
@@ -130,7 +130,7 @@ def drain(world):
         time.sleep(0.5)
         with contextlib.suppress(Exception):  # the database is on its way up
             waiting = [sensor for sensor in waiting if not check.has_packet(world, sensor, last[sensor][0])]
-    return [f"{sensor.name}: nothing that was sent after the last fault has arrived within {DRAIN_S} s"
+    return [f"{sensor.name}: nothing that was sent after the last fault has arrived within {limit_s} s"
             for sensor in waiting]
 
 

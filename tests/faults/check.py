@@ -11,8 +11,9 @@ import traffic
 NEAR_S = 0.25  # how far a packet's time by the kernel may be from when it was sent
 CLAMP_S = 2.0  # a late packet counts in the open window
 
-FLOWS = ("select s.name, extract(epoch from f.ts), f.packets, f.bytes, f.src, f.port, f.src_port, f.ttl, f.proto, "
-         "f.tcp_flags, f.marks, f.ip_id, f.ip_len, a.address from hirundo.flow f join hirundo.sensor s using "
+FLOWS = ("select s.name, extract(epoch from f.ts)::float8, f.packets, f.port, f.src - '198.18.0.0'::inet, f.bytes, "
+         "f.src_port, f.ttl, f.proto, f.tcp_flags, f.marks, f.ip_id, f.ip_len, f.tcp_window, "
+         "a.address - '0.0.0.0'::inet from hirundo.flow f join hirundo.sensor s using "
          "(sensor_id) left join hirundo.sensor_address a using (sensor_id, dst_no)")
 LOSSES = ("select s.name, l.kind, extract(epoch from l.first_window), extract(epoch from l.last_window), l.frames, "
           "l.reason from hirundo.loss l join hirundo.sensor s using (sensor_id)")
@@ -25,7 +26,7 @@ SLOTS = ("select s.name, o.slot, o.row_packets, coalesce(f.packets, 0), o.frames
          "sum(packets) as packets from hirundo.flow group by 1, 2) f using (sensor_id, slot)")
 SUMS = ("select s.name, sum(o.row_packets), sum(o.flood_packets), sum(o.lost), sum(o.quarantined), "
         "sum(o.kernel_dropped + o.if_dropped) from hirundo.observation o join hirundo.sensor s using (sensor_id) "
-        "group by 1")
+        "where o.slot >= to_timestamp(%s) - interval '15 minutes' group by 1")
 MARKERS = ("select src, port from hirundo.flow f join hirundo.sensor s using (sensor_id) "
            "where s.name = %s and port = %s and src = %s")
 
@@ -34,7 +35,7 @@ class Report:
     def __init__(self):
         self.errors = []
         self.figures = dict.fromkeys(("sent", "rows", "batches", "missing", "unknown", "lost", "quarantined",
-                                      "not observed", "dropped by kernel", "duplicated", "undeclared", "forks",
+                                      "not observed", "dropped by kernel", "dropped, by the kernel's count", "duplicated", "undeclared", "forks",
                                       "loss rows"), 0)
 
     def error(self, text):
@@ -44,29 +45,26 @@ class Report:
         self.figures[figure] += n
 
 
-def number_of(source, port):
-    return int(ipaddress.ip_address(source)) - traffic.FIRST_SOURCE + (port - traffic.FIRST_PORT) * traffic.SOURCES
-
-
 def offsets_of(sensor, began, ended):
     return sensor.clock.around(began, ended) or {0}
 
 
 def check_row(report, sensor, sent, row):
     """The packet's number, if the row is as it must be."""
-    _, ts, packets, size, src, port, src_port, ttl, proto, flags, marks, ip_id, ip_len, address = row
-    n = number_of(src, port) if port is not None else -1
+    _, ts, packets, port, source = row[:5]
+    n = source + (port - traffic.FIRST_PORT) * traffic.SOURCES if port is not None else -1
     if not 0 <= n < len(sent):
         report.error(f"{sensor.name}: a row that was never sent: {row}")
         return None
-    want = (traffic.source_port_of(n), traffic.ttl_of(n), 6, 2, 0, traffic.ip_id_of(n), 40, 40 * packets,
-            str(ipaddress.ip_address(traffic.destination_of(sensor.number))))
-    if (src_port, ttl, proto, flags, marks, ip_id, ip_len, size, address) != want:
+    want = (40 * packets, traffic.source_port_of(n), traffic.ttl_of(n), 6, 2, 0, traffic.ip_id_of(n), 40,
+            traffic.window_of(n), traffic.destination_of(sensor.number))
+    if row[5:] != want:
         report.error(f"{sensor.name}: packet {n} is not as it was sent: {row}")
-    offsets = offsets_of(sensor, sent.began[n], sent.ended[n])
-    if not any(sent.began[n] + o - CLAMP_S <= float(ts) <= sent.ended[n] + o + CLAMP_S for o in offsets):
-        report.error(f"{sensor.name}: packet {n} was sent at {sent.began[n]:.3f} (clock off by {offsets}) and has the "
-                     f"time {float(ts):.3f}")
+    began, ended = sent.began[n], sent.ended[n]
+    if not began - CLAMP_S <= ts <= ended + CLAMP_S and not any(
+            began + o - CLAMP_S <= ts <= ended + o + CLAMP_S for o in offsets_of(sensor, began, ended)):
+        report.error(f"{sensor.name}: packet {n} was sent at {began:.3f} (clock off by "
+                     f"{offsets_of(sensor, began, ended)}) and has the time {ts:.3f}")
     return n
 
 
@@ -137,6 +135,11 @@ def settle(report, sensor, sent, missing, sums):
         report.error(f"{sensor.name}: {uncounted} packets are missing and nothing says so ({dropped} were dropped by the "
                      f"kernel): packet {first}, sent at {sent.began[first]:.3f}, to {last}, sent at "
                      f"{sent.began[last]:.3f}")
+    report.add("dropped, by the kernel's count", dropped)
+    seen_whole = not missing.intervals["unknown"] and not sensor.unobserved
+    if seen_whole and everything != dropped + lost + quarantined:
+        report.error(f"{sensor.name}: {everything} packets are missing, {dropped} dropped, {lost} lost and {quarantined} "
+                     "quarantined ones are counted")
     if known > lost + quarantined + dropped:
         report.error(f"{sensor.name}: {known} packets are missing in windows of counted losses, which count "
                      f"{lost} lost, {quarantined} quarantined, {dropped} dropped")
@@ -169,8 +172,8 @@ def check(world, since=0):
     """since: rows and batches of before are not of this world's traffic."""
     report = Report()
     query = world.database.query
-    flows, losses, batches, sums = query(FLOWS), query(LOSSES), query(BATCHES), query(SUMS)
-    flows = [row for row in flows if float(row[1]) >= since]
+    flows, losses, batches, sums = query(FLOWS), query(LOSSES), query(BATCHES), query(SUMS, since)
+    flows = [row for row in flows if row[1] >= since]
     everything, batches = batches, [row for row in batches if float(row[3] or 0) >= since]
     for sensor, sent in zip(world.sensors, world.traffic.sent):
         mine = sensor.name

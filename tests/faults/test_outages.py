@@ -26,7 +26,9 @@ OUTAGE_S = int(os.environ.get("HIRUNDO_OUTAGE_S", "600"))
 BACKLOG = int(os.environ.get("HIRUNDO_BACKLOG", "10000"))
 BACKLOG_FLOWS = 300
 DAY = 1440  # batches
-DAY_FLOWS = 100
+AS_MANY_AS_FIT = 100000
+DAY_FLOWS = 50
+DRAIN_S = 1800
 COLLECTOR_MIB = 128  # its budget: 64 MiB of batches that wait, and itself
 
 
@@ -67,12 +69,14 @@ class Memory:
         return max(value for name, value in self.peak.items() if name.startswith(letter))
 
 
-def fill(sensor, batches, flows, from_s, seed):
+def fill(sensor, batches, flows, from_s, seed, cap_mib=256):
     """Puts so many minutes' batches into a sensor's spool; the packets they count."""
-    done = subprocess.run([hirundo.program("hirundo-fill-spool"), str(sensor.spool), "256", str(batches), str(flows),
+    done = subprocess.run([hirundo.program("hirundo-fill-spool"), str(sensor.spool), str(cap_mib), str(batches), str(flows),
                            str(int(from_s)), str(seed)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    there, packets = done.stdout.split()
+    assert int(there) == batches or batches == AS_MANY_AS_FIT
+    return int(packets)
 
 
 def counted(world, before):
@@ -83,7 +87,7 @@ def counted(world, before):
 
 def whole(world, since=0):
     """Everything that was sent is there, and nothing is declared lost."""
-    assert campaign.drain(world) == []
+    assert campaign.drain(world, DRAIN_S) == []
     report = check.check(world, since)
     assert report.errors == []
     assert report.figures["missing"] == report.figures["not observed"]
@@ -123,19 +127,19 @@ def test_restored_from_a_day_old_dump(place):
 
     def first_day(sensor):
         packets.append(fill(sensor, DAY, DAY_FLOWS, now - 2 * 86400 - 600, sensor.number))
-    with worlds.World(1, place / "world", place / "template", cap="256M", spool_disk="300m",
+    with worlds.World(1, place / "world", place / "template", sensors=3, cap="256M", spool_disk="300m",
                       prepare=first_day) as world:
         world.traffic.start()
         time.sleep(3)
         world.traffic.stop()
-        assert campaign.drain(world) == []
+        assert campaign.drain(world, DRAIN_S) == []
         world.database.dump(place / "dump")
         for sensor in world.sensors:  # the day since
             with sensor.lock:
                 sensor.end()
                 packets.append(fill(sensor, DAY, DAY_FLOWS, now - 86400 - 600, 100 + sensor.number))
                 sensor.start()
-        assert campaign.drain(world) == []
+        assert campaign.drain(world, DRAIN_S) == []
         assert counted(world, now - 60) == sum(packets)
         began = time.monotonic()
         with world.database.lock:
@@ -145,7 +149,7 @@ def test_restored_from_a_day_old_dump(place):
         seconds = time.monotonic() - began
         assert counted(world, now - 60) == sum(packets)
         assert campaign.end(world) == []
-    note(f"dropped and restored from a day-old dump, 5 sensors: {missing} of {sum(packets)} packets were missing, all there "
+    note(f"dropped and restored from a day-old dump, 3 sensors: {missing} of {sum(packets)} packets were missing, all there "
          f"{seconds:.0f} s later, none twice, {report.figures['loss rows']} loss rows")
 
 
@@ -176,6 +180,35 @@ def test_backlog_of_a_week(place):
          f"{BACKLOG / seconds:.0f} batches/s (sent from memory straight away: {reference:.0f} rows/s), new data in order behind "
          f"it; at most {memory.most('c'):.0f} MiB in the collector, "
          f"{memory.most('s'):.0f} MiB in the sensor")
+
+
+def test_spool_overflows(place):
+    """What had to make room is declared with its counts, the oldest first, and nothing else is missing."""
+    now = time.time()
+    packets = []
+
+    def full(sensor):
+        sensor.world.links[0][0].refuse = True
+        packets.append(fill(sensor, AS_MANY_AS_FIT, BACKLOG_FLOWS, now - 86400, 9, cap_mib=2))
+    with worlds.World(4, place / "world", place / "template", sensors=1, collectors=1, prepare=full) as world:
+        link = world.links[0][0]
+        world.traffic.start()
+        world.sensors[0].wait_log("undelivered batches dropped and declared as lost", 120)
+        time.sleep(10)
+        link.refuse = False
+        world.traffic.stop()
+        assert campaign.drain(world, DRAIN_S) == []
+        report = check.check(world, now - 60)
+        assert report.errors == [] and report.figures["missing"] == 0
+        rows = world.database.query("select frames, last_window from hirundo.loss where kind = 'lost' order by seq")
+        lost = sum(row[0] for row in rows)
+        assert rows and world.database.value("select count(*) from hirundo.loss") == len(rows)
+        assert counted(world, now - 60) + lost == sum(packets)
+        assert world.database.value("select sum(lost) from hirundo.observation") == lost
+        assert world.database.value("select max(l.last_window) < min(b.last_window) from hirundo.loss l, hirundo.batch b "
+                                    "where b.outcome = 'committed' and b.seq > l.seq")
+        assert campaign.end(world) == []
+    note(f"spool of 2 MiB overflows: {len(rows)} batches with {lost} packets declared lost, all others there")
 
 
 def direct(world, path, batches):

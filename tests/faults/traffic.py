@@ -31,12 +31,23 @@ def ttl_of(n):
     return 30 + n % 200
 
 
+def scattered(n):
+    """What does not compress: batches are as large as they get."""
+    n = (n ^ n >> 15) * 0x2c1b3c6d & 0xffffffff
+    n = (n ^ n >> 12) * 0x297a2d39 & 0xffffffff
+    return n ^ n >> 15
+
+
 def source_port_of(n):
-    return 1024 + n * 7919 % 60000
+    return 1024 + scattered(n) % 60000
 
 
 def ip_id_of(n):
-    return n * 31 & 0xffff
+    return scattered(n) >> 16
+
+
+def window_of(n):
+    return scattered(n + 1) >> 16
 
 
 def destination_of(sensor):
@@ -48,7 +59,7 @@ def frame(sensor, n):
     destination, port, ip_id = destination_of(sensor), port_of(n), ip_id_of(n)
     seq = 0x01010000 | ((destination ^ port ^ ip_id ^ 0x5555) & 0xffff)
     ip = struct.pack("!BBHHHBBHII", 0x45, 0, 40, ip_id, 0, ttl_of(n), 6, 0, source_of(n), destination)
-    tcp = struct.pack("!HHIIBBHHH", source_port_of(n), port, seq, 0, 0x50, 2, 1024, 0, 0)
+    tcp = struct.pack("!HHIIBBHHH", source_port_of(n), port, seq, 0, 0x50, 2, window_of(n), 0, 0)
     return (b"\x02" * 12 + b"\x08\x00" + ip + tcp).ljust(60, b"\0")
 
 

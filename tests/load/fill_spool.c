@@ -2,8 +2,8 @@
 // off.
 //
 //   hirundo-fill-spool PATH CAP_MIB BATCHES FLOWS FROM_S SEED
-//                      BATCHES batches of FLOWS flows, from FROM_S (seconds since 1970) on; prints
-//                      how many packets they count
+//                      BATCHES batches of FLOWS flows, from FROM_S (seconds since 1970) on, or as
+//                      many as it holds; prints how many there are, and how many packets they count
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,10 +34,13 @@ static int append(struct spool *spool, struct wire_encoder *encoder, const struc
     if (r < 0)
         return r;
     wire_batch_describe(b, &item.header);
-    counters->frames += item.header.frames;
     item.header.counters = *counters;
+    item.header.counters.frames += item.header.frames;
     item.records = records;
-    return spool_append(spool, &item, 1, wall_now_ms());
+    r = spool_append(spool, &item, 1, wall_now_ms());
+    if (r == 0)
+        *counters = item.header.counters;
+    return r;
 }
 
 static int fill(struct spool *spool, uint64_t batches, uint32_t flows, int64_t from_ms,
@@ -46,6 +49,7 @@ static int fill(struct spool *spool, uint64_t batches, uint32_t flows, int64_t f
     _cleanup_(wire_encoder_freep) struct wire_encoder *encoder = NULL;
     struct rand_source source = {seed};
     struct counters counters = {0};
+    uint64_t n = 0;
     int r = wire_encoder_new(&encoder);
     for (uint64_t i = 0; i < batches && r == 0; i++) {
         struct batch b = rand_batch(&source, RAND_BACKGROUND, flows, 1);
@@ -54,11 +58,12 @@ static int fill(struct spool *spool, uint64_t batches, uint32_t flows, int64_t f
             b.flows[k].ts_ms += shift;
         b.windows[0].start_ms += shift;
         r = append(spool, encoder, &b, &counters);
+        n += r == 0;
         rand_batch_free(&b);
     }
-    if (r == 0)
-        printf("%" PRIu64 "\n", counters.frames);
-    return r;
+    if (r >= 0)
+        printf("%" PRIu64 " %" PRIu64 "\n", n, counters.frames);
+    return MIN(r, 0);
 }
 
 int main(int argc, char **argv)
@@ -80,6 +85,6 @@ int main(int argc, char **argv)
     r = fill(spool, strtoull(argv[3], NULL, 10), (uint32_t)atoi(argv[4]), from_ms,
              strtoull(argv[6], NULL, 10));
     if (r != 0)
-        fprintf(stderr, "%s: %s\n", argv[1], r == SPOOL_FULL ? "the spool is full" : strerror(-r));
+        fprintf(stderr, "%s: %s\n", argv[1], strerror(-r));
     return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
