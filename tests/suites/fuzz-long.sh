@@ -28,7 +28,7 @@ fuzz_target() {
     return "$status"
 }
 
-for target in decode flow_table wire capture_file window columns message; do
+for target in decode flow_table wire capture_file window columns message bundle; do
     check "fuzz $target for $minutes minutes" fuzz_target "$target" "$minutes"
     echo "$target: $(sed -n 's/.*number_of_executed_units: *//p' "$RESULTS/$target.txt") executions," \
         "$(grep -o 'cov: [0-9]* ft: [0-9]* corp: [0-9]*' "$RESULTS/$target.txt" | tail -n 1)"
