@@ -323,3 +323,23 @@ def test_speed_half_a_million_frames(collector, tmp_path):
     print(f"{time.monotonic() - begin:.2f} s, {sensor.status()['next_seq']} batches, "
           f"{summary(path)['flows']} flows")
     assert sensor.figures()[0] == 500000
+
+
+def test_excluded_sources_are_left_out_of_a_replay(collector, tmp_path):
+    """As of a live capture, behind tags too; the log says how many frames that were."""
+    def tagged(data, *tags):
+        return data[:12] + b"".join(struct.pack(">HH", tag, 7) for tag in tags) + data[12:]
+
+    path = tmp_path / "x.pcap"
+    frames = [tagged(frame(source, 22), *tags) for source in (5, 300, 600)
+              for tags in ((), (0x8100,), (0x88a8, 0x8100), (0x88a8, 0x8100, 0x8100))]
+    with open(path, "wb") as f:
+        f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
+        for data in frames:
+            f.write(struct.pack("<IIII", FIRST, 0, len(data), len(data)) + data)
+    sensor = Replayer(collector, tmp_path, "excluding")
+    sensor.configure(extra="[capture]\nexclude = 198.18.0.0/24, 198.18.1.44/32:tcp/22, 198.18.2.0/24:tcp/23\n")
+    done = sensor.replay(str(path))
+    assert done.returncode == 0, done.stderr
+    assert "8 frames were left out" in done.stderr and "4 frames in 1 batches delivered" in done.stderr
+    assert sensor.figures() == (4, 4, 4, 0)
