@@ -1,14 +1,28 @@
+#include <getopt.h>
+
 #include "collector/command.h"
 #include "collector/migrate.h"
 
-static const char usage[] = "usage: hirundo-collector migrate [-c FILE]\n"
-                            "Makes or updates schema hirundo and its roles in one transaction. The "
-                            "login must be a superuser, "
-                            "or own the database and have CREATEROLE.\n";
+static const char usage[] =
+    "usage: hirundo-collector migrate [-c FILE] [--citus]\n"
+    "Makes or updates schema hirundo and its roles in one transaction. The login must be a "
+    "superuser, or own the database and have CREATEROLE.\n"
+    "  --citus   spread its tables over the nodes of Citus, as a superuser of all of them; the "
+    "extension and its workers are there already\n";
+
+static int on_option(int option, const char *value, void *data)
+{
+    (void)option;
+    (void)value;
+    *(bool *)data = true;
+    return 0;
+}
 
 int command_migrate(int argc, char **argv)
 {
-    const struct command_line line = {.usage = usage};
+    static const struct option options[] = {{"citus", no_argument, NULL, 'C'}, {0}};
+    bool citus = false;
+    const struct command_line line = {usage, options, on_option, &citus, 0, 0};
     const char *conf_path;
     char **words;
     int code;
@@ -19,7 +33,7 @@ int command_migrate(int argc, char **argv)
     if (command_open(conf_path, NULL, &conf, &db) < 0)
         return EXIT_FAILURE;
     collector_conf_free(&conf);
-    db_set_timeout(db, 10 * 60 * 1000);
+    db_set_timeout(db, citus ? 24 * 60 * 60 * 1000 : 10 * 60 * 1000); // it may move all data
     struct errmsg e = {"out of memory"};
     struct migrate_report report;
     if (migrate(db, &report, &e) < 0)
@@ -32,5 +46,9 @@ int command_migrate(int argc, char **argv)
     else
         printf("the database is at %s: %zu schema and %zu analysis files applied, %zu statements\n",
                version, report.schema_files, report.analysis_files, report.statements);
+    if (citus && migrate_distribute(db, &e) < 0)
+        return command_fail(&e);
+    if (citus)
+        printf("its tables are spread over the nodes of Citus\n");
     return EXIT_SUCCESS;
 }

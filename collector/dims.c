@@ -376,10 +376,9 @@ static int insert_options(struct dims *d, struct db *db, const struct batch *b,
         db,
         "insert into hirundo.tcp_options (layout, mss, window_scale) select u.layout, u.mss, u.ws "
         "from unnest($1::integer[], $2::text[], $3::integer[], $4::smallint[]) u(i, layout, mss, "
-        "ws) "
-        "where not exists (select from hirundo.tcp_options o where o.layout = u.layout and o.mss "
-        "is not distinct from u.mss and o.window_scale is not distinct from u.ws) order by 1, 2, 3 "
-        "limit $5::bigint on conflict do nothing",
+        "ws) left join hirundo.tcp_options o on o.layout = u.layout and o.mss is not distinct from "
+        "u.mss and o.window_scale is not distinct from u.ws where o.options_id is null "
+        "order by 1, 2, 3 limit $5::bigint on conflict do nothing",
         5, values, NULL, e);
     if (r != 0)
         return r;

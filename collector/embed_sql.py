@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the SQL files of schema/ and analysis/ as one C file, so that the program carries them.
+"""Writes the SQL files of schema/ and analysis/, and distribute.sql, as one C file, so that the program carries them.
 
 usage: embed_sql.py SQL_DIRECTORY OUTPUT.c
 
@@ -42,9 +42,9 @@ def main():
     root, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     out = ['#include "collector/sql_files.h"\n']
     table = []
-    for folder in ("schema", "analysis"):
+    for folder in ("schema", "analysis", "."):
         for path in sorted((root / folder).glob("*.sql")):
-            name = f"{folder}/{path.name}"
+            name = str(path.relative_to(root))
             raw = path.read_bytes()
             found = statements(raw.decode())
             ident = f"file_{len(table)}"
@@ -57,7 +57,8 @@ def main():
     out.append("const struct sql_file sql_files[] = {")
     out.extend(table)
     out.append("};")
-    out.append(f"const size_t sql_files_n = {len(table)};\n")
+    out.append(f"const size_t sql_files_n = {len(table) - 1};")
+    out.append(f"const struct sql_file *const sql_distribute = &sql_files[{len(table) - 1}];\n")
     text = "\n".join(out)
     if not output.exists() or output.read_text() != text:
         output.write_text(text)

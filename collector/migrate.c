@@ -172,10 +172,27 @@ static int apply_analysis(struct db *db, const PGresult *applied, struct migrate
     return 0;
 }
 
+// On Citus: before its tables are spread over the nodes the schema is this node's alone; afterwards
+// what one statement did must be seen by the next on every connection.
+static int prepare_citus(struct db *db, struct errmsg *e)
+{
+    return forward(db_exec(
+        db,
+        "do $$ begin if exists (select from pg_extension where extname = 'citus') then "
+        "if exists (select from pg_dist_partition where logicalrelid = "
+        "to_regclass('hirundo.ledger')) then "
+        "perform set_config('citus.multi_shard_modify_mode', 'sequential', true); "
+        "else perform set_config('citus.enable_ddl_propagation', 'off', true); end if; end if; end "
+        "$$",
+        e));
+}
+
 static int apply_all(struct db *db, struct migrate_report *report, struct errmsg *e)
 {
     int r = forward(db_exec(db, "select pg_advisory_xact_lock(" MIGRATE_LOCK ")", e));
     _cleanup_(db_result_freep) PGresult *applied = NULL;
+    if (r == 0)
+        r = prepare_citus(db, e);
     if (r == 0)
         r = read_applied(db, &applied, e);
     if (r == 0)
@@ -208,6 +225,67 @@ int migrate(struct db *db, struct migrate_report *ret, struct errmsg *e)
         db_exec(db, "rollback", NULL);
     if (r == 0)
         *ret = report;
+    return r;
+}
+
+static int check_citus(struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *there = NULL, *workers = NULL;
+    int r = db_query(db, "select from pg_extension where extname = 'citus'", 0, NULL, &there, e);
+    if (r != 0)
+        return forward(r);
+    if (PQntuples(there) == 0)
+        return errmsg_set(e, -EINVAL,
+                          "the extension citus is not in this database: create it on every node, "
+                          "and add the nodes (docs/scale.md)");
+    r = db_query(db, "select from citus_get_active_worker_nodes()", 0, NULL, &workers, e);
+    if (r != 0)
+        return forward(r);
+    if (PQntuples(workers) == 0)
+        return errmsg_set(e, -EINVAL,
+                          "citus has no workers yet: select citus_add_node('HOST', PORT) for each "
+                          "(docs/scale.md)");
+    return 0;
+}
+
+static int begin_as_owner(struct db *db, struct errmsg *e)
+{
+    int r = forward(db_exec(db, "begin", e));
+    if (r == 0)
+        r = forward(db_exec(db, "select pg_advisory_xact_lock(" MIGRATE_LOCK ")", e));
+    if (r == 0)
+        r = forward(db_exec(db, "set local role hirundo_owner", e));
+    return r;
+}
+
+// Three transactions, since the nodes connect to each other: the first statement lets them in, and
+// functions can follow to other nodes once their schema stands there.
+static int distribute(struct db *db, struct errmsg *e)
+{
+    const struct sql_statement *s = sql_distribute->statements;
+    struct migrate_report uncounted = {0};
+    int r = forward(db_exec(db, s[0].text, e));
+    if (r == 0)
+        r = begin_as_owner(db, e);
+    for (size_t i = 1; i < sql_distribute->n && r == 0; i++)
+        r = forward(db_exec(db, s[i].text, e));
+    if (r == 0)
+        r = forward(db_exec(db, "commit", e));
+    if (r == 0)
+        r = begin_as_owner(db, e);
+    for (size_t i = 0; i < sql_files_n && r == 0; i++)
+        if (!is_schema(sql_files[i].name))
+            r = apply_file(db, &sql_files[i], &uncounted, e);
+    return r == 0 ? forward(db_exec(db, "commit", e)) : r;
+}
+
+int migrate_distribute(struct db *db, struct errmsg *e)
+{
+    int r = check_citus(db, e);
+    if (r == 0)
+        r = distribute(db, e);
+    if (r < 0)
+        db_exec(db, "rollback", NULL);
     return r;
 }
 

@@ -16,6 +16,10 @@ struct migrate_report {
 // statement; -EPIPE.
 int migrate(struct db *db, struct migrate_report *ret, struct errmsg *e);
 
+// Spreads a migrated database over the nodes of Citus (distribute.sql), and once more what a later
+// version added. 0; -EINVAL with *e, as where the extension or its workers are missing; -EPIPE.
+int migrate_distribute(struct db *db, struct errmsg *e);
+
 // 0 when the database is at exactly this program's schema; else -EINVAL with *e saying what to do.
 int migrate_check(struct db *db, struct errmsg *e);
 // Name of the newest schema file applied, "" if none; at most `size` bytes.

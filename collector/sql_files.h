@@ -17,3 +17,5 @@ struct sql_file {
 
 extern const struct sql_file sql_files[];
 extern const size_t sql_files_n;
+// distribute.sql: behind the last of sql_files, not one of them.
+extern const struct sql_file *const sql_distribute;

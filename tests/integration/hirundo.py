@@ -69,7 +69,7 @@ class Postgres:
         self.os_user = user if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self.database = "hirundo"
         self.password = "only-for-tests"
-        self.bin = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+        self.bin = os.environ.get("HIRUNDO_PG_BIN") or sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
 
     def _run(self, *command, **options):
         account = pwd.getpwnam(self.os_user)

@@ -12,7 +12,7 @@ from pg_proc p where p.pronamespace = 'hirundo'::regnamespace and not exists (se
 union all
 select 'pg_type'::regclass, t.oid, 'type', t.oid::regtype::text
 from pg_type t where t.typnamespace = 'hirundo'::regnamespace and t.typcategory <> 'A' and t.typelem = 0
-  and not exists (select from pg_class c where c.oid = t.typrelid and c.relkind <> 'c')
+  and (t.typrelid = 0 or exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
 union all
 select 'pg_namespace'::regclass, 'hirundo'::regnamespace::oid, 'schema', 'hirundo';
 

@@ -15,14 +15,15 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 declare
   sensor_name text;
   old_key bytea;
+  v_now timestamptz := clock_timestamp(); -- Citus takes no volatile function in an update
 begin
-  update hirundo.sensor_key k set first_used_at = clock_timestamp()
+  update hirundo.sensor_key k set first_used_at = v_now
     where k.public_key = key and k.first_used_at is null and k.revoked_at is null
     returning k.replaces, (select s.name from hirundo.sensor s where s.sensor_id = k.sensor_id) into old_key, sensor_name;
   if not found then
     return false;
   end if;
-  update hirundo.sensor_key k set revoked_at = clock_timestamp() where k.public_key = old_key and k.revoked_at is null;
+  update hirundo.sensor_key k set revoked_at = v_now where k.public_key = old_key and k.revoked_at is null;
   if found then
     insert into hirundo.audit (who, action, sensor, detail)
     values (session_user, 'key taken over', sensor_name,

@@ -1,0 +1,87 @@
+"""The same SQL, the same collector, on a coordinator and two workers."""
+import os
+import re
+import subprocess
+
+import pytest
+
+from hirundo import TOP, Collector, Keys, program, wait_for
+
+SQL = TOP / "tests" / "sql"
+# What a test's one transaction needs and no deployment does: it makes partitions, writes and asks in one go.
+OPTIONS = ("-c role=hirundo_owner -c citus.multi_shard_modify_mode=sequential -c citus.max_adaptive_executor_pool_size=1 "
+           "-c client_min_messages=warning")
+NOT_HERE = {
+    "06_retention.sql": "the coordinator does not see the size of what is on the workers",
+    "32_lookups.sql": "it writes and deletes data sets in one transaction; look-ups are in the test of the collector",
+    "21_sensor_status.sql": "sensor_status joins sensors with several distributed tables, which Citus does not plan",
+    "30_roles.sql": "it makes logins, as a superuser, in the transaction in which the owner makes partitions",
+    "40_edges.sql": "thousands of calls: an hour",
+}
+KNOWN = {"hirundo.sensor_status: its example runs"}
+
+
+def test_what_is_where(citus):
+    kinds = dict(citus.query("select citus_table_type, array_agg(replace(table_name::text, 'hirundo.', '')) from citus_tables group by 1"))
+    assert {"setting", "sensor", "sensor_key", "tcp_options", "prefix_set", "network", "organisation", "organisation_prefix",
+            "scanner_set", "scanner_range", "as_name"} == set(kinds["reference"])
+    assert {"ledger", "batch", "observation", "loss", "quarantine", "sensor_address", "flow", "flood", "heartbeat", "heartbeat_hour",
+            } == {name for name in kinds["distributed"] if not name[-8:].isdigit()}
+    assert citus.query("select count(distinct colocation_id), min(distribution_column), max(distribution_column) from citus_tables "
+                       "where citus_table_type = 'distributed'") == [(1, "sensor_id", "sensor_id")]
+
+
+@pytest.mark.parametrize("path", sorted(SQL.glob("[0-9]*.sql")), ids=lambda p: p.name)
+def test_sql(citus, path):
+    if path.name in NOT_HERE:
+        pytest.skip(NOT_HERE[path.name])
+    env = dict(citus.environment(), HIRUNDO_SQL_DB=citus.database, PGOPTIONS=OPTIONS, PATH=os.environ["PATH"])
+    citus.query("create extension if not exists pgtap")
+    done = subprocess.run([str(SQL / "run"), str(path)], env=env, capture_output=True, text=True, check=False, timeout=1200)
+    output = done.stdout + done.stderr
+    failed = set(re.findall(r'^# Failed test \d+: "(.*)"$', output, re.M))
+    assert failed <= KNOWN and "ERROR" not in re.sub("^#.*", "", output, flags=re.M), output
+    assert done.returncode == 0 or failed
+
+
+def test_collector_rollups_and_figures(citus, tmp_path):
+    """Batches of several sensors, each counted once; imports; the rollup job; the same figures before and after it."""
+    citus.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+    (tmp_path / "prefixes.tsv").write_text("0.0.0.0/1\t1\tJP\n128.0.0.0/1\t2\tTW\n")
+    citus.command("import", "prefixes", str(tmp_path / "prefixes.tsv"), "--as-of", "2023-01-01")
+    keys = Keys(citus, 6)
+    keys.write(tmp_path / "keys")
+    with Collector(citus) as collector:
+        collector.wait_log(r"\b6 keys (are )?enrolled")
+        done = subprocess.run([program("hirundo-load"), "run", collector.endpoint, collector.server_key, str(tmp_path / "keys"),
+                               "5", "200", "1675814400000", "2"], capture_output=True, text=True, check=False, timeout=300, input="\n\n")
+        assert done.returncode == 0, done.stderr + collector.log()
+        wait_for(lambda: citus.value("select count(*) from hirundo.batch") == 60, "60 batches:\n" + collector.log())
+    assert citus.value("select count(*) from hirundo.flow") == 6 * 2 * 5 * 200
+    assert citus.value("select count(*) from hirundo.accounting('[2023-02-01,2023-03-01)') where difference <> 0") == 0
+    nodes = citus.value("select count(distinct nodeport) from citus_shards where table_name = 'hirundo.ledger'::regclass")
+    assert nodes == 2
+
+    def figures():
+        return [citus.query(f"select * from hirundo.{call}") for call in (
+            "top_ports('[2023-02-08,2023-02-09)', 5)", "sensor_average('[2023-02-08,2023-02-09)', 'day')",
+            "ttl_spread('[2023-02-08,2023-02-09)')", "source_hosts_daily('[2023-02-08,2023-02-09)') order by day, port collate \"C\"")]
+    assert citus.query("select host(address), asn, country from hirundo.lookup('{1.2.3.4,200.1.1.1}', '2023-02-08') order by 1") == [
+        ("1.2.3.4", 1, "JP"), ("200.1.1.1", 2, "TW")]
+    before = figures()
+    assert all(before)
+    citus.query("select hirundo.rollup_step()")
+    while citus.value("select hirundo.rollup_step()"):
+        pass
+    assert citus.value("select count(*) from hirundo.rollup_day") > 0
+    assert figures() == before
+
+
+def test_missing_extension_is_said(citus):
+    with citus.connect("postgres") as conn, conn.cursor() as cursor:
+        cursor.execute("create database plain")
+    env = dict(citus.environment(), PGDATABASE="plain")
+    for words, code in ((["migrate"], 0), (["migrate", "--citus"], 1)):
+        done = subprocess.run([program("hirundo-collector"), *words], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+    assert "the extension citus is not in this database" in done.stderr
