@@ -1,11 +1,14 @@
 // Writes the bench's traces: 5 million packets of what an Internet sensor sees, always the same.
 //
+// Standard output is the truth about it: one JSON object.
+//
 //   gen_trace KIND PACKETS FILE
 //     sensor   background traffic to one address: scanners of Zipf-like activity, a day's worth
 //     slash24  the same to 256 addresses
 //     flood    a TCP SYN flood of unique sources on port 80 within one minute, with a slow scan of
 //              23/TCP by 50 sources in it
 //     flood2   the same on ports 80 and 443
+//     floodany the same on all ports, drawn at random
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +18,12 @@
 #define START   1675814400u // 2023-02-08T00:00:00Z
 #define SOURCES 60000u
 
+#define SLOW_SOURCES 50u
+
 struct generator {
     uint64_t state;
     FILE *out;
+    uint64_t bytes; // IP total lengths
 };
 
 struct spec {
@@ -59,6 +65,7 @@ static void write_packet(struct generator *g, uint64_t us, const struct spec *s)
     uint32_t header = s->proto == 6 ? 20 + options : 8;
     uint32_t total = 20 + header + s->payload;
 
+    g->bytes += total;
     ip[0] = 0x45;
     put16(ip + 2, total);
     put16(ip + 4, (uint32_t)draw(g) & 0xffff);
@@ -122,12 +129,14 @@ static void flood(struct generator *g, struct spec *s, uint64_t i, unsigned port
     s->sport = (uint16_t)draw(g);
     s->seq = (uint32_t)draw(g);
     s->dport = ports == 2 && (draw(g) & 1) ? 443 : 80;
+    if (ports > 2)
+        s->dport = (uint16_t)draw(g);
     s->payload = 0;
 }
 
 static void slow_scan(struct spec *s, uint64_t n)
 {
-    s->src = 0xc0000200u + (uint32_t)(n % 50);
+    s->src = 0xc0000200u + (uint32_t)(n % SLOW_SOURCES);
     s->ttl = 50;
     s->dport = 23;
 }
@@ -135,11 +144,14 @@ static void slow_scan(struct spec *s, uint64_t n)
 int main(int argc, char *argv[])
 {
     if (argc != 4) {
-        fputs("usage: gen_trace sensor|slash24|flood|flood2 PACKETS FILE\n", stderr);
+        fputs("usage: gen_trace sensor|slash24|flood|flood2|floodany PACKETS FILE\n", stderr);
         return 2;
     }
     uint64_t n = strtoull(argv[2], NULL, 10);
-    unsigned flooded = strcmp(argv[1], "flood") == 0 ? 1 : strcmp(argv[1], "flood2") == 0 ? 2 : 0;
+    unsigned flooded = strcmp(argv[1], "flood") == 0      ? 1
+                       : strcmp(argv[1], "flood2") == 0   ? 2
+                       : strcmp(argv[1], "floodany") == 0 ? 65536
+                                                          : 0;
     uint32_t destinations = strcmp(argv[1], "slash24") == 0 ? 256 : 1;
     struct generator g = {.state = 20230208, .out = fopen(argv[3], "wb")};
     if (!g.out || n == 0) {
@@ -149,19 +161,22 @@ int main(int argc, char *argv[])
     const uint32_t head[6] = {0xa1b2c3d4, 4u << 16 | 2, 0, 0, SNAPLEN, 1};
     fwrite(head, sizeof head, 1, g.out);
     uint64_t span_us = flooded ? 59000000 : 86400000000;
+    uint64_t slow = 0, every = n / (2 * SLOW_SOURCES) + 1;
     for (uint64_t i = 0; i < n; i++) {
         struct spec s;
         if (flooded)
             flood(&g, &s, i, flooded);
         else
             background(&g, &s, destinations);
-        if (flooded && i % 50000 == 49999)
-            slow_scan(&s, i / 50000);
+        if (flooded && i % every == every - 1)
+            slow_scan(&s, slow++);
         write_packet(&g, (uint64_t)((double)i / (double)n * (double)span_us), &s);
     }
     if (fclose(g.out) != 0) {
         perror(argv[3]);
         return 1;
     }
+    printf("{\"packets\": %llu, \"bytes\": %llu, \"slow_packets\": %llu}\n", (unsigned long long)n,
+           (unsigned long long)g.bytes, (unsigned long long)slow);
     return 0;
 }

@@ -1,6 +1,7 @@
 // A capture file through the sensor's pipeline to encoded batches, which are counted and dropped.
 //
-//   to_batches FILE   one JSON object on standard output
+//   to_batches FILE [windows]   one JSON object on standard output
+//     windows   every window is a batch of its own, as a live sensor with few flows seals them
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -12,7 +13,9 @@ struct bench {
     struct batcher *batcher;
     const struct decode_link *link;
     struct wire_encoder *encoder;
-    uint64_t payload, flows, batches, frames;
+    bool by_window;
+    int64_t window;
+    uint64_t payload, flows, batches, frames, packets, bytes;
 };
 
 static int on_sealed(void *ctx, const struct batch *batch, const struct counters *counters)
@@ -23,6 +26,14 @@ static int on_sealed(void *ctx, const struct batch *batch, const struct counters
     int r = wire_batch_encode(b->encoder, batch, &payload, &size);
     if (r < 0)
         return r;
+    for (uint32_t i = 0; i < batch->n_flows; i++) {
+        b->packets += batch->flows[i].packets;
+        b->bytes += batch->flows[i].bytes;
+    }
+    for (uint32_t i = 0; i < batch->n_floods; i++) {
+        b->packets += batch->floods[i].packets;
+        b->bytes += batch->floods[i].bytes;
+    }
     b->payload += size;
     b->flows += batch->n_flows;
     b->batches++;
@@ -33,6 +44,13 @@ static int on_sealed(void *ctx, const struct batch *batch, const struct counters
 static int on_frame(void *ctx, const struct frame *frame)
 {
     struct bench *b = ctx;
+    int64_t window = frame->ts_ms / WINDOW_MS_DEFAULT;
+    if (b->by_window && window != b->window) {
+        int r = batcher_flush(b->batcher);
+        if (r != 0)
+            return r;
+    }
+    b->window = window;
     return batcher_frame(b->batcher, b->link, frame);
 }
 
@@ -55,8 +73,9 @@ int main(int argc, char *argv[])
     const struct batcher_config config = {.window_ms = WINDOW_MS_DEFAULT,
                                           .table_size = TABLE_SIZE_DEFAULT,
                                           .max_delay_ms = MAX_DELAY_MS_DEFAULT};
-    if (argc != 2)
+    if (argc < 2)
         return 2;
+    b.by_window = argc > 2;
     int r = capture_open_file(argv[1], &capture, &e);
     if (r == 0)
         r = wire_encoder_new(&b.encoder);
@@ -69,8 +88,8 @@ int main(int argc, char *argv[])
     if (r < 0)
         fprintf(stderr, "%s\n", e.text);
     printf("{\"frames\": %" PRIu64 ", \"flows\": %" PRIu64 ", \"batches\": %" PRIu64
-           ", \"payload\": %" PRIu64 "}\n",
-           b.frames, b.flows, b.batches, b.payload);
+           ", \"payload\": %" PRIu64 ", \"packets\": %" PRIu64 ", \"bytes\": %" PRIu64 "}\n",
+           b.frames, b.flows, b.batches, b.payload, b.packets, b.bytes);
     batcher_free(b.batcher);
     wire_encoder_free(b.encoder);
     capture_free(capture);

@@ -30,6 +30,16 @@ build() {
     ninja -C "$HIRUNDO_BUILD" || exit 1
 }
 
+# bench_build: the sensor alone, as it is delivered, into build/bench; sets HIRUNDO_BUILD.
+bench_build() {
+    export HIRUNDO_BUILD=$TOP/build/bench
+    if [[ ! -f $HIRUNDO_BUILD/build.ninja ]]; then
+        rm -rf "$HIRUNDO_BUILD"
+        meson setup "$HIRUNDO_BUILD" "$TOP" --buildtype=release -Db_lto=true -Dcollector=false || exit 1
+    fi
+    ninja -C "$HIRUNDO_BUILD" || exit 1
+}
+
 # meson_tests [MESON ARGUMENT...]: meson's tests of $HIRUNDO_BUILD, counted case by case where they print TAP.
 # What failed is in the log that tally.py reads; meson also calls a program failed whose cases were skipped.
 meson_tests() {
