@@ -11,9 +11,12 @@
 #include "sensor/decode.h"
 #include "sensor/flood.h"
 #include "sensor/flow_node.h"
+#include "sensor/seen.h"
 
 #define INDEX_MIN     4096u // slots; the index grows with the window
 #define LIMIT_HALVING 5     // from 1/2 of the table to 1/64
+#define GUARDED       4     // a quarter of the table is kept for keys that came before
+#define LEARN_EVERY   8     // windows
 
 // Flows are counted by (proto, port): four protocols with 65,536 ports, then one count for each
 // protocol number.
@@ -42,17 +45,21 @@ struct flow_table {
     uint32_t max_slots;
     uint32_t limit; // flows of one (proto, port)
     uint32_t rebuilds;
+    uint32_t windows; // without a flood
     uint64_t packets; // in flows and flood rows
     struct flow_node *nodes;
     struct flow_first *firsts;
     uint64_t *index;       // hash << 32 | node + 1; 0 is free. While closing: room to sort in.
     uint16_t *port_counts; // of this window, once counting
     bool counting; // as long as there are fewer flows than the limit, no port can be over it
+    bool guarded;  // it was full though no port was over the lowest limit
+    uint32_t guarded_from; // flows from here on are of keys that came before
     const uint64_t *sorted;
     struct pending pending[PENDING]; // added % PENDING is the oldest, once that many came
     uint32_t added;
     uint32_t counted;
     struct flood_table *flood;
+    struct seen *seen;
     struct source_set *sources; // borrowed
     void *memory;
     size_t memory_size;
@@ -108,6 +115,8 @@ int flow_table_new(uint32_t size, struct source_set *sources, struct flow_table 
     int r = reserve(t);
     if (r == 0)
         r = flood_table_new(&t->flood);
+    if (r == 0)
+        r = seen_new(&t->seen);
     if (r < 0)
         return r;
     if (getrandom(t->secret, sizeof t->secret, 0) != (ssize_t)sizeof t->secret)
@@ -124,6 +133,7 @@ void flow_table_free(struct flow_table *t)
     if (t->memory)
         munmap(t->memory, t->memory_size);
     flood_table_free(t->flood);
+    seen_free(t->seen);
     free(t);
 }
 
@@ -179,6 +189,14 @@ static void start_counting(struct flow_table *t)
     t->counting = true;
 }
 
+static void move_flow(struct flow_table *t, uint32_t from, uint32_t to)
+{
+    if (from == to)
+        return;
+    t->nodes[to] = t->nodes[from];
+    t->firsts[to] = t->firsts[from];
+}
+
 // Folds the flows of each (proto, port) beyond the limit, the latest ones, and closes the gaps.
 static void fold_excess(struct flow_table *t)
 {
@@ -193,16 +211,32 @@ static void fold_excess(struct flow_table *t)
             continue;
         }
         ++*count;
-        if (kept != i) {
-            t->nodes[kept] = t->nodes[i];
-            t->firsts[kept] = t->firsts[i];
-        }
-        kept++;
+        move_flow(t, i, kept++);
     }
     t->n = kept;
 }
 
-// The table is full: halves the limit until that frees something, down to 1/64 of the table.
+// Of the latest quarter, folds what came once and never before.
+static void fold_unknown(struct flow_table *t)
+{
+    uint32_t kept = t->n - t->n / GUARDED;
+    t->guarded_from = kept;
+    for (uint32_t i = kept; i < t->n; i++) {
+        const struct flow_node *node = &t->nodes[i];
+        if (node->packets == 1 && !seen_has(t->seen, node->hash)) {
+            --*port_count(t, &node->key);
+            flood_packets(t, &node->key, node->packets, node->bytes);
+            seen_again(t->seen, node->hash);
+            continue;
+        }
+        move_flow(t, i, kept++);
+    }
+    t->n = kept;
+}
+
+// The table is full: halves the limit until that frees something, down to 1/64 of the table. When
+// that is of no help the flood has no port: what is left is for keys that came before
+// (docs/decisions/).
 static void make_room(struct flow_table *t)
 {
     while (t->n == t->size && t->limit > limit_floor(t)) {
@@ -210,26 +244,35 @@ static void make_room(struct flow_table *t)
         fold_excess(t);
         t->rebuilds++;
     }
+    if (t->n == t->size) {
+        fold_unknown(t);
+        t->guarded = true;
+        t->rebuilds++;
+    }
     index_rebuild(t);
 }
 
 // Room for one more flow of this key?
-static bool admit(struct flow_table *t, const struct flow_key *key)
+static bool admit(struct flow_table *t, const struct flow_key *key, uint32_t hash)
 {
     if (!t->counting) {
         if (t->n < t->limit)
             return true;
         start_counting(t);
     }
-    if (t->n == t->size && t->limit > limit_floor(t))
+    if (t->n == t->size && !t->guarded)
         make_room(t);
-    return t->n < t->size && *port_count(t, key) < t->limit;
+    if (*port_count(t, key) >= t->limit)
+        return false;
+    if (!t->guarded)
+        return true;
+    return (seen_has(t->seen, hash) || seen_again(t->seen, hash)) && t->n < t->size;
 }
 
 static void flow_new(struct flow_table *t, const struct pending *pending)
 {
     const struct packet *p = &pending->packet;
-    if (!admit(t, &p->key)) {
+    if (!admit(t, &p->key, pending->hash)) {
         flood_packets(t, &p->key, 1, p->ip_len);
         return;
     }
@@ -401,8 +444,25 @@ static void add_sources(struct flow_table *t)
     }
 }
 
+// Which keys are ones that came before, from now on: of a window without a flood all, else those
+// that are no single packet, or already were. Every eighth window is enough: it takes 10 ns a flow.
+static void learn(struct flow_table *t)
+{
+    bool flooded = flood_table_packets(t->flood) > 0;
+    if (!flooded && t->windows++ % LEARN_EVERY != 0)
+        return;
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct flow_node *node = &t->nodes[i];
+        if (!flooded || node->packets > 1 || (t->guarded && i >= t->guarded_from) ||
+            seen_has(t->seen, node->hash))
+            seen_add(t->seen, node->hash);
+    }
+    seen_window(t->seen);
+}
+
 void flow_table_clear(struct flow_table *t)
 {
+    learn(t);
     if (t->sources)
         add_sources(t);
     clear_counts(t);
@@ -416,6 +476,7 @@ void flow_table_clear(struct flow_table *t)
     t->n = 0;
     t->packets = 0;
     t->rebuilds = 0;
+    t->guarded = false;
     limit_reset(t);
     flood_table_clear(t->flood);
 }

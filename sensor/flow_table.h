@@ -1,7 +1,8 @@
 // The flows of the open window, in a table of fixed size, with flood rows for what does not fit.
 //
 // One thread. Every packet added is in exactly one flow or flood row. Memory is reserved by
-// flow_table_new and touched on use: 96 bytes a flow and 16 for its index.
+// flow_table_new and touched on use: 96 bytes a flow and 16 for its index, 1.5 MiB for what came
+// before (seen.h). Which flows a full table keeps: docs/decisions/, 12 and 13.
 #pragma once
 
 #include "common/flow.h"

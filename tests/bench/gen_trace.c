@@ -161,14 +161,14 @@ int main(int argc, char *argv[])
     const uint32_t head[6] = {0xa1b2c3d4, 4u << 16 | 2, 0, 0, SNAPLEN, 1};
     fwrite(head, sizeof head, 1, g.out);
     uint64_t span_us = flooded ? 59000000 : 86400000000;
-    uint64_t slow = 0, every = n / (2 * SLOW_SOURCES) + 1;
+    uint64_t slow = 0, every = n / (2 * SLOW_SOURCES);
     for (uint64_t i = 0; i < n; i++) {
         struct spec s;
         if (flooded)
             flood(&g, &s, i, flooded);
         else
             background(&g, &s, destinations);
-        if (flooded && i % every == every - 1)
+        if (flooded && every && i % every == every - 1)
             slow_scan(&s, slow++);
         write_packet(&g, (uint64_t)((double)i / (double)n * (double)span_us), &s);
     }

@@ -21,6 +21,7 @@ FILES = {  # file: lines and branches that may be missing
     "sensor/flow_sort.c": (0, 0),
     "sensor/flow_table.c": (0, 0),
     "sensor/hll.c": (0, 0),
+    "sensor/seen.c": (0, 0),
     "sensor/window.c": (0, 0),
 }
 

@@ -10,6 +10,7 @@
 #include "sensor/flood.h"
 #include "sensor/flow_table.h"
 #include "sensor/hll.h"
+#include "sensor/seen.h"
 #include "tests/unit/flow_model.h"
 #include "tests/unit/rand_batch.h"
 
@@ -210,6 +211,151 @@ static void test_flood_keeps_the_slow_scan(void **state)
     flow_table_free(t);
 }
 
+// One packet of each of 50 scanners of port 23.
+static void scan(struct flow_table *t, uint32_t offset_ms)
+{
+    for (uint32_t i = 0; i < 50; i++) {
+        struct packet p = make_packet(0xc0000200u + i, 6, 23);
+        flow_table_add(t, &p, offset_ms);
+    }
+}
+
+static void flood_all_ports(struct flow_table *t, struct rand_source *r, uint32_t packets)
+{
+    for (uint32_t i = 0; i < packets; i++) {
+        struct packet p = make_packet((uint32_t)rand_next(r), 6, (uint16_t)rand_next(r));
+        flow_table_add(t, &p, 30000);
+    }
+}
+
+// Of the scanners' flows, how many have that many packets.
+static uint32_t scanners_with(struct flow_table *t, uint32_t packets)
+{
+    struct flow_table_totals totals;
+    uint32_t n = 0;
+    flow_table_settle(t);
+    flow_table_totals(t, &totals);
+    flow_table_sort(t, FLOW_ORDER_NONE);
+    for (uint32_t i = 0; i < totals.flows; i++) {
+        struct flow flow;
+        flow_table_flow(t, i, START_MS, &flow);
+        n += flow.port == 23 && (flow.src.b[3] & 0xc0) == 0xc0 && flow.src.b[1] == 2 &&
+             flow.src.b[2] == 0 && flow.packets == packets;
+    }
+    return n;
+}
+
+// No port is to blame, so no limit helps; but the scanners were there before the flood.
+static void test_flood_on_all_ports_keeps_who_came_before(void **state)
+{
+    (void)state;
+    static struct outcome o;
+    struct rand_source r = {31};
+    struct flow_table *t;
+    assert_int_equal(flow_table_new(65536, NULL, &t), 0);
+    scan(t, 1);
+    close_window(t, &o);
+    flood_ports(t, 600000, (const uint16_t[]){80}, 1, 50); // the scanners' one packet each
+    close_window(t, &o);
+    assert_int_equal(o.slow, 50);
+    for (uint32_t window = 0; window < 5; window++) { // beyond what a generation remembers
+        // before the table is full, and long after
+        flood_all_ports(t, &r, window % 2 ? 60000 : 300000);
+        scan(t, 40000);
+        flood_all_ports(t, &r, window % 2 ? 540000 : 300000);
+        assert_int_equal(scanners_with(t, 1), 50);
+        close_window(t, &o);
+        assert_int_equal(o.packets, 600050);
+        assert_int_equal(o.bytes, 600050 * 40);
+        assert_int_equal(o.totals.rebuilds, 6);
+        assert_true(o.totals.flows >= 65536 / 4 * 3 && o.totals.flows < 65536);
+    }
+    flow_table_free(t);
+}
+
+// Nobody knew them before, but they come again: from then on they have rows of their own.
+static void test_flood_on_all_ports_keeps_who_comes_again(void **state)
+{
+    (void)state;
+    static struct outcome o;
+    struct rand_source r = {32};
+    struct flow_table *t;
+    assert_int_equal(flow_table_new(65536, NULL, &t), 0);
+    for (uint32_t part = 0; part < 4; part++) {
+        flood_all_ports(t, &r, 100000);
+        scan(t, 20000 + part);
+    }
+    assert_int_equal(scanners_with(t, 3), 50); // the first packet was folded
+    close_window(t, &o);
+    assert_int_equal(o.packets, 400200);
+    flood_all_ports(t, &r, 100000);
+    scan(t, 50000);
+    assert_int_equal(scanners_with(t, 1), 50);
+    flow_table_free(t);
+}
+
+// A table that those fill who came before stays as it is: nobody is better than they.
+static void test_a_table_full_of_who_came_before(void **state)
+{
+    (void)state;
+    static struct outcome o;
+    struct flow_table *t;
+    assert_int_equal(flow_table_new(1024, NULL, &t), 0);
+    for (uint32_t window = 0; window < 2; window++) {
+        for (uint32_t i = 0; i < 1000 + 500 * window; i++) {
+            struct packet p = make_packet(i, 6, (uint16_t)(1000 + i));
+            flow_table_add(t, &p, 0);
+            flow_table_add(t, &p, 0);
+        }
+        close_window(t, &o);
+        assert_int_equal(o.packets, 2 * (1000 + 500 * window));
+        assert_int_equal(o.totals.flows, 1000 + 24 * window);
+    }
+    flow_table_free(t);
+}
+
+static void test_seen_forgets_in_order(void **state)
+{
+    (void)state;
+    struct seen *s;
+    struct rand_source r = {33};
+    uint32_t wrong = 0;
+    assert_int_equal(seen_new(&s), 0);
+    seen_add(s, 0);
+    for (uint32_t i = 0; i < SEEN_GENERATION; i++) {
+        assert_true(seen_has(s, 0));
+        seen_add(s, (uint32_t)rand_next(&r));
+        seen_add(s, 0); // known already: nothing new
+    }
+    for (uint32_t i = 0; i < 100000; i++)
+        wrong += seen_has(s, (uint32_t)rand_next(&r));
+    assert_true(wrong < 100);
+    for (uint32_t i = 0; i < 3 * SEEN_GENERATION; i++)
+        seen_add(s, (uint32_t)rand_next(&r));
+    assert_false(seen_has(s, 0));
+    seen_free(s);
+    seen_free(NULL);
+}
+
+static void test_seen_again_is_bounded(void **state)
+{
+    (void)state;
+    struct seen *s;
+    struct rand_source r = {34};
+    uint32_t again = 0;
+    assert_int_equal(seen_new(&s), 0);
+    assert_false(seen_again(s, 7));
+    assert_true(seen_again(s, 7));
+    for (uint32_t i = 0; i < 2000000; i++)
+        again += seen_again(s, (uint32_t)rand_next(&r));
+    // hashes of 32 bits repeat: 400,000 of them are a ten-thousandth of all
+    assert_true(again < 2000000 / 500);
+    assert_true(seen_again(s, 7));
+    seen_window(s);
+    assert_false(seen_again(s, 7));
+    seen_free(s);
+}
+
 static void test_same_key_is_never_in_two_rows(void **state)
 {
     (void)state;
@@ -368,6 +514,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equals_model),
         cmocka_unit_test(test_flood_keeps_the_slow_scan),
+        cmocka_unit_test(test_flood_on_all_ports_keeps_who_came_before),
+        cmocka_unit_test(test_flood_on_all_ports_keeps_who_comes_again),
+        cmocka_unit_test(test_a_table_full_of_who_came_before),
+        cmocka_unit_test(test_seen_forgets_in_order),
+        cmocka_unit_test(test_seen_again_is_bounded),
         cmocka_unit_test(test_same_key_is_never_in_two_rows),
         cmocka_unit_test(test_flood_rows_are_bounded),
         cmocka_unit_test(test_every_kind_of_flood_has_its_limit),
