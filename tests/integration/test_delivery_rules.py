@@ -1,0 +1,107 @@
+"""Rules of delivery whose answer only a collector with its database gives."""
+import threading
+
+import hirundo
+import poison
+from peer import Peer, message
+
+
+def counts(postgres, name):
+    """Rows of flow, batches by outcome, losses by kind with their frames, what the books do not explain."""
+    rows = postgres.value("select count(*) from hirundo.flow join hirundo.sensor using (sensor_id) where name = %s", name)
+    outcomes = dict(postgres.query("select outcome, count(*) from hirundo.batch join hirundo.sensor using (sensor_id) "
+                                   "where name = %s group by 1", name))
+    losses = postgres.query("select seq, kind, frames from hirundo.loss join hirundo.sensor using (sensor_id) "
+                            "where name = %s order by 1", name)
+    off = postgres.value("select coalesce(sum(abs(frames - row_packets - flood_packets - non_ip - malformed - quarantined "
+                         "- lost)), 0) from hirundo.observation join hirundo.sensor using (sensor_id) where name = %s", name)
+    return rows, outcomes, losses, int(off)
+
+
+def loss_of(spool, numbers):
+    """One loss message for consecutive numbers, each with the windows of the batch that message() makes."""
+    header, payload = message("loss", numbers[0], spool)
+    item = poison.parse(payload)[0][1]
+    items = [(1, poison.build([(f, seq if f in (1, 2) else v) for f, v in poison.parse(item)])) for seq in numbers]
+    return poison.sealed(header, poison.build(items), numbers[0])
+
+
+def test_committed_but_unacknowledged_batches_in_a_loss_message_count_once(postgres, collector, enrolled):
+    """Their ack was lost, and they had to make room in the spool: the ledger knows them, only the others are lost."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        for seq in (1, 2):
+            peer.deliver(seq)
+        peer.send(*loss_of(peer.spool, [1, 2, 3, 4]))
+        peer.wait_ack(4)
+        peer.send(*loss_of(peer.spool, [1, 2, 3, 4]))
+        peer.wait_ack(4)
+        peer.deliver(5)
+    rows, outcomes, losses, off = counts(postgres, name)
+    assert (rows, outcomes, off) == (30, {"committed": 3, "lost": 2}, 0)
+    assert [(seq, kind) for seq, kind, _ in losses] == [(3, "lost"), (4, "lost")]
+    assert all(frames > 0 for _, _, frames in losses)
+
+
+def test_two_collectors_meet_on_one_ledger_row(postgres, collector, enrolled):
+    """The same numbers to both at the same moment, again and again: each is in once, and both acknowledge it."""
+    name, pair = enrolled()
+    numbers = 25
+    with hirundo.Collector(postgres) as other, Peer(collector, pair) as here, \
+            Peer(other, pair, spool=here.spool) as there:
+        batches = [message("batch", seq, here.spool, seed=seq) for seq in range(1, numbers + 1)]
+        for peer in (here, there):
+            peer.send_message("ping", 0)
+            peer.wait_reply("pong")
+        together = threading.Barrier(2)
+        failures = []
+
+        def deliver(peer):
+            try:
+                for seq, frames in enumerate(batches, 1):
+                    together.wait(hirundo.WAIT_S)
+                    peer.send(*frames)
+                    peer.wait_ack(seq)
+            except Exception as error:  # pylint: disable=broad-except
+                failures.append(error)
+                together.abort()
+
+        threads = [threading.Thread(target=deliver, args=(peer,)) for peer in (here, there)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+    assert counts(postgres, name) == (numbers * 10, {"committed": numbers}, [], 0)
+
+
+def test_number_behind_what_another_collector_committed_is_taken(postgres, collector, enrolled):
+    """What seems missing here was taken there: looked up, not asked for."""
+    name, pair = enrolled()
+    with hirundo.Collector(postgres) as other, Peer(collector, pair) as here, \
+            Peer(other, pair, spool=here.spool) as there:
+        here.deliver(1)
+        for seq in (2, 3, 4):
+            there.deliver(seq)
+        here.send_message("batch", 5)
+        reply = here.receive()
+        assert (reply.kind, reply.committed_through) == ("ack", 5)
+    assert counts(postgres, name) == (50, {"committed": 5}, [], 0)
+
+
+def test_database_set_back_is_refilled_from_where_it_stands(postgres, collector, enrolled):
+    """The ledger says less than was acknowledged: the number it wants is asked for, and the rest comes again."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        for seq in range(1, 6):
+            peer.deliver(seq)
+        for table in ("flow", "flood", "observation", "batch"):
+            postgres.query(f"delete from hirundo.{table} where sensor_id = (select sensor_id from hirundo.sensor where "
+                           "name = %s)", name)
+        postgres.query("update hirundo.ledger set next_seq = 1, from_seq = 1 where spool_id = %s", peer.spool.hex())
+        peer.send_message("batch", 6)
+        nack = peer.wait_reply("nack")
+        assert (nack.reason, nack.expected_seq) == ("gap", 1)
+        for seq in range(1, 7):
+            peer.deliver(seq)
+    assert counts(postgres, name) == (60, {"committed": 6}, [], 0)
