@@ -268,10 +268,9 @@ static int note_reason(struct db *db, const char *id, const char *reason, struct
 }
 
 static int retry_kept(struct retrier *r, struct db *db, const char *id, struct kept *k,
-                      struct errmsg *e)
+                      struct stream *stream, struct errmsg *e)
 {
-    struct stream stream;
-    int bad = fill_group(r, db, k, &stream, e);
+    int bad = fill_group(r, db, k, stream, e);
     if (bad != 0)
         return bad;
     bad = db_exec(db, "begin", e);
@@ -283,11 +282,12 @@ static int retry_kept(struct retrier *r, struct db *db, const char *id, struct k
 int quarantine_retry(struct retrier *r, struct db *db, const char *id, struct errmsg *e)
 {
     _cleanup_(kept_clear) struct kept k = {0};
+    struct stream stream; // the group refers to it until it is cleared
     int bad = read_kept(db, id, &k, e);
     if (bad == 0)
         bad = find_number(&k, e);
     if (bad == 0)
-        bad = retry_kept(r, db, id, &k, e);
+        bad = retry_kept(r, db, id, &k, &stream, e);
     group_clear(r->group);
     if (bad == DB_REFUSED)
         dims_clear(r->dims); // what it thinks is there may have gone
