@@ -75,13 +75,3 @@ def test_collector_rollups_and_figures(citus, tmp_path):
         pass
     assert citus.value("select count(*) from hirundo.rollup_day") > 0
     assert figures() == before
-
-
-def test_missing_extension_is_said(citus):
-    with citus.connect("postgres") as conn, conn.cursor() as cursor:
-        cursor.execute("create database plain")
-    env = dict(citus.environment(), PGDATABASE="plain")
-    for words, code in ((["migrate"], 0), (["migrate", "--citus"], 1)):
-        done = subprocess.run([program("hirundo-collector"), *words], env=env, capture_output=True, text=True, check=False)
-        assert done.returncode == code
-    assert "the extension citus is not in this database" in done.stderr
