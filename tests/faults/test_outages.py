@@ -128,7 +128,7 @@ def test_restored_from_a_day_old_dump(place):
     def first_day(sensor):
         packets.append(fill(sensor, DAY, DAY_FLOWS, now - 2 * 86400 - 600, sensor.number))
     with worlds.World(1, place / "world", place / "template", sensors=3, cap="256M", spool_disk="300m",
-                      prepare=first_day) as world:
+                      database_disk="2g", prepare=first_day) as world:
         world.traffic.start()
         time.sleep(3)
         world.traffic.stop()
@@ -160,7 +160,7 @@ def test_backlog_of_a_week(place):
     def week(sensor):
         packets.append(fill(sensor, BACKLOG, BACKLOG_FLOWS, now - 60 * BACKLOG - 120, 5))
     with worlds.World(3, place / "world", place / "template", sensors=1, collectors=1, cap="256M", spool_disk="400m",
-                      prepare=week) as world:
+                      database_disk="3g", prepare=week) as world:
         began = time.monotonic()
         world.traffic.start()
         with Memory(world.processes()[:-1]) as memory:

@@ -22,7 +22,6 @@ from traffic import Traffic  # noqa: E402
 
 STOP_S = 120  # what a program may take to end in order, with the database frozen at worst
 RESTART_S = 1  # a supervisor waits so long before it starts again what ended
-DATABASE_DISK = "600m"
 
 
 class WorldError(Exception):
@@ -234,11 +233,11 @@ class Collector(Process):
 class Database(hirundo.Postgres):
     """PostgreSQL as a child, on a small disk; looks like a Process to the supervisor."""
 
-    def __init__(self, template, log):
+    def __init__(self, template, log, disk):
         super().__init__(settings=["max_wal_size = 96MB", "min_wal_size = 32MB", "shared_buffers = 32MB",
                                    "log_min_messages = warning"])
         self.template, self.log = pathlib.Path(template), pathlib.Path(log)
-        self.disk = Disk(self.directory, DATABASE_DISK)
+        self.disk = Disk(self.directory, disk)
         self.name, self.wanted, self.ended_alone = "postgres", True, 0
         self.lock = threading.RLock()
         self.process, self.crashes = None, []
@@ -343,11 +342,11 @@ class World:
     """prepare: called with each sensor before it is started for the first time."""
 
     def __init__(self, seed, directory, template, sensors=5, collectors=2, rate=60, cap="2M", spool_disk="12m",
-                 prepare=lambda sensor: None):
+                 database_disk="600m", prepare=lambda sensor: None):
         self.seed, self.directory = seed, pathlib.Path(directory)
         self.directory.mkdir(parents=True)
         self.n_sensors, self.n_collectors, self.rate = sensors, collectors, rate
-        self.cap, self.spool_disk, self.prepare = cap, spool_disk, prepare
+        self.cap, self.spool_disk, self.database_disk, self.prepare = cap, spool_disk, database_disk, prepare
         self.template = template
         self.stack = contextlib.ExitStack()
         self.dumps = []
@@ -360,7 +359,8 @@ class World:
         with contextlib.ExitStack() as stack:
             self.proxy = Proxy()
             stack.callback(self.proxy.close)
-            self.database = stack.enter_context(Database(self.template, self.directory / "postgres.log"))
+            self.database = stack.enter_context(Database(self.template, self.directory / "postgres.log",
+                                                         self.database_disk))
             self.collectors = [Collector(self, i) for i in range(self.n_collectors)]
             stack.callback(self._end_all)
             self.sensors = []
