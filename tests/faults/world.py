@@ -286,8 +286,17 @@ class Database(hirundo.Postgres):
 
     def stop(self, mode="fast"):
         if self.running():
-            self.process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
-            self.process.wait(STOP_S)
+            self._insist({"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
+
+    def _insist(self, number):
+        """One that is just starting may not hear the first."""
+        until = time.monotonic() + STOP_S
+        while time.monotonic() < until:
+            self.process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
+                return
+        raise WorldError(f"PostgreSQL does not stop; see {self.log}")
 
     def end(self):
         self.stop("fast")
