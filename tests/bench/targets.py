@@ -19,7 +19,7 @@ class Table:
         print("| what | aim | measured | |")
         print("|---|--:|--:|---|")
 
-    def row(self, what, aim, value, unit="", least=False, digits=2):
+    def row(self, what, aim, value, unit="", least=False, digits=3):
         if value is None:
             print(f"| {what} | {aim}{unit} | not measured | |")
             return
@@ -32,16 +32,17 @@ class Table:
 
 
 def speeds(table, done, traces, ratio):
-    def least(program, other, kinds, turned=False):
+    def least(program, other, kinds):
         found = [ratio(done[other, k], done[program, k]) for k in kinds if (other, k) in done and (program, k) in done]
         return min((value for value in found if value), default=None)
 
-    calm, floods = ("sensor", "slash24"), ("flood", "flood2", "floodany")
+    calm = ("sensor", "slash24")
     table.row("to flows, against the loop", 0.60, least(FLOWS, LOOP, calm), least=True)
     table.row("to flows, against nfpcapd -y", 12, least(FLOWS, NFPCAPD, calm), least=True, digits=1)
     table.row("to encoded batches, against the loop", 0.30, least(BATCHES, LOOP, calm), least=True)
     table.row("to encoded batches, against nfpcapd -y", 6, least(BATCHES, NFPCAPD, calm), least=True, digits=1)
-    table.row("full flood to flows, against the loop", 0.35, least(FLOWS, LOOP, floods), least=True)
+    table.row("full flood to flows, against the loop", 0.35, least(FLOWS, LOOP, ("flood", "flood2")), least=True)
+    table.row("flood on random ports to flows, against the loop", 0.35, least(FLOWS, LOOP, ("floodany",)), least=True)
 
 
 def totals(table, done, traces):
