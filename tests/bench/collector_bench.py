@@ -171,6 +171,12 @@ def report(shape, pairs):
           f"{median(r['postgres'] for r in ours):.2f}, load generator {median(r['generator'] for r in ours):.2f} "
           f"in {median(r['seconds'] for r in ours):.2f} s;  raw: client {median(r['client'] for r in raw):.2f}, PostgreSQL "
           f"{median(r['postgres'] for r in raw):.2f} in {median(r['seconds'] for r in raw):.2f} s")
+    per_row = [1e6 * median(r["collector"] + r["postgres"] for r in ours) / rows,
+               1e6 * median(r["client"] + r["postgres"] for r in raw) / rows,
+               1e6 * median(r["generator"] for r in ours) / rows]
+    share = (per_row[0] + per_row[2]) / per_row[0]
+    print(f"  CPU a row   collector and PostgreSQL {per_row[0]:.2f} us, generator {per_row[2]:.2f} us, raw {per_row[1]:.2f} us; "
+          f"were the sensors elsewhere and the cores busy all the time: ratio about {ratio_of(pairs) * share:.2f}")
     print(f"  RSS         collector {median(r['rss'] for r in ours):.0f} MiB, peak {max(p['peak_rss'] for p in pairs):.0f} "
           f"MiB; sent again {sum(r['again'] for r in ours)}")
 
