@@ -1,5 +1,5 @@
-// Alarms on their way into hirundo.audit: raised by writers, written by the keeper. Fixed memory; of
-// one sensor the same alarm is written at most every ten minutes. Any thread.
+// Alarms on their way into hirundo.audit: raised by writers, written by the keeper. Fixed memory;
+// of one sensor the same alarm is written at most every ten minutes. Any thread.
 #pragma once
 
 #include "collector/db.h"
