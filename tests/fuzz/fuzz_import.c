@@ -36,7 +36,7 @@ static void check_list(struct prefix_list *list)
     struct flattened all, over, under, both;
     size_t half = list->n / 2;
     HOLDS(prefixes_flatten(list->p, half, &over) == 0);
-    HOLDS(prefixes_flatten(list->p + half, list->n - half, &under) == 0);
+    HOLDS(prefixes_flatten(list->n ? list->p + half : NULL, list->n - half, &under) == 0);
     HOLDS(ranges_overlay(&over, &under, &both) == 0);
     HOLDS(prefixes_flatten(list->p, list->n, &all) == 0);
     check_flattened(&all);
