@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "sensor/capture.h"
@@ -94,9 +95,17 @@ static void say(struct waiting *w, const struct errmsg *e)
     fprintf(stderr, "waiting: %s\n", e->text);
 }
 
-static bool is_delivered(const struct spool_status *s)
+// 0: there is no such file.
+static int64_t written_ms(const char *path)
 {
-    if (s->acked_through == 0 || s->last_ack_ms == 0)
+    struct stat st;
+    return stat(path, &st) < 0 ? 0 : st.st_mtim.tv_sec * 1000LL + st.st_mtim.tv_nsec / 1000000;
+}
+
+// since_ms: what was committed before is an earlier sensor's, whose spool was here.
+static bool is_delivered(const struct spool_status *s, int64_t since_ms)
+{
+    if (s->acked_through == 0 || s->last_ack_ms == 0 || s->last_ack_ms < since_ms)
         return false;
     char text[32];
     time_t t = (time_t)(s->last_ack_ms / 1000);
@@ -113,11 +122,12 @@ int enroll_wait(const struct sensor_conf *conf, const char *conf_path, const str
 {
     struct waiting w = {.conf = conf, .conf_path = conf_path, .keys = keys};
     int64_t end = mono_ms() + timeout_s * 1000LL;
+    int64_t since = MAX(written_ms(conf_path), written_ms(conf->values.key));
     do {
         struct spool_status status;
         struct errmsg why = {""};
         int found = spool_status_read(conf->values.spool_path, &status, NULL);
-        if (found == 0 && is_delivered(&status))
+        if (found == 0 && is_delivered(&status, since))
             return 0;
         diagnose(&w, found == 0, &why);
         say(&w, &why);

@@ -41,7 +41,7 @@ static void talk(struct link *l, struct probe *p)
         }
         if (read_pong(l, p))
             return;
-        link_wait(l, -1, (int)(end - mono_ms()));
+        link_wait(l, -1, (int)MAX(end - mono_ms(), 0)); // less than 0 would be for ever
     }
 }
 
