@@ -506,6 +506,8 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
         r = make_sockets(l, e);
     if (r == 0)
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
+    if (r == 0)
+        zap_open(options->zap);
     for (size_t i = 0; i < options->endpoints->n && r == 0; i++)
         r = bind_endpoint(l, options->endpoints->items[i], e);
     if (r == 0 && options->next_key) {

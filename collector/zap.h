@@ -13,6 +13,8 @@ struct zap;
 // Binds inproc://zeromq.zap.01 and starts the thread: before any ROUTER of the context binds.
 int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers, struct zap **ret,
               struct errmsg *e);
+// From now on keys that are refused are noted as strangers: the self-test is over.
+void zap_open(struct zap *z);
 // Ends the thread, frees.
 void zap_stop(struct zap *z);
 // Handshakes refused so far.
