@@ -145,8 +145,7 @@ static void say_bundle(const struct enrolment *x)
     const struct enrol_written *w = &x->written;
     const char *slash = strrchr(w->path, '/');
     if (x->made_operator_key)
-        fprintf(stderr, "made the operator's key %s: keep a copy in a safe place\n",
-                enrol_operator_path(x->conf, x->options));
+        enrol_say_operator_made(x->conf, x->options);
     printf("bundle %s, valid for %lld days, signed by operator %s\n", w->path,
            (long long)x->options->valid_days, w->fingerprint);
     if (x->options->with_key)

@@ -97,7 +97,8 @@ static int read_known(struct db *db, bool next, uint8_t ret_key[KEY_SIZE], struc
                  "select encode(c.public_key, 'hex'), c.endpoint from hirundo.collector_endpoint c "
                  "join (select public_key, seen_at from hirundo.collector_endpoint where is_next "
                  "= $1::boolean order by seen_at desc limit 1) newest using (public_key) where "
-                 "c.seen_at > newest.seen_at - interval '1 day' order by c.endpoint",
+                 "c.is_next = $1::boolean and c.seen_at > newest.seen_at - interval '1 day' order "
+                 "by c.endpoint",
                  1, values, &result, e);
     if (r != 0)
         return r;
@@ -153,7 +154,9 @@ int enrol_describe_collector(struct db *db, const struct collector_conf *conf,
     conf_list_clear(&known);
     if (r == 0) {
         r = read_known(db, true, b->next_server_key, &b->next_endpoints, e);
-        b->has_next = r == 0 && b->next_endpoints.n > 0;
+        // One that is the present key by now leaves rows of its time as the next one.
+        bool other = r == 0 && memcmp(b->next_server_key, b->server_key, KEY_SIZE) != 0;
+        b->has_next = other && b->next_endpoints.n > 0;
         r = r == -ENOENT ? 0 : r;
     }
     return r;
@@ -161,7 +164,7 @@ int enrol_describe_collector(struct db *db, const struct collector_conf *conf,
 
 // ---- the bundle
 
-const char *enrol_operator_path(const struct collector_conf *conf, const struct enrol_options *o)
+static const char *operator_path(const struct collector_conf *conf, const struct enrol_options *o)
 {
     return o->operator_key ? o->operator_key : conf->operator_key;
 }
@@ -169,10 +172,16 @@ const char *enrol_operator_path(const struct collector_conf *conf, const struct 
 int enrol_open_operator(const struct collector_conf *conf, const struct enrol_options *o,
                         struct operator_key **ret, bool *ret_made, struct errmsg *e)
 {
-    const char *path = enrol_operator_path(conf, o);
+    const char *path = operator_path(conf, o);
     int r = operator_key_read(path, ret, e);
     *ret_made = r == -ENOENT;
     return r == -ENOENT ? operator_key_make(path, ret, e) : r;
+}
+
+void enrol_say_operator_made(const struct collector_conf *conf, const struct enrol_options *o)
+{
+    fprintf(stderr, "made the operator's key %s: keep a copy in a safe place\n",
+            operator_path(conf, o));
 }
 
 static int sign(const struct operator_key *key, const struct bundle *b, char **ret,
@@ -241,7 +250,11 @@ int enrol_write_bundle(struct db *db, const struct operator_key *key, const stru
     _cleanup_(freep) char *text = NULL;
     size_t size = 0;
     struct enrol_written w = {0};
-    snprintf(w.path, sizeof w.path, "%s%s", o->out ? o->out : b->name, o->out ? "" : ".bundle");
+    int length =
+        snprintf(w.path, sizeof w.path, "%s%s", o->out ? o->out : b->name, o->out ? "" : ".bundle");
+    if (length < 0 || (size_t)length >= sizeof w.path)
+        return errmsg_set(e, -ENAMETOOLONG, "bundle %.80s...: too long a path: say a shorter --out",
+                          w.path);
     operator_key_public(key, b->operator_key);
     bundle_fingerprint(b->operator_key, w.fingerprint);
     b->issued_s = time(NULL);

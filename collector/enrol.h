@@ -29,15 +29,15 @@ void enrol_options_release(struct enrol_options *o);
 int enrol_describe_collector(struct db *db, const struct collector_conf *conf,
                              const struct enrol_options *o, struct bundle *b, struct errmsg *e);
 
-// Where the operator's key is kept.
-const char *enrol_operator_path(const struct collector_conf *conf, const struct enrol_options *o);
 // The operator's key, made when it is missing.
 int enrol_open_operator(const struct collector_conf *conf, const struct enrol_options *o,
                         struct operator_key **ret, bool *ret_made, struct errmsg *e);
 
-// Signs the bundle, notes it in the database inside
-// the open transaction and writes it to a new file, 0600. ret_path and ret_fingerprint for the
-// message. The caller removes the file if it cannot commit.
+// For people, on standard error: it was made, and where.
+void enrol_say_operator_made(const struct collector_conf *conf, const struct enrol_options *o);
+
+// Signs the bundle, notes it in the database inside the open transaction and writes it to a new
+// file, 0600. *ret is for the message. The caller removes the file if it cannot commit.
 struct enrol_written {
     char path[512];
     char fingerprint[BUNDLE_FINGERPRINT];

@@ -60,9 +60,9 @@ static int insert_sensor(struct db *db, struct enrolment *x, struct errmsg *e)
         return explain(db, x, r, e);
     snprintf(x->sensor_id, sizeof x->sensor_id, "%s", PQgetvalue(result, 0, 0));
     return enrol_audit(db, "sensor added", x->name,
-                       !x->key                ? x->country
-                       : x->options->with_key ? "with a key made here"
-                                              : "with its key",
+                       !x->key             ? x->country
+                       : x->bundle.has_key ? "with a key made here"
+                                           : "with its key",
                        e);
 }
 

@@ -19,6 +19,7 @@ struct adding {
     const struct collector_conf *conf;
     struct enrol_options options;
     size_t added, bundles;
+    bool made_operator_key;
     char fingerprint[BUNDLE_FINGERPRINT];
     struct errmsg why; // no bundles
 };
@@ -32,7 +33,7 @@ static const char *value_or_null(const char *value)
 // end.
 static int add_sensor(struct adding *a, char **values, const char **ret_kind, struct errmsg *e)
 {
-    char country[3], path[512];
+    char country[3], path[1024]; // longer than a bundle's may be
     uint8_t key[KEY_SIZE];
     const char *name = values[NAME] ? values[NAME] : "", *key_text = value_or_null(values[KEY]);
     *ret_kind = "name";
@@ -61,9 +62,11 @@ static int add_sensor(struct adding *a, char **values, const char **ret_kind, st
     };
     *ret_kind = "not added";
     r = enrolment_add(a->db, &x, &a->why, e);
-    if (r == 0) {
+    a->made_operator_key |= x.made_operator_key;
+    if (r == 0)
         a->added++;
-        a->bundles += x.has_bundle;
+    if (r == 0 && x.has_bundle) {
+        a->bundles++;
         memcpy(a->fingerprint, x.written.fingerprint, sizeof a->fingerprint);
     }
     enrolment_release(&x);
@@ -109,6 +112,8 @@ static void report(const struct adding *a)
     refusals_summary(&a->import->refusals, "lines", refused, sizeof refused);
     printf("%zu sensors added, %zu bundles written to %s; %s\n", a->added, a->bundles,
            a->import->out ? a->import->out : ".", refused);
+    if (a->made_operator_key)
+        enrol_say_operator_made(a->conf, &a->options);
     if (a->bundles > 0)
         printf("signed by operator %s, valid for %lld days%s\n", a->fingerprint,
                (long long)a->options.valid_days,
@@ -130,7 +135,7 @@ static int load(struct import *i)
     enrol_options_init(&a.options);
     a.options.with_key = i->with_key;
     int r = read_file(&a, i->files[0]);
-    if (r == 0 || a.added > 0)
+    if (r == 0 || a.added > 0 || a.made_operator_key)
         report(&a);
     collector_conf_free(&conf);
     return r;

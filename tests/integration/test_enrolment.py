@@ -198,6 +198,7 @@ def test_many_sensors_from_a_file(pg, collector, office, machine):
     out.mkdir()
     done = office.command("import", "sensors", str(table), "--out", str(out), conf=conf)
     assert "3 sensors added, 2 bundles written" in done.stdout and "4 lines refused" in done.stdout, done.stdout
+    assert re.search(r"signed by operator [0-9a-f]{4}-", done.stdout), done.stdout  # though the last one added has no bundle
     for line, why in ((5, "MANY"), (6, "Japan"), (7, "many-1 already"), (8, "key")):
         assert any(f"line {line}:" in text and why in text for text in done.stderr.splitlines()), done.stderr
     assert sorted(path.name for path in out.iterdir()) == ["many-1.bundle", "many-2.bundle"]
