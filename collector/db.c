@@ -174,6 +174,15 @@ const char *db_sqlstate(const struct db *db)
     return db->sqlstate;
 }
 
+bool db_is_data_error(const struct db *db)
+{
+    static const char *const classes[] = {"22", "23", "54"};
+    for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
+        if (strncmp(db->sqlstate, classes[i], 2) == 0)
+            return true;
+    return false;
+}
+
 bool db_is_open(const struct db *db)
 {
     return db->conn != NULL;

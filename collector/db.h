@@ -28,6 +28,8 @@ DEFINE_CLEANUP(struct db *, db_free)
 void db_set_timeout(struct db *db, int timeout_ms);
 // Of the last DB_REFUSED; "" if none.
 const char *db_sqlstate(const struct db *db);
+// Whether it was the data's fault, by its class: another try ends the same.
+bool db_is_data_error(const struct db *db);
 bool db_is_open(const struct db *db);
 int db_server_version(const struct db *db);
 

@@ -284,14 +284,16 @@ int quarantine_retry(struct retrier *r, struct db *db, const char *id, struct er
     _cleanup_(kept_clear) struct kept k = {0};
     struct stream stream; // the group refers to it until it is cleared
     int bad = read_kept(db, id, &k, e);
-    if (bad == 0)
-        bad = find_number(&k, e);
+    if (bad == 0) // it is there: clang's analyzer cannot tell
+        bad = k.m ? find_number(&k, e) : -ENOENT;
     if (bad == 0)
         bad = retry_kept(r, db, id, &k, &stream, e);
     group_clear(r->group);
     if (bad == DB_REFUSED)
         dims_clear(r->dims); // what it thinks is there may have gone
-    return bad == GROUP_POISON || bad == DB_REFUSED ? note_reason(db, id, e->text, e) : bad;
+    // A full disk or a lock says nothing about the message: its reason stays.
+    bool refused = bad == GROUP_POISON || (bad == DB_REFUSED && db_is_data_error(db));
+    return refused ? note_reason(db, id, e->text, e) : bad;
 }
 
 int quarantine_drop(struct db *db, const char *id, struct errmsg *e)

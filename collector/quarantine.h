@@ -35,7 +35,7 @@ DEFINE_CLEANUP(struct retrier *, retrier_free)
 
 // Decodes, checks and inserts a message with this program and the settings of now: its rows, its
 // accounting where it belongs instead of as quarantined, its outcome in hirundo.batch. -ENOENT: no
-// such message.
+// such message. DB_REFUSED: the database does not work as it should; nothing was changed.
 int quarantine_retry(struct retrier *r, struct db *db, const char *id, struct errmsg *e);
 // Gives a message up: its frames stay booked as quarantined; what was raw goes.
 int quarantine_drop(struct db *db, const char *id, struct errmsg *e);

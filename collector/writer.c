@@ -189,13 +189,6 @@ static void message_range(const struct message *m, uint64_t *ret_first, uint64_t
         *ret_last = items[n - 1].seq_last;
 }
 
-// Poison in the database's own words: classes of SQLSTATE that are the data's fault.
-static bool is_data_error(const char *state)
-{
-    return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
-           strncmp(state, "54", 2) == 0;
-}
-
 // Somebody else holds a ledger row; it passes.
 static bool is_lock_error(const char *state)
 {
@@ -208,7 +201,7 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
     keyring_limits(w->options.keyring, clock_ms(CLOCK_REALTIME), &limits);
     int r = item->poison ? GROUP_POISON
                          : group_add(w->group, w->db, w->dims, item->stream, item->m, &limits, e);
-    if (r == DB_REFUSED && is_data_error(db_sqlstate(w->db)))
+    if (r == DB_REFUSED && db_is_data_error(w->db))
         r = GROUP_POISON; // a day that gets no partition
     if (r != GROUP_POISON)
         return r;
@@ -471,7 +464,7 @@ static int commit_halving(struct writer *w, size_t from, size_t to, struct errms
             return r == GROUP_STALE ? -EAGAIN : r;
         char state[6];
         snprintf(state, sizeof state, "%s", db_sqlstate(w->db));
-        if (!is_data_error(state) && !is_lock_error(state))
+        if (!db_is_data_error(w->db) && !is_lock_error(state))
             return r;
         dims_forget_days(w->dims); // a partition may have gone: one more try makes it again
         if (count_open(w, from, to) == 1) {
