@@ -174,8 +174,11 @@ int enrol_open_operator(const struct collector_conf *conf, const struct enrol_op
 {
     const char *path = operator_path(conf, o);
     int r = operator_key_read(path, ret, e);
-    *ret_made = r == -ENOENT;
-    return r == -ENOENT ? operator_key_make(path, ret, e) : r;
+    if (r != -ENOENT)
+        return r;
+    r = operator_key_make(path, ret, e);
+    *ret_made = r == 0;
+    return r;
 }
 
 void enrol_say_operator_made(const struct collector_conf *conf, const struct enrol_options *o)
