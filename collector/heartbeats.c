@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "collector/map.h"
 #include "collector/text.h"
@@ -141,7 +142,7 @@ static void give_back(struct heartbeats *h, const struct heartbeat *taken, size_
     pthread_mutex_lock(&h->lock);
     for (size_t i = 0; i < n; i++) {
         struct heartbeat *entry = entry_of(h, taken[i].sensor_id);
-        if (entry && entry->received_ms == taken[i].received_ms)
+        if (entry && entry->received_mono_ms == taken[i].received_mono_ms)
             entry->is_new = true;
     }
     pthread_mutex_unlock(&h->lock);
@@ -149,7 +150,7 @@ static void give_back(struct heartbeats *h, const struct heartbeat *taken, size_
 
 enum {
     H_SENSOR,
-    H_RECEIVED,
+    H_AGO,
     H_PEER,
     H_VERSION,
     H_RUN,
@@ -172,7 +173,7 @@ enum {
     H_COLUMNS
 };
 
-static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b)
+static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b, int64_t mono_ms)
 {
     const struct wire_heartbeat *w = &b->beat;
     const struct {
@@ -180,7 +181,7 @@ static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b)
         int64_t value;
     } numbers[] = {
         {H_SENSOR, b->sensor_id},
-        {H_RECEIVED, b->received_ms},
+        {H_AGO, MAX(mono_ms - b->received_mono_ms, 0)},
         {H_RUN, (int64_t)b->run_id},
         {H_UPTIME, (int64_t)w->uptime_s},
         {H_RSS, (int64_t)w->rss_kib},
@@ -205,12 +206,13 @@ static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b)
     text_array_word(&columns[H_PROBLEM], w->problem);
 }
 
-// Another collector may have heard of a sensor later.
+// Another collector may have heard of a sensor later. Times are the database's, by which
+// sensor_status judges them: a collector whose clock is wrong must not hide what comes after.
 static const char latest[] =
     "insert into hirundo.heartbeat as h (sensor_id, received_at, peer, version, run_id, uptime_s, "
     "rss_kib, cpu_ms, spool_batches, spool_bytes, spool_cap_bytes, spool_age_s, spool_dropped, "
     "queue_batches, clock_offset_ms, round_trip_ms, frames, kernel_dropped, if_dropped, "
-    "spool_failing, problem) select u.s, timestamptz 'epoch' + u.t * interval '1 ms', u.p, u.v, "
+    "spool_failing, problem) select u.s, now() - u.t * interval '1 ms', u.p, u.v, "
     "u.r, u.c5, u.c6, u.c7, u.c8, u.c9, u.c10, u.c11, u.c12, u.c13, u.c14, u.c15, u.c16, u.c17, "
     "u.c18, u.f, u.w from unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[], "
     "$5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], "
@@ -227,12 +229,13 @@ static const char latest[] =
     "clock_offset_ms = excluded.clock_offset_ms, round_trip_ms = excluded.round_trip_ms, "
     "frames = excluded.frames, kernel_dropped = excluded.kernel_dropped, "
     "if_dropped = excluded.if_dropped, spool_failing = excluded.spool_failing, "
-    "problem = excluded.problem where h.received_at < excluded.received_at";
+    "problem = excluded.problem where h.received_at < excluded.received_at or h.received_at > "
+    "now()";
 
 static const char hourly[] =
     "insert into hirundo.heartbeat_hour as h (sensor_id, hour, heartbeats, spool_batches, "
     "spool_age_s, clock_offset_min_ms, clock_offset_max_ms, round_trip_ms, rss_kib) "
-    "select u.s, date_trunc('hour', timestamptz 'epoch' + u.t * interval '1 ms', 'UTC'), 1, u.b, "
+    "select u.s, date_trunc('hour', now() - u.t * interval '1 ms', 'UTC'), 1, u.b, "
     "u.a, u.o, u.o, u.r, u.k from unnest($1::smallint[], $2::bigint[], $3::bigint[], "
     "$4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[]) u(s, t, b, a, o, r, k) order by u.s "
     "on conflict (sensor_id, hour) do update set heartbeats = h.heartbeats + 1, "
@@ -251,8 +254,8 @@ static int write_columns(const struct text columns[H_COLUMNS], struct db *db, st
             return -ENOMEM;
         all[k] = columns[k].p;
     }
-    const char *some[] = {all[H_SENSOR], all[H_RECEIVED], all[H_BATCHES], all[H_AGE],
-                          all[H_OFFSET], all[H_TRIP],     all[H_RSS]};
+    const char *some[] = {all[H_SENSOR], all[H_AGO],  all[H_BATCHES], all[H_AGE],
+                          all[H_OFFSET], all[H_TRIP], all[H_RSS]};
     int r = db_exec(db, "begin", e);
     if (r == 0)
         r = db_query(db, latest, H_COLUMNS, all, NULL, e);
@@ -273,8 +276,10 @@ int heartbeats_write(struct heartbeats *h, struct db *db, struct errmsg *e)
     if (r < 0 || n == 0)
         return r;
     struct text columns[H_COLUMNS] = {0};
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
     for (size_t i = 0; i < n; i++)
-        add_row(columns, &taken[i]);
+        add_row(columns, &taken[i], t.tv_sec * 1000LL + t.tv_nsec / 1000000);
     for (size_t k = 0; k < H_COLUMNS; k++)
         text_array_end(&columns[k]);
     r = write_columns(columns, db, e);

@@ -9,8 +9,8 @@
 
 struct heartbeat {
     int16_t sensor_id;
-    bool is_new; // not written yet
-    int64_t received_ms;
+    bool is_new;              // not written yet
+    int64_t received_mono_ms; // CLOCK_MONOTONIC
     char peer[PEER_MAX];
     uint64_t run_id;
     struct counters counters;

@@ -307,7 +307,7 @@ static void take_heartbeat(struct listener *l, struct incoming *in, const struct
                            const struct wire_header *h)
 {
     struct heartbeat beat = {.sensor_id = peer->sensor_id,
-                             .received_ms = clock_ms(CLOCK_REALTIME),
+                             .received_mono_ms = clock_ms(CLOCK_MONOTONIC),
                              .run_id = h->run_id,
                              .counters = h->counters};
     struct errmsg e = {"out of memory"};

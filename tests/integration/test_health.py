@@ -67,6 +67,27 @@ def test_what_a_hostile_sensor_says_breaks_nothing(postgres, collector, enrolled
         peer.deliver(1)
 
 
+@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime)")
+@pytest.mark.parametrize("days", [400, -400])
+def test_collector_whose_clock_was_wrong_hides_nothing(postgres, days):
+    keys = hirundo.Keys(postgres, 1, prefix=f"wrong{abs(days) if days < 0 else 0}")
+    wrong = hirundo.Collector(postgres)
+    wrong.env = dict(os.environ, LD_PRELOAD=LIBFAKETIME, FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    with wrong, Peer(wrong, keys.pairs[0]) as peer:
+        peer.wait_connected()
+        peer.send(*heartbeat(peer.spool, f1="0.0.9"))
+        hirundo.wait_for(lambda: stored(postgres, keys.names[0]), "the heartbeat")
+        assert postgres.value("select max(abs(extract(epoch from now() - received_at))) < 600 from hirundo.heartbeat join "
+                              "hirundo.sensor using (sensor_id) where name = %s", keys.names[0])
+        assert status(postgres, keys.names[0])["state"] == "online"
+    # one that an older collector left
+    postgres.query("update hirundo.heartbeat set received_at = now() + interval '400 days'")
+    with hirundo.Collector(postgres) as right, Peer(right, keys.pairs[0]) as peer:
+        peer.wait_connected()
+        peer.send(*heartbeat(peer.spool, f1="0.1.0"))
+        hirundo.wait_for(lambda: stored(postgres, keys.names[0])[0][0] == "0.1.0", "the second heartbeat")
+
+
 def test_heartbeats_wait_while_the_database_is_away(postgres, collector, enrolled):
     name, pair = enrolled()
     with Peer(collector, pair) as peer:
