@@ -72,8 +72,11 @@ int command_status(int argc, char *argv[])
     struct errmsg e;
     int r = spool_status_read(conf->values.spool_path, &status, &e);
     if (r == -ENOENT)
-        errmsg_set(&e, r, "spool %s does not exist yet: neither run nor replay has been started",
-                   conf->values.spool_path);
+        errmsg_set(
+            &e, r,
+            "spool %s does not exist yet: neither run nor replay has been started, or it was "
+            "deleted",
+            conf->values.spool_path);
     if (r < 0) {
         cmd_say("%s", e.text);
         return EXIT_FAILED;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -261,8 +260,11 @@ int spool_append(struct spool *s, const struct spool_item *items, size_t n, int6
     uint64_t bytes = 0;
     for (size_t i = 0; i < n; i++)
         bytes += items[i].size + items[i].records_size + SPOOL_PAGE_SIZE;
+    int r = spool_return_moved(s, now_ms);
+    if (r < 0)
+        return r;
     s->disk_short = db_disk_is_short(s, bytes);
-    int r = append_all(s, items, n, now_ms);
+    r = append_all(s, items, n, now_ms);
     if (r != -ENOSPC || s->disk_short)
         return r;
     s->disk_short = true; // a quota, perhaps: acknowledged batches make room
@@ -437,21 +439,13 @@ static int load_once(struct spool *s)
 }
 
 // A disk that failed once may have looked like a damaged file: that is believed the second time.
-static int load(struct spool *s)
+int spool_load(struct spool *s)
 {
     int r = load_once(s);
     if (r != -EUCLEAN)
         return r;
     db_close(s);
     return load_once(s);
-}
-
-// The spool's directory is made when only that is missing.
-static void make_directory(const char *path)
-{
-    _cleanup_(freep) char *copy = strdup(path);
-    if (copy)
-        (void)mkdir(dirname(copy), 0700); // what cannot be made shows at the next open
 }
 
 // *ret_fresh: the file is new.
@@ -556,7 +550,7 @@ static bool file_is_missing(const char *path)
 int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
     db_close(s);
-    int r = s->doubted || file_is_missing(s->path) ? -EUCLEAN : load(s);
+    int r = s->doubted || file_is_missing(s->path) ? -EUCLEAN : spool_load(s);
     if (r == 0) {
         s->doubted = true;
         return errmsg_set(e, 0, "spool %s could not be read right once; the file is sound",
@@ -627,7 +621,7 @@ static int open_fresh(struct spool *s, int64_t now_ms, struct errmsg *e)
 
 static int open_old(struct spool *s, int64_t now_ms, struct errmsg *e)
 {
-    int r = load(s);
+    int r = spool_load(s);
     if (r == -EUCLEAN) {
         r = set_aside_and_create(s, now_ms, e);
         return r < 0 ? r : SPOOL_RENEWED;
@@ -663,7 +657,7 @@ int spool_open(const struct spool_config *config, int64_t now_ms, struct spool *
     if (!s->path)
         return errmsg_set(e, -ENOMEM, "out of memory");
     s->config.path = s->path;
-    make_directory(s->path);
+    spool_make_directory(s->path);
     int r = lock(s, e);
     if (r == 0)
         r = open_file(s, now_ms, e);

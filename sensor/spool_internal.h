@@ -85,8 +85,9 @@ struct spool {
     sqlite3 *db;
     sqlite3_stmt *sql[SQL_MAX];
     int64_t max_pages;
-    bool doubted;    // what was read was wrong once, and the file was found to be sound
-    bool disk_short; // the file may not grow now: only its unused pages are room
+    bool doubted;     // what was read was wrong once, and the file was found to be sound
+    int64_t moved_ms; // when a file that was gone could not be written again; 0: never
+    bool disk_short;  // the file may not grow now: only its unused pages are room
     struct spool_state state;
     bool state_dirty; // state.acked and what goes with it are ahead of the file
     uint64_t evicted;
@@ -127,7 +128,14 @@ int db_entry_put(struct spool *s, const struct entry *e);
 int db_entry_at(struct spool *s, uint64_t row, struct entry *ret, sqlite3_stmt **ret_statement);
 void statement_resetp(sqlite3_stmt **st);
 
+// spool_moved.c
+void spool_make_directory(const char *path);
+// Where the file is not the open one any more, a copy of the open one takes its place; while that
+// cannot be written the open one serves. -EUCLEAN: neither can be used.
+int spool_return_moved(struct spool *s, int64_t now_ms);
+
 // spool.c
+int spool_load(struct spool *s);
 uint64_t spool_row(const struct spool *s, uint64_t seq);
 // Makes a batch a declared loss, in the caller's transaction.
 int spool_lose(struct spool *s, uint64_t row, const char *reason);

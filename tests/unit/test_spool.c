@@ -1,4 +1,5 @@
 // The spool: order, cap, losses, forks, unclean ends, damage in every byte, disks that refuse.
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,8 +22,8 @@ static char path[128];
 
 static void remove_all(void)
 {
-    static const char *const tails[] = {"",         "-wal",         "-shm",         ".lock",
-                                        ".damaged", ".damaged-wal", ".damaged-shm", ".copy"};
+    static const char *const tails[] = {
+        "", "-wal", "-shm", ".lock", ".damaged", ".damaged-wal", ".damaged-shm", ".copy", ".moved"};
     for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
         char name[192];
         snprintf(name, sizeof name, "%s%s", path, tails[i]);
@@ -839,6 +840,65 @@ static void test_deleted_spool_is_declared(void **state)
     remove_all();
 }
 
+// Deleted, with its directory or without, or another put in its place while it is open: all that
+// was in it is in the file again.
+static void test_spool_deleted_while_open(void **state)
+{
+    (void)state;
+    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
+    struct spool_config c = config(true, true, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&c, T0, 0);
+    for (uint64_t i = 1; i <= 30; i++)
+        append(s, i);
+    assert_int_equal(spool_acked(s, 10, T0), 0);
+    for (uint64_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < (round == 0 ? 1 : ARRAY_SIZE(tails)); i++) {
+            char name[192];
+            snprintf(name, sizeof name, "%s%s", path, tails[i]);
+            assert_int_equal(unlink(name), 0);
+        }
+        if (round == 1)
+            assert_int_equal(rmdir(directory), 0);
+        if (round == 2)
+            fclose(fopen(path, "w"));
+        append(s, 31 + round);
+        assert_int_equal(spool_acked_through(s), 10);
+        struct spool *other = NULL;
+        struct errmsg e;
+        assert_int_equal(spool_open(&c, T0, &other, &e), -EBUSY);
+    }
+    spool_free(s); // as if it had been killed
+    c.live = false;
+    s = open_spool(&c, T0, 0);
+    assert_int_equal(spool_next_seq(s), 34);
+    assert_int_equal(spool_acked_through(s), 10);
+    for (uint64_t i = 1; i <= 33; i++)
+        assert_batch(s, i, i);
+    spool_free(s);
+    remove_all();
+}
+
+// Where it cannot be written again it goes on in the open file.
+static void test_spool_deleted_where_nothing_can_be_written(void **state)
+{
+    (void)state;
+    struct spool_config c = config(true, true, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&c, T0, 0);
+    append(s, 1);
+    remove_all();
+    assert_int_equal(rmdir(directory), 0);
+    int fd = open(directory, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); // no directory now
+    assert_true(fd >= 0);
+    close(fd);
+    append(s, 2);
+    append(s, 3);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_batch(s, i, i);
+    spool_free(s);
+    assert_int_equal(unlink(directory), 0);
+    assert_int_equal(mkdir(directory, 0700), 0);
+}
+
 static void test_directory_for_a_spool_is_named(void **state)
 {
     (void)state;
@@ -871,6 +931,8 @@ int main(void)
         cmocka_unit_test(test_fork_of_a_copy_twice),
         cmocka_unit_test(test_declared_loss_goes_in),
         cmocka_unit_test(test_one_process_only),
+        cmocka_unit_test(test_spool_deleted_while_open),
+        cmocka_unit_test(test_spool_deleted_where_nothing_can_be_written),
         cmocka_unit_test(test_disk_refuses_and_recovers),
         cmocka_unit_test(test_every_byte_flipped),
         cmocka_unit_test(test_every_truncation),
