@@ -383,11 +383,13 @@ static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
         lengths[i] = -1;
     lengths[9] = (int)m->raw_header_size;
     lengths[10] = (int)zmq_msg_size((zmq_msg_t *)&m->payload);
+    // Retention goes by received_at: a collector's wrong clock must not make it years old.
     return db_query_mixed(
         db,
         "insert into hirundo.quarantine (sensor_id, spool_id, seq, received_at, peer, reason, "
         "frames, first_window, booked_slot, header, payload) values ($1::smallint, $2::uuid, "
-        "$3::bigint, timestamptz 'epoch' + $4::bigint * interval '1 ms', $5, $6, $7::bigint, "
+        "$3::bigint, least(greatest(timestamptz 'epoch' + $4::bigint * interval '1 ms', now() - "
+        "interval '1 hour'), now()), $5, $6, $7::bigint, "
         "timestamptz 'epoch' + $8::bigint * interval '1 ms', timestamptz 'epoch' + $9::bigint * "
         "interval '1 ms', $10::bytea, $11::bytea)",
         ARRAY_SIZE(values), values, lengths, NULL, e);
