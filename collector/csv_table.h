@@ -28,6 +28,9 @@ DEFINE_CLEANUP(struct csv_table *, csv_table_free)
 // -ENOMEM.
 int csv_table_line(struct csv_table *t, const char *text, const struct line *line,
                    struct errmsg *e);
+// A line before the heading that is none of the CSV's: counted, so that the others keep their
+// numbers.
+void csv_table_skip(struct csv_table *t);
 // After the last. -EINVAL also where nothing was in it.
 int csv_table_end(struct csv_table *t, struct errmsg *e);
 // All lines of a file; -EIO.

@@ -121,10 +121,12 @@ static int read_lines(FILE *f, const char *name, struct reader *r, struct csv_ta
          number++) {
         if (kind == UNKNOWN)
             result = tell_kind(text, name, &kind, r->e);
-        if (result == 0 && kind == CSV)
+        if (result == 0 && kind == CSV) {
             result = csv_table_line(table, text, &line, r->e);
-        else if (result == 0)
+        } else if (result == 0) {
+            csv_table_skip(table);
             result = take_plain(r, number, text, &line, name);
+        }
     }
     if (result == 0 && ferror(f))
         return errmsg_set(r->e, -EIO, "cannot be read");

@@ -15,6 +15,7 @@
 #include "collector/message.h"
 #include "collector/observe.h"
 #include "collector/organisations.h"
+#include "collector/scanners.h"
 #include "collector/text.h"
 #include "tests/unit/rand_batch.h"
 
@@ -220,6 +221,22 @@ static void test_csv_of_another_kind(void **state)
     }
 }
 
+// Comments before the heading count as lines.
+static void test_csv_line_numbers(void **state)
+{
+    (void)state;
+    char text[] = "# a list\n\nprefix,nome\n198.18.0.0/20,A\n";
+    struct refusals refusals = {.file = "list"};
+    struct scanner_list list = {0};
+    struct errmsg e = {""};
+    FILE *f = fmemopen(text, strlen(text), "r");
+    assert_non_null(f);
+    assert_int_equal(scanners_read(f, NULL, &refusals, &list, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "line 3:"));
+    fclose(f);
+    scanner_list_release(&list);
+}
+
 static struct message *new_message(struct budget *budget, int16_t sensor, size_t size, int *ret)
 {
     zmq_msg_t payload;
@@ -315,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_csv_refusals),
         cmocka_unit_test(test_csv_of_another_kind),
+        cmocka_unit_test(test_csv_line_numbers),
         cmocka_unit_test(test_one_sensor_cannot_take_the_budget),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_queue),
