@@ -261,7 +261,7 @@ static int run_resolve(int argc, char **argv, bool retry)
     struct errmsg e = {"out of memory"};
     struct tally t = {0};
     int r = resolve_all(db, &c.which, retry, n, &t, &e);
-    if (r == 0 || t.done > 0)
+    if (r == 0 || t.done + t.refused > 0)
         printf("%u message%s %s%s", t.done, t.done == 1 ? "" : "s", retry ? "taken in" : "dropped",
                t.refused ? "" : "\n");
     if (t.refused)
