@@ -227,6 +227,9 @@ static int refuse_unknown(struct reader *reader, int line, const char *section, 
         if (wanted)
             used += (size_t)snprintf(known + used, sizeof known - used, " %s", word);
     }
+    if (!*section)
+        return errmsg_set(reader->e, -EINVAL, "%s, line %d: \"%s\" stands before any [section]",
+                          reader->path, line, name);
     if (!section_known)
         return errmsg_set(reader->e, -EINVAL, "%s, line %d: unknown section [%s]; there are:%s",
                           reader->path, line, section, known);

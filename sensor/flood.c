@@ -1,6 +1,7 @@
 #include "sensor/flood.h"
 
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -147,6 +148,18 @@ void flood_table_add(struct flood_table *t, const struct flow_key *key, uint64_t
     t->packets += packets;
 }
 
+// By dst, protocol, port (none first) and flags, as flows are sorted.
+static int row_compare(const void *left, const void *right)
+{
+    const struct flood *a = left, *b = right;
+    int r = (int)a->dst.version - b->dst.version;
+    r = r ? r : memcmp(a->dst.b, b->dst.b, sizeof a->dst.b);
+    r = r ? r : (int)a->proto - b->proto;
+    r = r ? r : (int)a->has_port - b->has_port;
+    r = r ? r : (int)a->port - b->port;
+    return r ? r : (int)a->tcp_flags - b->tcp_flags;
+}
+
 uint32_t flood_table_rows(const struct flood_table *t, int64_t ts_ms, struct flood *ret)
 {
     for (uint32_t i = 0; i < t->n; i++) {
@@ -168,6 +181,7 @@ uint32_t flood_table_rows(const struct flood_table *t, int64_t ts_ms, struct flo
         if (row->sources)
             ret[i].sources_estimate = hll_estimate(row->sources);
     }
+    qsort(ret, t->n, sizeof ret[0], row_compare);
     return t->n;
 }
 

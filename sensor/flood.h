@@ -26,7 +26,7 @@ DEFINE_CLEANUP(struct flood_table *, flood_table_free);
 // Counts packets of one key. source_hash: 64 bits that depend on the source alone.
 void flood_table_add(struct flood_table *t, const struct flow_key *key, uint64_t packets,
                      uint64_t bytes, uint64_t source_hash);
-// Rows into ret (room for FLOOD_ROWS_MAX), with ts_ms as their time; how many.
+// Rows into ret (room for FLOOD_ROWS_MAX), with ts_ms as their time, sorted by key; how many.
 uint32_t flood_table_rows(const struct flood_table *t, int64_t ts_ms, struct flood *ret);
 uint64_t flood_table_packets(const struct flood_table *t);
 void flood_table_clear(struct flood_table *t);

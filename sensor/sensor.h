@@ -41,5 +41,5 @@ int sensor_confine(struct errmsg *e);
 int sensor_seal(struct sensor *s);
 void sensor_clear(struct sensor *s);
 
-// SIGINT and SIGTERM set the flag (and nothing else) from now on.
+// SIGINT, SIGTERM and, where it is not ignored, SIGHUP set the flag (and nothing else) from now on.
 const volatile sig_atomic_t *stop_on_signals(void);

@@ -484,6 +484,18 @@ def test_sigterm_without_collector_keeps_all(veth, collector, live):
     assert live.server.stop() == 0
 
 
+def test_hangup_ends_in_order(veth, live):
+    """The terminal it was started from is closed: as with SIGTERM, what was captured is delivered or spooled."""
+    live.start().wait_connected()
+    veth.send(700)
+    live.server.signal(signal.SIGHUP)
+    assert live.server.process.wait(30) == 0
+    live.start().wait_connected()
+    live.wait_frames(700)
+    assert live.server.stop() == 0
+    assert live.value("select count(*) from hirundo.loss") == 0
+
+
 def test_sigkill_is_declared_as_unknown(veth, live):
     live.start().wait_connected()
     veth.send(300)

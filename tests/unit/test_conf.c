@@ -92,6 +92,7 @@ static void test_mistakes(void **state)
     } cases[] = {
         {"[a]\nflag = yes\n", {"[sensor] key is missing"}},
         {"[sensor]\nkey=1\nkye=2\n", {"line 3", "unknown key \"kye\"", "[sensor]"}},
+        {"key=1\n[sensor]\n", {"line 1", "\"key\" stands before any [section]"}},
         {"[sensors]\nkey=1\n", {"line 2", "unknown section [sensors]", "there are: sensor a"}},
         {"[sensor]\nkey=1\nkey=2\n", {"line 3", "given twice"}},
         {"[sensor]\nkey=1\n[a]\nduration=5\n", {"line 4", "duration = 5", "from 1s to 15m"}},

@@ -373,6 +373,23 @@ static void test_same_key_is_never_in_two_rows(void **state)
     flow_table_free(t);
 }
 
+// By destination, protocol, port and flags.
+static int flood_key_compare(const struct flood *a, const struct flood *b)
+{
+    uint8_t keys[2][22];
+    const struct flood *rows[] = {a, b};
+    for (unsigned i = 0; i < 2; i++) {
+        keys[i][0] = rows[i]->dst.version;
+        memcpy(&keys[i][1], rows[i]->dst.b, 16);
+        keys[i][17] = rows[i]->proto;
+        keys[i][18] = rows[i]->has_port;
+        keys[i][19] = (uint8_t)(rows[i]->port >> 8);
+        keys[i][20] = (uint8_t)rows[i]->port;
+        keys[i][21] = rows[i]->tcp_flags;
+    }
+    return memcmp(keys[0], keys[1], sizeof keys[0]);
+}
+
 static void test_flood_rows_are_bounded(void **state)
 {
     (void)state;
@@ -401,6 +418,8 @@ static void test_flood_rows_are_bounded(void **state)
         folded += !f->has_port && f->dst.b[0] != 0;
         if (!f->has_port)
             assert_int_equal(f->tcp_flags, 0);
+        if (i)
+            assert_true(flood_key_compare(f - 1, f) < 0);
     }
     assert_int_equal(port_rows, FLOOD_PORT_ROWS);
     assert_int_equal(folded, FLOOD_DST_ROWS);
