@@ -39,9 +39,11 @@ void capture_free(struct capture *c)
 }
 
 // Microseconds are taken as they stand, beyond a million too: some writers put nanoseconds there.
-static int64_t frame_time(const struct timeval *tv, bool *ret_clamped)
+// The seconds of a pcap file have no sign, though libpcap reads them with one: they end in 2106,
+// not in 2038.
+static int64_t frame_time(const struct timeval *tv, bool unsigned_seconds, bool *ret_clamped)
 {
-    int64_t s = tv->tv_sec;
+    int64_t s = unsigned_seconds ? (uint32_t)tv->tv_sec : tv->tv_sec;
     bool representable = s >= FRAME_TS_MIN / 1000 && s <= FRAME_TS_MAX / 1000;
     int64_t ms = s < 0 ? FRAME_TS_MIN : FRAME_TS_MAX;
     if (representable)
@@ -58,7 +60,7 @@ static void on_frame(u_char *user, const struct pcap_pkthdr *header, const u_cha
         .wirelen = header->len,
         .data = data,
     };
-    frame.ts_ms = frame_time(&header->ts, &frame.time_clamped);
+    frame.ts_ms = frame_time(&header->ts, reader->capture->unsigned_seconds, &frame.time_clamped);
     reader->r = reader->fn(reader->ctx, &frame);
     if (reader->r != 0)
         pcap_breakloop(reader->capture->pcap);

@@ -68,6 +68,8 @@ int capture_open_file(const char *path, struct capture **ret, struct errmsg *e)
     if (!c->pcap)
         return open_error(path, pcap_error, e);
     f = NULL; // libpcap closes it
+    // pcapng's is 1
+    c->unsigned_seconds = pcap_major_version(c->pcap) == PCAP_VERSION_MAJOR;
     int r = check_link_type(c, e);
     if (r < 0)
         return r;

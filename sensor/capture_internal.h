@@ -9,8 +9,9 @@
 struct capture {
     pcap_t *pcap;
     char *name;
-    int break_fd; // eventfd that capture_break writes; -1 for a file
-    int poll_fd;  // libpcap's, borrowed; -1 for a file
+    bool unsigned_seconds; // of 32 bits: a pcap file
+    int break_fd;          // eventfd that capture_break writes; -1 for a file
+    int poll_fd;           // libpcap's, borrowed; -1 for a file
     // last figures of libpcap, 32 bits wide and wrapping, and their sums
     struct pcap_stat seen;
     struct capture_stats stats;

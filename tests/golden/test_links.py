@@ -1,4 +1,5 @@
 """Captures made here, one for each link type and each hostile shape, with what must come of them."""
+import datetime
 import gzip
 import ipaddress
 import json
@@ -439,6 +440,15 @@ def test_strange_times_lose_no_frame(tmp_path):
     result = flows(pcap(tmp_path / "x.pcap", [frame] * len(times), times=times))
     assert result.status == 0 and len(result.errors) == 1 and "leaps" in result.errors[0]
     assert sum(int(row["packets"]) for row in result.rows) == len(times)
+
+
+def test_seconds_of_pcap_have_no_sign(tmp_path):
+    seconds = [2**31 - 1, 2**31, 2**32 - 1]
+    for s in seconds:
+        for order in "<>":
+            rows = flows(pcap(tmp_path / "x.pcap", [ether(ipv4())], times=[(s, 0)], order=order)).rows
+            told = datetime.datetime.fromtimestamp(s, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            assert [row["ts"] for row in rows] == [told]
 
 
 @pytest.mark.parametrize("ticks, year", [(253402300800, "9999"), (2**63 - 1, "9999"), (2**63, "0001"),
