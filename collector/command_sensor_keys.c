@@ -35,9 +35,10 @@ static int refuse_revoked(struct db *db, const char *name, struct errmsg *e)
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = sensor_require(db, name, e);
     if (r == 0)
-        r = db_query(db, "select from hirundo.sensor where name = $1 and revoked_at is not null", 1,
-                     values, &result, e);
-    if (r == 0 && PQntuples(result) > 0)
+        r = db_query(db, // locked: two who approve at once would give it two keys
+                     "select revoked_at is not null from hirundo.sensor where name = $1 for update",
+                     1, values, &result, e);
+    if (r == 0 && PQntuples(result) > 0 && *PQgetvalue(result, 0, 0) == 't')
         return errmsg_set(e, -EINVAL, "sensor %s is revoked: add a new one, under another name",
                           name);
     return r;

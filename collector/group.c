@@ -37,14 +37,28 @@ struct group {
     struct loss_row *losses;
     size_t n_losses;
     size_t messages;
-    struct dims_ids ids; // scratch
+    int64_t clock_offset_ms; // the clock of group_set_clock less CLOCK_MONOTONIC
+    struct dims_ids ids;     // scratch
 };
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+void group_set_clock(struct group *g, int64_t now_ms)
+{
+    g->clock_offset_ms = now_ms - clock_ms(CLOCK_MONOTONIC);
+}
 
 int group_new(struct group **ret)
 {
     _cleanup_(group_freep) struct group *g = calloc(1, sizeof *g);
     if (!g)
         return -ENOMEM;
+    group_set_clock(g, clock_ms(CLOCK_REALTIME));
     g->moves = calloc(GROUP_MESSAGES, sizeof *g->moves);
     g->ids.flow_dst = calloc(BATCH_FLOWS_MAX, sizeof *g->ids.flow_dst);
     g->ids.flow_options = calloc(BATCH_FLOWS_MAX, sizeof *g->ids.flow_options);
@@ -110,13 +124,6 @@ bool group_is_full(const struct group *g)
            observations_count(g->observations) >= GROUP_SLOTS;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 static int64_t to_bigint(uint64_t v)
 {
     return (int64_t)MIN(v, (uint64_t)INT64_MAX);
@@ -171,7 +178,7 @@ static int add_batch_row(struct group *g, const struct message *m, uint64_t seq,
         .spool_id = m->header.spool_id,
         .seq = seq,
         .digest = m->header.kind == WIRE_BATCH ? m->header.sha256 : none,
-        .committed_ms = now_ms(),
+        .committed_ms = clock_ms(CLOCK_MONOTONIC) + g->clock_offset_ms,
         .has_windows = has_windows,
         .first_window_ms = m->header.first_window_ms,
         .last_window_ms = m->header.last_window_ms,

@@ -30,6 +30,9 @@ struct group;
 int group_new(struct group **ret);
 void group_free(struct group *g);
 DEFINE_CLEANUP(struct group *, group_free)
+// The database's clock as of now, by which rows say when they were committed, until it is set anew;
+// this host's until then. Retention goes by it: a collector's wrong clock must not.
+void group_set_clock(struct group *g, int64_t now_ms);
 void group_clear(struct group *g);
 bool group_is_empty(const struct group *g);
 bool group_is_full(const struct group *g);

@@ -53,6 +53,8 @@ static int connect_db(struct keeper *k, struct errmsg *e)
     if (r == 0)
         r = migrate_check(db, e);
     if (r == 0)
+        r = db_exec(db, "set lock_timeout = '2s'", e); // a revoked key must not wait for a lock
+    if (r == 0)
         r = db_exec(db, "listen hirundo_keys", e);
     // Before the tables were ever analyzed they seem to have five rows: a thousand keys would be
     // looked for in a thousand sensors one by one, every second.
@@ -161,6 +163,29 @@ int keeper_announce(struct keeper *k, const uint8_t key[KEY_SIZE],
     return r;
 }
 
+static int save_alarms(struct keeper *k, struct errmsg *e)
+{
+    return alarms_save(k->alarms, k->db, e);
+}
+
+// What the database refuses of one does not keep the others from being done; the first error is
+// told.
+static int do_chores(struct keeper *k, struct errmsg *e)
+{
+    static int (*const chores[])(struct keeper *, struct errmsg *) = {
+        make_partitions, note_used_keys, save_strangers, save_alarms, announce};
+    int first = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(chores) && first >= 0; i++) {
+        struct errmsg now = {"out of memory"};
+        int r = chores[i](k, &now);
+        if (r != 0 && (first == 0 || r < 0)) {
+            first = r;
+            *e = now;
+        }
+    }
+    return first;
+}
+
 static int refresh(struct keeper *k, struct errmsg *e)
 {
     size_t before = keyring_count(k->keyring);
@@ -169,17 +194,7 @@ static int refresh(struct keeper *k, struct errmsg *e)
         r = keyring_refresh(k->keyring, k->db, e);
     if (r == 0 && keyring_count(k->keyring) != before)
         log_info("%zu keys are enrolled", keyring_count(k->keyring));
-    if (r == 0)
-        r = make_partitions(k, e);
-    if (r == 0)
-        r = note_used_keys(k, e);
-    if (r == 0)
-        r = save_strangers(k, e);
-    if (r == 0)
-        r = alarms_save(k->alarms, k->db, e);
-    if (r == 0)
-        r = announce(k, e);
-    return r;
+    return r == 0 ? do_chores(k, e) : r;
 }
 
 // Until a notification, REFRESH_MS or the stop.

@@ -523,6 +523,16 @@ static int check_durability(struct db *db, struct errmsg *e)
     return r;
 }
 
+static int read_clock(struct writer *w, struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, "select (extract(epoch from clock_timestamp()) * 1000)::bigint", 0, NULL,
+                     &result, e);
+    if (r == 0)
+        group_set_clock(w->group, strtoll(PQgetvalue(result, 0, 0), NULL, 10));
+    return r;
+}
+
 static int connect_db(struct writer *w, struct errmsg *e)
 {
     static const char *const settings[] = {
@@ -536,6 +546,8 @@ static int connect_db(struct writer *w, struct errmsg *e)
         r = db_exec(db, settings[i], e);
     if (r == 0)
         r = check_durability(db, e);
+    if (r == 0)
+        r = read_clock(w, db, e);
     if (r != 0)
         return r;
     metrics_add(&w->options.metrics->connects, 1);

@@ -84,6 +84,8 @@ def test_collector_whose_clock_was_wrong_hides_nothing(postgres, days):
         peer.wait_ack(1)
         assert postgres.value("select max(abs(extract(epoch from now() - received_at))) < 3700 from hirundo.quarantine join "
                               "hirundo.sensor using (sensor_id) where name = %s", keys.names[0])
+        assert postgres.value("select max(abs(extract(epoch from now() - committed_at))) < 600 from hirundo.batch join "
+                              "hirundo.sensor using (sensor_id) where name = %s", keys.names[0])
     # one that an older collector left
     postgres.query("update hirundo.heartbeat set received_at = now() + interval '400 days'")
     with hirundo.Collector(postgres) as right, Peer(right, keys.pairs[0]) as peer:
