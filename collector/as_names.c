@@ -10,7 +10,7 @@ static bool is_utf8(const char *text)
     char out[64], *in = (char *)text;
     size_t left = strlen(text);
     iconv_t cd = iconv_open("UTF-32LE", "UTF-8");
-    if (cd == (iconv_t)-1)
+    if (cd == (iconv_t)-1) // NOLINT(performance-no-int-to-ptr): as iconv_open(3) has it
         return false;
     size_t r = 0;
     do {

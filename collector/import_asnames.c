@@ -11,8 +11,8 @@
 static int take_line(struct import *i, char *text, const struct line *line, size_t number,
                      struct as_names *names)
 {
-    uint32_t asn;
-    const char *name, *kind = "line";
+    uint32_t asn = 0;
+    const char *name = NULL, *kind = "line";
     struct errmsg why;
     int r = line->wrong ? errmsg_set(&why, -EINVAL, "%s", line->wrong)
                         : as_names_parse_line(text, &asn, &name, &kind, &why);

@@ -158,7 +158,7 @@ static int load_streams(struct db *db, struct stream *const *wanted, size_t n,
     int r = array_end(columns, 2, values, lengths);
     if (r == 0)
         r = db_execute(db, &load_many, 2, values, lengths, &result, e);
-    for (size_t i = 0; r == 0 && i < (size_t)PQntuples(result); i++) {
+    for (size_t i = 0; r == 0 && i < MIN((size_t)PQntuples(result), n) && wanted[i]; i++) {
         uint64_t next_seq;
         memcpy(&next_seq, PQgetvalue(result, (int)i, 0), sizeof next_seq);
         receiver_reload(&wanted[i]->receiver, be64toh(next_seq));

@@ -314,6 +314,8 @@ static void add_record(struct rollups *r, const struct record *e, struct pair *p
 // Equal keys into one record.
 static void merge_records(struct rollups *r)
 {
+    if (r->count == 0)
+        return;
     qsort(r->records, r->count, sizeof *r->records, compare_records);
     size_t n = 0;
     for (size_t i = 0; i < r->count; i++) {

@@ -1,5 +1,6 @@
 // Writes the seeds of what speaks the wire: wire (encoded batches of every shape), columns (the
 // same, not compressed) and message (the other kinds, behind a byte that says which).
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <zstd.h>
@@ -67,7 +68,8 @@ static int write_message(const char *top, uint8_t kind, const uint8_t *p, size_t
 
 static int write_small(const char *top)
 {
-    uint8_t buf[MAX(WIRE_HEADER_MAX, WIRE_REPLY_MAX)];
+    uint8_t buf[WIRE_HEADER_MAX];
+    static_assert(WIRE_REPLY_MAX <= sizeof buf, "replies fit");
     size_t size;
     const struct wire_header h = {.kind = WIRE_BATCH,
                                   .spool_id = {1, 2, 3},

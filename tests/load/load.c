@@ -174,7 +174,7 @@ static int idle(char **argv)
 {
     struct errmsg e = {"out of memory"};
     _cleanup_(players_freep) struct players *players = NULL;
-    int64_t last, worst;
+    int64_t last = 0, worst = 0;
     int r = players_open(argv[0], argv[1], argv[2], &players, &e);
     if (r == 0) {
         r = players_greet(players, GREET_MS, &last);

@@ -7,12 +7,12 @@
 static int encode(const struct batch *b, struct payload *ret)
 {
     _cleanup_(wire_encoder_freep) struct wire_encoder *encoder = NULL;
-    const uint8_t *bytes;
-    size_t size;
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
     int r = wire_encoder_new(&encoder);
     if (r == 0)
         r = wire_batch_encode(encoder, b, &bytes, &size);
-    if (r < 0)
+    if (r < 0 || !bytes)
         return r;
     uint8_t *copy = malloc(size);
     if (!copy)

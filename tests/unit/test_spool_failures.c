@@ -331,10 +331,10 @@ static void check_losses(struct run *r, const uint8_t *p, size_t size, uint64_t 
 // Reads the message for seq; value: the last number it covers. 0: cannot.
 static uint64_t look_at(struct run *r, uint64_t seq)
 {
-    struct spool_entry found;
-    struct wire_header h;
+    struct spool_entry found = {0};
+    struct wire_header h = {0};
     uint8_t *payload = NULL;
-    size_t size;
+    size_t size = 0;
     int result = -EIO;
     for (int k = 0; may_try(r, result, k); k++) {
         result = spool_look(r->s, seq, &found);
