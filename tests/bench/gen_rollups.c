@@ -520,6 +520,8 @@ static void source_ttls(struct rollups *r)
     for (size_t i = 0; i < r->count; i++)
         if (r->records[i].class != BACKSCATTER && r->records[i].code >> 17 != 1)
             r->records[n++] = r->records[i];
+    if (n == 0)
+        return;
     qsort(r->records, n, sizeof *r->records, compare_ttls);
     for (size_t i = 0, past; i < n; i = past) {
         int64_t packets = 0;
