@@ -15,7 +15,9 @@ from peer import Peer, heartbeat, zigzag
 from test_delivery import frame
 from test_live import Inside, Live, Veth, root_with_namespaces, setns_by_ctypes
 
-LIBFAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None)
+# A sanitizer, too, wants to be loaded before everything else.
+LIBFAKETIME = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), None) if "asan" not in str(
+    hirundo.build_directory()) else None
 
 
 def status(postgres, name):
@@ -67,7 +69,7 @@ def test_what_a_hostile_sensor_says_breaks_nothing(postgres, collector, enrolled
         peer.deliver(1)
 
 
-@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime)")
+@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime), or a sanitizer is in")
 @pytest.mark.parametrize("days", [400, -400])
 def test_collector_whose_clock_was_wrong_hides_nothing(postgres, days):
     keys = hirundo.Keys(postgres, 1, prefix=f"wrong{abs(days) if days < 0 else 0}")
@@ -186,7 +188,7 @@ def test_running_sensor_is_online_and_stopped_it_is_late_then_silent(postgres, v
     assert re.search(r"^sensors: \d+ enrolled: .*\b\d+ silent", said, re.M), said
 
 
-@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime)")
+@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime), or a sanitizer is in")
 @pytest.mark.parametrize("shift,words", [("-3600", "3600.* s behind"), ("+90", "(89|90).* s ahead of")])
 def test_clock_that_is_off_shows(postgres, veth, live, shift, words):
     live.server = hirundo.Server(veth.inside("env", f"LD_PRELOAD={LIBFAKETIME}", f"FAKETIME={shift}", "FAKETIME_DONT_FAKE_MONOTONIC=1",
