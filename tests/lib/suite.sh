@@ -20,6 +20,7 @@ build() {
         options+=(-Dwerror=false) # gcc's flow warnings see ghosts in sanitized code
         export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
         export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
+        export LSAN_OPTIONS=suppressions=$TOP/tests/lib/lsan.supp:print_suppressions=0
     fi
     [[ $kind != release ]] || options=(--buildtype=release)
     export HIRUNDO_BUILD=$TOP/build/$kind
