@@ -245,7 +245,7 @@ int sensor_bundle(int argc, char **argv)
     char **words;
     int code;
     if (!command_parse(&line, argc, argv, &conf_path, &words, &code)) {
-        if (o.enrol.with_key || o.key || o.country) {
+        if (o.enrol.with_key || o.key || o.country || o.label_en || o.label_ja || o.hosted_by) {
             errmsg_set(&e, -EINVAL,
                        "sensor bundle takes bundle options only, and not --with-key: that key "
                        "would have to be approved");

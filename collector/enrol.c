@@ -95,10 +95,10 @@ static int read_known(struct db *db, bool next, uint8_t ret_key[KEY_SIZE], struc
     int r =
         db_query(db,
                  "select encode(c.public_key, 'hex'), c.endpoint from hirundo.collector_endpoint c "
-                 "join (select public_key, seen_at from hirundo.collector_endpoint where is_next "
-                 "= $1::boolean order by seen_at desc limit 1) newest using (public_key) where "
-                 "c.is_next = $1::boolean and c.seen_at > newest.seen_at - interval '1 day' order "
-                 "by c.endpoint",
+                 "join (select public_key from hirundo.collector_endpoint where is_next = "
+                 "$1::boolean order by seen_at desc limit 1) newest using (public_key) where "
+                 "c.is_next = $1::boolean and c.seen_at > (select max(seen_at) from "
+                 "hirundo.collector_endpoint) - interval '1 day' order by c.endpoint",
                  1, values, &result, e);
     if (r != 0)
         return r;

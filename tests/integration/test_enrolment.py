@@ -210,6 +210,16 @@ def test_many_sensors_from_a_file(pg, collector, office, machine):
     assert replay(machine).returncode == 0
 
 
+def test_a_next_key_that_was_given_up_is_in_no_bundle(pg, collector, office):
+    pg.query("delete from hirundo.collector_endpoint where is_next")
+    for name, age, there in (("given-up-1", "1 hour", True), ("given-up-2", "2 days", False)):
+        pg.query("insert into hirundo.collector_endpoint values (decode(repeat('ab', 32), 'hex'), 'tcp://127.0.0.1:1', true, "
+                 "now() - %s::interval) on conflict (public_key, endpoint) do update set seen_at = excluded.seen_at", age)
+        office.add(name, "--endpoint", collector.endpoint)
+        assert ("next_server_key" in (office.directory / f"{name}.bundle").read_text()) == there
+    pg.query("delete from hirundo.collector_endpoint where is_next")
+
+
 # ---- what is refused
 
 def test_changed_bundle(collector, office, machine):
@@ -373,6 +383,9 @@ def test_collector_key_rotates(pg, office, machine):
         hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.collector_endpoint where is_next and endpoint = %s",
                                           f"tcp://127.0.0.1:{collector.next_port}"), "the next endpoint to be noted")
         office.add("stays-1", "--endpoint", collector.endpoint)
+        assert "next_server_key" in (office.directory / "stays-1.bundle").read_text()
+        done = office.command("sensor", "bundle", "stays-1", "--label-en", "ignored", check=False)
+        assert done.returncode == 2 and "bundle options only" in done.stderr
         request = enroll(machine, office.directory / "stays-1.bundle").stdout.strip()
         office.command("sensor", "approve", "stays-1", request)
         assert replay(machine).returncode == 0
