@@ -19,6 +19,7 @@
 #define CAPTURE_RING_DEFAULT    (4u * 1024u * 1024u)
 #define CAPTURE_RING_MAX        (256u * 1024u * 1024u)
 #define CAPTURE_EXCLUDES_MAX    64
+#define CAPTURE_HOLD_MS         600 // a frame that came before can be read by then
 
 struct capture;
 

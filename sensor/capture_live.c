@@ -1,4 +1,5 @@
 // A network interface through libpcap's memory-mapped ring.
+#include <assert.h>
 #include <errno.h>
 #include <net/if.h>
 #include <poll.h>
@@ -8,9 +9,11 @@
 #include "sensor/capture_internal.h"
 #include "sensor/decode.h"
 
-// How long the kernel keeps a block of the ring that is not full. Longer saves wake-ups.
+// How long the kernel keeps a block of the ring that is not full. Longer saves wake-ups. Its timer
+// hands a block over when it finds it a second time, so that a frame may wait for two periods.
 #define BLOCK_TIMEOUT_MS 250
 #define FILTER_TEXT_MAX  32768
+static_assert(2 * BLOCK_TIMEOUT_MS < CAPTURE_HOLD_MS, "ends with frames in the ring");
 
 static bool interface_exists(const char *name)
 {

@@ -10,11 +10,10 @@
 #include "sensor/privilege.h"
 #include "sensor/sensor.h"
 
-#define TICK_MS       1000
-#define READ_FRAMES   1024
-#define REPORT_MS     60000 // trouble with time is logged once in that time
-#define DRAIN_MS      1000
-#define DRAIN_WAIT_MS 200
+#define TICK_MS     1000
+#define READ_FRAMES 1024
+#define REPORT_MS   60000 // trouble with time is logged once in that time
+#define DRAIN_MS    2000
 
 static const char help[] =
     "usage: hirundo-sensor run -c FILE\n\n"
@@ -85,14 +84,17 @@ static int capture_loop(struct run *r, struct errmsg *e)
 // What the kernel has captured by now, within reason: a flood must not keep the sensor from ending.
 static void drain(struct run *r)
 {
-    int64_t until = mono_ms() + DRAIN_MS;
-    uint64_t before;
-    struct errmsg e;
-    do {
-        before = batcher_counters(r->sensor.batcher)->frames;
-        if (capture_read(r->capture, READ_FRAMES, DRAIN_WAIT_MS, on_frame, r, &e) != 0)
+    int64_t now = mono_ms(), until = now + DRAIN_MS, quiet_at = now + CAPTURE_HOLD_MS;
+    while (now < quiet_at && now < until) {
+        uint64_t before = batcher_counters(r->sensor.batcher)->frames;
+        struct errmsg e;
+        int result = capture_read(r->capture, READ_FRAMES, (int)(quiet_at - now), on_frame, r, &e);
+        if (result != 0 && result != CAPTURE_BROKEN)
             return;
-    } while (batcher_counters(r->sensor.batcher)->frames != before && mono_ms() < until);
+        now = mono_ms();
+        if (batcher_counters(r->sensor.batcher)->frames != before)
+            quiet_at = now + CAPTURE_HOLD_MS;
+    }
 }
 
 static int end(struct run *r, int result)
