@@ -234,8 +234,8 @@ static const struct db_statement mark = {
     "on conflict (sensor_id, hour) do update set gen = d.gen + 1",
     false};
 
-// Marks the hours of slots that brought rows; the slots are in key order. A missed mark would leave
-// rollups wrong for ever, so this stands in the transaction that adds the rows.
+// Marks the hours of slots that brought rows or observed time; the slots are in key order. A missed
+// mark would leave rollups wrong for ever, so this stands in the transaction that adds the rows.
 static int write_marks(struct observations *o, struct db *db, struct errmsg *e)
 {
     struct slot_key last = {0};
@@ -245,7 +245,7 @@ static int write_marks(struct observations *o, struct db *db, struct errmsg *e)
     for (size_t i = 0; i < o->n; i++) {
         const struct slot *slot = &o->slots[i];
         struct slot_key key = {hour_of(slot->key.slot_ms), slot->key.sensor_id};
-        if (slot->counts[ROWS] == 0 && slot->counts[FLOOD] == 0)
+        if (slot->counts[ROWS] == 0 && slot->counts[FLOOD] == 0 && slot->counts[COVERED] == 0)
             continue;
         if (n > 0 && key.slot_ms == last.slot_ms && key.sensor_id == last.sensor_id)
             continue;

@@ -57,6 +57,16 @@ def test_each_commit_marks_its_hours_and_maintain_rolls_them_up(postgres, collec
     assert lag == [(1, 0)]
 
 
+def test_windows_without_packets_are_marked_and_observed(postgres, collector, enrolled, wait):
+    name, pair = enrolled()
+    start = hours_ago(72)
+    with Peer(collector, pair) as peer:
+        peer.deliver(1, flows=0, from_ms=start)
+    wait(lambda: rolled_up(postgres, name), "the rollups")
+    assert postgres.query("select sum(covered_ms) from hirundo.observed_day join hirundo.sensor using (sensor_id) where name = %s", name) \
+        == postgres.query("select sum(covered_ms) from hirundo.observation join hirundo.sensor using (sensor_id) where name = %s", name) != [(None,)]
+
+
 def test_running_collector_rolls_up_by_itself(postgres, collector, enrolled, wait):
     name, pair = enrolled()
     deliver(collector, pair, hours_ago(48))
@@ -135,6 +145,7 @@ def rollups_of(postgres, name):
                "source_port_day": "day, host(src), port_code, class, ttl, fragment, packets, bytes",
                "sensor_day": "day, class, packets, bytes, flood_packets, source_days",
                "ttl_day": "day, class, ttl, packets",
+               "observed_day": "day, covered_ms",
                "country_day": "day, r.country, class, packets, bytes, source_days"}
     return {table: sorted(postgres.query(f"select {what} from hirundo.{table} r join hirundo.sensor using (sensor_id) where name = %s",
                                          name), key=repr)

@@ -30,8 +30,8 @@ where m is not null and name not like '%partition_%' and m[1] not like '%partiti
 create temp view distributed as
 select c.oid, c.oid::regclass::text as name from pg_class c
 where c.relnamespace = 'hirundo'::regnamespace and c.relname in ('ledger', 'batch', 'observation', 'loss', 'quarantine', 'flow', 'flood', 'sensor_address',
-    'heartbeat', 'heartbeat_hour', 'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_port_day', 'sensor_day', 'ttl_day', 'country_day', 'port_month', 'source_port_month', 'source_ttl_month');
-select is((select count(*) from distributed), 21::bigint, 'all distributed tables are there');
+    'heartbeat', 'heartbeat_hour', 'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_port_day', 'sensor_day', 'ttl_day', 'country_day', 'observed_day', 'port_month', 'source_port_month', 'source_ttl_month');
+select is((select count(*) from distributed), 22::bigint, 'all distributed tables are there');
 select is_empty($$select i.indexrelid::regclass from pg_index i join distributed d on d.oid = i.indrelid
   where i.indisunique and not exists (select from pg_attribute a where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'sensor_id')$$,
   'sensor_id is in every primary key and unique index of distributed tables');
@@ -57,11 +57,11 @@ select is_empty($$select name from source where prosrc ~* '\mts\s*<@|@>\s*[a-z_.
 select is_empty($$select name from source where prosrc ~* '\msrc\s*<<|>>=?\s*[a-z_.]*\msrc\M'$$, 'address ranges as bounds, never src <<= prefix');
 select is_empty($$select name from source where lanname = 'plpgsql' and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'functions pin their search_path');
 select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.audit_add(text,text,text,text)', 'hirundo.key_used(bytea)', 'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
-  'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
+  'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_delete(text,date)', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
   'hirundo.rollup_restamp(date,date)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_day(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_tools(date,timestamp with time zone,timestamp with time zone,smallint[])',
-  'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
+  'hirundo.rollup_build_observed(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
 select is_empty($$select name from source where lanname = 'view' and not exists (
   select from pg_class c where c.oid = name::regclass and 'security_invoker=true' = any (c.reloptions))$$, 'views run with the reader''s rights');
 

@@ -19,6 +19,7 @@ COLUMNS = {
     'source_day': f'host(src), class, packets, bytes, ports, {BITS}, {STAMPS}',
     'sensor_day': 'sensor_id, class, packets, bytes, flood_packets, source_days, flood_sources_min, flood_sources_max',
     'ttl_day': 'sensor_id, ttl, class, packets',
+    'observed_day': 'sensor_id, covered_ms',
     'scanner_day': 'host(src), ports, sensors, packets',
     'country_day': 'sensor_id, country, class, packets, bytes, source_days',
     'port_country_day': 'port_code, country, class, packets, bytes, sources',
@@ -173,6 +174,10 @@ def wanted(books, head, busy):
         (*k, *s.total, len(s.sources)) for k, s in groups(rows, 'day', 'port', 'country', 'cls')
     ]
     out['network_port_day'] = list(of_network(rows))
+    covered = collections.Counter()
+    for (sensor, slot), ms in books.covered.items():
+        covered[books.cut(slot, 'day'), sensor] += ms
+    out['observed_day'] = [(*k, ms) for k, ms in covered.items()]
     out.update(months(rows, head, busy))
     return out
 

@@ -23,6 +23,7 @@ TABLES = (
     'sensor_day',
     'ttl_day',
     'country_day',
+    'observed_day',
 )
 DAYS = ('rollup_day', 'network_port_day', 'scanner_day', 'source_day', 'port_country_day')
 MONTHS = ('port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month', 'dirty_month', 'rollup_month')

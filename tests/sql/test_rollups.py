@@ -72,7 +72,7 @@ class Books:
         self.sensors = [
             common.add_sensor(cur, n, c) for n, c in (('a', 'JP'), ('b', 'TW'), ('c', 'KR'))
         ]
-        self.flows, self.floods = [], []
+        self.flows, self.floods, self.covered = [], [], collections.Counter()
         cur.execute(
             "insert into hirundo.prefix_set (as_of, source, prefixes, ranges) "
             "values ('2023-01-01', 'test', 3, 3) returning set_id"
@@ -142,15 +142,23 @@ class Books:
                 ),
             )
         for f in flows + floods:
-            cur.execute(
-                'insert into hirundo.observation as o (sensor_id, slot, covered_ms, row_packets) values '
-                "(%s, date_bin('15 minutes', %s, timestamptz 'epoch'), 1000, 1) on conflict (sensor_id, slot) "
-                'do update set row_packets = o.row_packets + 1',
-                (f['sensor_id'], f['ts']),
-            )
-            self.mark(f)
+            self.observe(f, 1)
+        for f in self.rng.sample(flows, len(flows) // 8):
+            # quiet windows, on days of their own too
+            self.observe(dict(f, ts=f['ts'] + self.rng.choice([0, 1, 2]) * DAY, sensor_id=self.rng.choice(self.sensors)), 0)
         self.flows += flows
         self.floods += floods
+
+    def observe(self, f, rows):
+        ms, slot = self.rng.choice([1000, 60000]), f['ts'] - (f['ts'] - test_figures.FIRST) % datetime.timedelta(minutes=15)
+        self.cur.execute(
+            'insert into hirundo.observation as o (sensor_id, slot, covered_ms, row_packets) values (%s, %s, %s, %s) '
+            'on conflict (sensor_id, slot) do update set row_packets = o.row_packets + excluded.row_packets, '
+            'covered_ms = o.covered_ms + excluded.covered_ms',
+            (f['sensor_id'], slot, ms, rows),
+        )
+        self.covered[f['sensor_id'], slot] += ms
+        self.mark(f)
 
     def mark(self, f):
         self.cur.execute(

@@ -90,6 +90,35 @@ $$;
 comment on function hirundo.rollup_cover(timestamptz, timestamptz, text, text, text) is
   'How to answer for [first, past): whole months that this monthly rollup has, whole days of the daily one outside of these, whole hours of the hourly one, nothing of them dirty; and the rest, to be read from flow. Several tables of a kind are separated by commas. Example: select * from hirundo.rollup_cover(''2023-02-03'', ''2023-02-05'', ''port_day'', ''port_hour'', ''port_month'').';
 ----
+create or replace function hirundo.observed_time(first timestamptz, past timestamptz)
+returns table (sensor_id smallint, day date, covered_ms bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+  v_days date[];
+  v_rest tstzmultirange;
+  v_zone text := hirundo.time_zone();
+begin
+  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(first, past, 'observed_day') c;
+  return query
+    select u.sensor_id, u.day, sum(u.ms)::bigint
+    from (select x.sensor_id, x.day, x.covered_ms as ms from hirundo.observed_day x where x.day = any (v_days)
+          union all
+          select o.sensor_id, (o.slot at time zone v_zone)::date, o.covered_ms
+          from unnest(v_rest) r
+          cross join lateral (
+            select * from hirundo.observation o
+            where o.slot >= lower(r) and o.slot < upper(r) and o.slot >= lower(v_rest) and o.slot < upper(v_rest) and o.covered_ms > 0) o) u
+    group by 1, 2;
+end
+$$;
+----
+comment on function hirundo.observed_time(timestamptz, timestamptz) is
+  'Milliseconds that each sensor observed in [first, past), by day of the reporting time zone; a quarter of an hour counts where it begins. No row where that is 0. Example: select * from hirundo.observed_time(''2023-02-03'', ''2023-02-05'').';
+----
 create or replace function hirundo.month_days(months date[])
 returns date[]
 language plpgsql immutable
@@ -140,7 +169,7 @@ begin
   insert into hirundo.dirty as d (sensor_id, hour)
   select distinct o.sensor_id, date_trunc('hour', o.slot, 'UTC')
   from hirundo.observation o
-  where (o.row_packets > 0 or o.flood_packets > 0)
+  where (o.row_packets > 0 or o.flood_packets > 0 or o.covered_ms > 0)
     and not exists (select from hirundo.flow_dropped g where g.day = (o.slot at time zone 'UTC')::date)
   order by 1, 2
   on conflict (sensor_id, hour) do update set gen = d.gen + 1;
@@ -158,7 +187,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return array['port_day', 'source_port_day', 'source_day', 'sensor_day', 'ttl_day', 'country_day', 'port_country_day', 'network_port_day', 'scanner_day'];
+  return array['port_day', 'source_port_day', 'source_day', 'sensor_day', 'ttl_day', 'country_day', 'port_country_day', 'network_port_day', 'scanner_day', 'observed_day'];
 end
 $$;
 ----
@@ -185,8 +214,8 @@ declare
   v_day date;
   v_first timestamptz;
   v_past timestamptz;
+  v_marked smallint[];
   v_sensors smallint[];
-  v_count int;
 begin
   select x.day, x.first, x.past into v_day, v_first, v_past
   from (select d.day, d.day::timestamp at time zone rollup_step_day.zone as first,
@@ -198,18 +227,21 @@ begin
   if not found then
     return 0;
   end if;
-  select array_agg(d.sensor_id) into v_sensors from hirundo.dirty_day d where d.day = v_day;
-  v_count := cardinality(v_sensors);
-  if not hirundo.flow_is_gone(v_first, v_past) then
+  select array_agg(d.sensor_id) into v_marked from hirundo.dirty_day d where d.day = v_day;
+  v_sensors := v_marked;
+  if hirundo.flow_is_gone(v_first, v_past) then
+    -- observation stays when flow goes
+    perform hirundo.rollup_build_observed(v_day, v_first, v_past, v_marked);
+  else
     if not exists (select from hirundo.rollup_day r where r.day = v_day and r.zone = rollup_step_day.zone)
        or v_day < hirundo.rollup_gone_before(array_to_string(hirundo.rollup_day_tables(), ',')) then
       -- new, or late data for a day of which retention has deleted: what is of all sensors needs all of them
-      select array_agg(distinct t.sensor_id) into v_sensors from hirundo.traffic t where t.ts >= v_first and t.ts < v_past;
+      select v_marked || array_agg(s.sensor_id) into v_sensors from hirundo.sensor s where s.sensor_id <> all (v_marked);
     end if;
-    v_sensors := coalesce(v_sensors, '{}');
     perform hirundo.rollup_build_sources(v_day, v_first, v_past, v_sensors);
     perform hirundo.rollup_build_day(v_day, v_first, v_past, v_sensors);
     perform hirundo.rollup_build_tools(v_day, v_first, v_past, v_sensors);
+    perform hirundo.rollup_build_observed(v_day, v_first, v_past, v_sensors);
     insert into hirundo.rollup_day as r (day, zone, first, past, built_at, prefix_set)
     values (v_day, rollup_step_day.zone, v_first, v_past, clock_timestamp(), hirundo.prefix_set_for(v_day))
     on conflict on constraint rollup_day_pkey
@@ -218,7 +250,7 @@ begin
     insert into hirundo.dirty_month (month) values (date_trunc('month', v_day::timestamp)::date) on conflict do nothing;
   end if;
   delete from hirundo.dirty_day d where d.day = v_day;
-  return v_count;
+  return cardinality(v_marked);
 end
 $$;
 ----
@@ -365,34 +397,71 @@ $$;
 comment on function hirundo.rollup_retention() is
   'The retention of each rollup: its setting, and the day before which its rows go (null: none). Example: select * from hirundo.rollup_retention().';
 ----
+-- The rows of a rollup before a day, which rollup_delete deletes and rollup_count_before counts.
+create or replace function hirundo.rollup_rows_before(name text)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return format('from hirundo.%I where ', name) || case
+    when name like '%\_hour' then format('hour < $1::timestamp at time zone %L', hirundo.time_zone())
+    -- a month goes when all of it is before
+    when name like '%\_month' then 'month + interval ''1 month'' <= $1'
+    else 'day < $1' end;
+end
+$$;
+----
+comment on function hirundo.rollup_rows_before(text) is
+  'SQL that finds the rows of a rollup whose hour, day or month is before the day $1. Example: select hirundo.rollup_rows_before(''port_day'').';
+----
+create or replace function hirundo.rollup_count_before(name text, before date)
+returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rows bigint;
+begin
+  execute 'select count(*) ' || hirundo.rollup_rows_before(name) into v_rows using before;
+  return v_rows;
+end
+$$;
+----
+comment on function hirundo.rollup_count_before(text, date) is
+  'How many rows of a rollup are before a day. Example: select hirundo.rollup_count_before(''port_day'', ''2023-02-08'').';
+----
+create or replace function hirundo.rollup_delete(name text, before date)
+returns bigint
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rows bigint;
+begin
+  execute 'delete ' || hirundo.rollup_rows_before(name) using before;
+  get diagnostics v_rows = row_count;
+  insert into hirundo.rollup_gone as g (name, before) values (rollup_delete.name, rollup_delete.before)
+  on conflict on constraint rollup_gone_pkey do update set before = greatest(g.before, excluded.before);
+  return v_rows;
+end
+$$;
+----
+comment on function hirundo.rollup_delete(text, date) is
+  'Deletes the rows of a rollup before a day, notes that it does not answer for these any more, and says how many there were. Part of rollup_expire and rollup_shrink. Example: select hirundo.rollup_delete(''port_day'', ''2023-02-08'').';
+----
 create or replace function hirundo.rollup_expire()
 returns table (name text, before date, deleted bigint)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
-declare
-  r record;
-  v_zone text := hirundo.time_zone();
 begin
   if not pg_try_advisory_xact_lock(5207662349051) then
     return; -- the rollup job is at it; the next run
   end if;
-  for r in select x.name, x.before from hirundo.rollup_retention() x where x.before is not null loop
-    if r.name = 'port_hour' then
-      delete from hirundo.port_hour p where p.hour < r.before::timestamp at time zone v_zone;
-    elsif r.name like '%\_month' then
-      execute format('delete from hirundo.%I where month + interval ''1 month'' <= $1', r.name) using r.before;
-    else
-      execute format('delete from hirundo.%I where day < $1', r.name) using r.before;
-    end if;
-    get diagnostics deleted = row_count;
-    insert into hirundo.rollup_gone as g (name, before) values (r.name, r.before)
-    on conflict on constraint rollup_gone_pkey do update set before = greatest(g.before, excluded.before);
-    name := r.name;
-    before := r.before;
-    return next;
-  end loop;
+  return query
+    select r.name, r.before, hirundo.rollup_delete(r.name, r.before) from hirundo.rollup_retention() r where r.before is not null;
 end
 $$;
 ----
@@ -406,7 +475,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  r record;
   v_zone text := hirundo.time_zone();
 begin
   return query
@@ -418,18 +486,9 @@ begin
     union all
     select 'flow days past retention', to_char(max(p.day), 'YYYY-MM-DD'), count(*)
     from hirundo.partition_days() p where (p.day + 1)::timestamp at time zone 'UTC' <= hirundo.retention_cutoff();
-  for r in select x.name, x.before from hirundo.rollup_retention() x where x.before is not null loop
-    what := r.name || ' rows past retention';
-    until := to_char(r.before - 1, 'YYYY-MM-DD');
-    if r.name = 'port_hour' then
-      select count(*) into count from hirundo.port_hour p where p.hour < r.before::timestamp at time zone v_zone;
-    elsif r.name like '%\_month' then
-      execute format('select count(*) from hirundo.%I where month + interval ''1 month'' <= $1', r.name) into count using r.before;
-    else
-      execute format('select count(*) from hirundo.%I where day < $1', r.name) into count using r.before;
-    end if;
-    return next;
-  end loop;
+  return query
+    select r.name || ' rows past retention', to_char(r.before - 1, 'YYYY-MM-DD'), hirundo.rollup_count_before(r.name, r.before)
+    from hirundo.rollup_retention() r where r.before is not null;
 end
 $$;
 ----

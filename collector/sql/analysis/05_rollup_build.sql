@@ -20,6 +20,26 @@ $$;
 comment on function hirundo.rollup_build_tools(date, timestamptz, timestamptz, smallint[]) is
   'Part of hirundo.rollup_step: the place of the daily rollup by tool; builds nothing as long as no rules name tools. Example: see hirundo.rollup_step.';
 ----
+create or replace function hirundo.rollup_build_observed(day date, first timestamptz, past timestamptz, sensors smallint[])
+returns void
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day date := day;
+begin
+  delete from hirundo.observed_day x where x.day = v_day and x.sensor_id = any (sensors);
+  insert into hirundo.observed_day (day, sensor_id, covered_ms)
+  select v_day, o.sensor_id, sum(o.covered_ms)
+  from hirundo.observation o
+  where o.sensor_id = any (sensors) and o.slot >= first and o.slot < past and o.covered_ms > 0
+  group by o.sensor_id order by o.sensor_id;
+end
+$$;
+----
+comment on function hirundo.rollup_build_observed(date, timestamptz, timestamptz, smallint[]) is
+  'Part of hirundo.rollup_step: rebuilds hirundo.observed_day for sensors of a day. Example: see hirundo.rollup_step.';
+----
 create or replace function hirundo.rollup_head_packets()
 returns integer
 language plpgsql immutable

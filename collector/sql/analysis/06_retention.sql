@@ -88,28 +88,11 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
-declare
-  r record;
-  v_zone text := hirundo.time_zone();
 begin
   if not pg_try_advisory_xact_lock(5207662349051) then
     return; -- the rollup job is at it; the next run
   end if;
-  for r in select x.name, x.before from hirundo.rollup_over_size() x loop
-    if r.name = 'port_hour' then
-      delete from hirundo.port_hour p where p.hour < r.before::timestamp at time zone v_zone;
-    elsif r.name like '%\_month' then
-      execute format('delete from hirundo.%I where month < $1', r.name) using r.before;
-    else
-      execute format('delete from hirundo.%I where day < $1', r.name) using r.before;
-    end if;
-    get diagnostics deleted = row_count;
-    insert into hirundo.rollup_gone as g (name, before) values (r.name, r.before)
-    on conflict on constraint rollup_gone_pkey do update set before = greatest(g.before, excluded.before);
-    name := r.name;
-    before := r.before;
-    return next;
-  end loop;
+  return query select r.name, r.before, hirundo.rollup_delete(r.name, r.before) from hirundo.rollup_over_size() r;
 end
 $$;
 ----
@@ -183,8 +166,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  r record;
-  v_zone text := hirundo.time_zone();
   v_today timestamptz := date_trunc('day', now(), 'UTC');
 begin
   return query
@@ -205,18 +186,10 @@ begin
     select 'heartbeat_hour rows', to_char(now() - hirundo.retention_age('heartbeat_hour'), 'YYYY-MM-DD'), count(*),
       'retention_heartbeat_hour = ' || hirundo.setting('retention_heartbeat_hour')
     from hirundo.heartbeat_hour h where h.hour < least(now() - hirundo.retention_age('heartbeat_hour'), v_today);
-  for r in select x.* from hirundo.rollup_over_size() x loop
-    what := r.name || ' rows';
-    until := to_char(r.before - 1, 'YYYY-MM-DD');
-    why := 'max_size_' || r.name || ' = ' || hirundo.setting('max_size_' || r.name) || ', is ' || pg_size_pretty(r.bytes);
-    if r.name = 'port_hour' then
-      select count(*) into count from hirundo.port_hour p where p.hour < r.before::timestamp at time zone v_zone;
-    else
-      execute format('select count(*) from hirundo.%I where %s < $1', r.name, case when r.name like '%\_month' then 'month' else 'day' end)
-        into count using r.before;
-    end if;
-    return next;
-  end loop;
+  return query
+    select r.name || ' rows', to_char(r.before - 1, 'YYYY-MM-DD'), hirundo.rollup_count_before(r.name, r.before),
+      'max_size_' || r.name || ' = ' || hirundo.setting('max_size_' || r.name) || ', is ' || pg_size_pretty(r.bytes)
+    from hirundo.rollup_over_size() r;
 end
 $$;
 ----

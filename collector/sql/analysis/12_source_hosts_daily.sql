@@ -71,9 +71,8 @@ begin
       union
       select h.code from by_port h
     ), observed as (
-      select distinct (o.slot at time zone v_zone)::date as d
-      from hirundo.observation o
-      where o.slot > v_first - interval '15 minutes' and o.slot < v_past and o.covered_ms > 0
+      -- a quarter of an hour that the period begins in counts too
+      select distinct o.day as d from hirundo.observed_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past) o
     )
     select d.d, hirundo.port_label(c.code),
       coalesce(s.hosts, case when o.d is not null then 0 end),

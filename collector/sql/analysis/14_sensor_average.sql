@@ -48,12 +48,11 @@ begin
       join hirundo.sensor s on s.sensor_id = u.sensor_id
       group by 1, 2
     ), observed as (
-      select date_trunc(v_bucket, o.slot at time zone v_zone)::date as b,
+      select date_trunc(v_bucket, o.day::timestamp)::date as b,
         case when s.country::text = v_home then 'home' else 'overseas' end as side,
         sum(o.covered_ms) as ms
-      from hirundo.observation o
+      from hirundo.observed_time(v_first, v_past) o
       join hirundo.sensor s on s.sensor_id = o.sensor_id
-      where o.slot >= v_first and o.slot < v_past
       group by 1, 2
     ), buckets as (
       select distinct date_trunc(v_bucket, l.day::timestamp)::date as b from hirundo.local_days(v_first, v_past) l

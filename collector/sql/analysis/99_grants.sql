@@ -46,7 +46,7 @@ grant select on hirundo.setting, hirundo.sensor, hirundo.sensor_address, hirundo
   hirundo.observation, hirundo.loss, hirundo.quarantine, hirundo.flow, hirundo.flood, hirundo.prefix_set,
   hirundo.network, hirundo.organisation, hirundo.organisation_prefix, hirundo.dirty, hirundo.dirty_day, hirundo.rollup_hour,
   hirundo.rollup_day, hirundo.rollup_gone, hirundo.flow_dropped, hirundo.port_hour, hirundo.port_day, hirundo.source_day,
-  hirundo.source_port_day, hirundo.sensor_day, hirundo.ttl_day, hirundo.dirty_month, hirundo.rollup_month, hirundo.port_month,
+  hirundo.source_port_day, hirundo.sensor_day, hirundo.ttl_day, hirundo.observed_day, hirundo.dirty_month, hirundo.rollup_month, hirundo.port_month,
   hirundo.network_port_month, hirundo.source_month, hirundo.source_port_month, hirundo.source_ttl_month,
   hirundo.scanner_day, hirundo.country_day, hirundo.port_country_day, hirundo.network_port_day to hirundo_analyst;
 ----
