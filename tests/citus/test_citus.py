@@ -16,7 +16,6 @@ NOT_HERE = {
     "32_lookups.sql": "it writes and deletes data sets in one transaction; look-ups are in the test of the collector",
     "21_sensor_status.sql": "sensor_status joins sensors with several distributed tables, which Citus does not plan",
     "30_roles.sql": "it makes logins, as a superuser, in the transaction in which the owner makes partitions",
-    "40_edges.sql": "thousands of calls: an hour",
 }
 KNOWN = {"hirundo.sensor_status: its example runs"}
 

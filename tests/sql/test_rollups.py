@@ -16,6 +16,7 @@ import random
 from zoneinfo import ZoneInfo
 
 import common
+import functions
 import rollup_model
 import test_figures
 
@@ -26,25 +27,13 @@ NETWORKS = [
     ('2001:db8::', '2001:db8::40', 64502, None),
 ]
 ORGANISATIONS = {'wide': ['198.18.0.0/25', '2001:db8::/64'], 'narrow': ['198.18.0.16/28']}
+# every function that analysts call, and what some of them are made of
 FIGURES = {
-    'top_ports': 'select * from hirundo.top_ports(%s, 5)',
-    'sensor_average day': "select * from hirundo.sensor_average(%s, 'day')",
-    'sensor_average month': "select * from hirundo.sensor_average(%s, 'month')",
-    'source_hosts_daily': 'select * from hirundo.source_hosts_daily(%s)',
-    'source_hosts_daily of some': "select * from hirundo.source_hosts_daily(%s, "
-    "'{198.18.0.0/26,2001:db8::/40}', '{22/TCP,ICMP,TCP/fragment}')",
-    'ttl_spread': 'select * from hirundo.ttl_spread(%s)',
-    'ttl_spread of some': "select * from hirundo.ttl_spread(%s, '{198.18.0.0/26}', '{22/TCP}')",
+    **{call: f'select * from {call}' for _, call in functions.calls('%s', equal=True)},
     'ttl_cells': 'select * from hirundo.ttl_cells(lower(%s), upper(%s), null, null) '
     'order by src, sensor_id, t0',
-    'ttl_origin': 'select * from hirundo.ttl_origin(%s)',
-    'ttl_origin of some': "select * from hirundo.ttl_origin(%s, '{198.18.0.0/26}', '{22/TCP}')",
     'ttl_controls': "select * from hirundo.ttl_controls(lower(%s), upper(%s), '{[198.18.0.0,198.18.0.7]}', null, 'JP') "
     'order by t0, region, p95_hops',
-    'distinct_sources': 'select * from hirundo.distinct_sources(%s)',
-    'distinct_sources by class': "select * from hirundo.distinct_sources(%s, 'class')",
-    'distinct_sources by region': "select * from hirundo.distinct_sources(%s, 'region')",
-    'distinct_sources by sensor': "select * from hirundo.distinct_sources(%s, 'sensor')",
 }
 # a second part of the days lies in another month
 LATER = 4 * DAY

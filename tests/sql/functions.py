@@ -1,0 +1,74 @@
+"""Every function that analysts call with a period, and calls of each: what the tests run through every situation.
+
+A new function is registered here, and with that test_every_function.py tries it on empty data, without a home sensor, across
+retention and so on, under foreign session settings, and from rollups against flow; test_rollups.py does the last on random
+data in other time zones. PERIOD stands for the period. What a session shows differently (a timestamp inside of jsonb) must
+not be in a result.
+"""
+HOSTS = "'{198.18.0.0/26,2001:db8::/40}'"
+
+
+class Function:
+    """calls: an answer, no error, for any period. refused: nonsense, answered by one clear error with a hint.
+
+    equal: whether results are the same in any session and from rollups as from flow.
+    """
+
+    def __init__(self, *calls, refused=(), equal=True):
+        self.calls, self.refused, self.equal = calls, refused, equal
+
+
+FUNCTIONS = {
+    'ttl_spread': Function(
+        'hirundo.ttl_spread(PERIOD)',
+        f"hirundo.ttl_spread(PERIOD, {HOSTS}, '{{22/TCP}}')",
+        "hirundo.ttl_spread(PERIOD, '{::/0,0.0.0.0/0,NULL}', '{22/TCP,65535/udp,IP/253,NULL}')",
+        "hirundo.ttl_spread(PERIOD, '{}', '{}')",
+        refused=["hirundo.ttl_spread(PERIOD, null, '{22}')"],
+    ),
+    'ttl_origin': Function(
+        'hirundo.ttl_origin(PERIOD)',
+        f"hirundo.ttl_origin(PERIOD, {HOSTS}, '{{22/TCP}}')",
+        "hirundo.ttl_origin(PERIOD, '{::/0,0.0.0.0/0}', null, 'JP')",
+        "hirundo.ttl_origin(PERIOD, '{203.0.113.1}', '{icmp,IP/253}', 'zz')",
+        "hirundo.ttl_origin(PERIOD, '{}', '{}', '')",
+        refused=["hirundo.ttl_origin(PERIOD, null, '{ssh}')"],
+    ),
+    'source_hosts_daily': Function(
+        'hirundo.source_hosts_daily(PERIOD)',
+        f"hirundo.source_hosts_daily(PERIOD, {HOSTS}, '{{22/TCP,ICMP,TCP/fragment}}')",
+        "hirundo.source_hosts_daily(PERIOD, '{203.0.113.0/24}', '{65535/TCP}')",
+        "hirundo.source_hosts_daily(PERIOD, '{}', '{}')",
+        refused=["hirundo.source_hosts_daily(PERIOD, null, '{22/SCTP}')"],
+    ),
+    'top_ports': Function(
+        'hirundo.top_ports(PERIOD, 3)',
+        'hirundo.top_ports(PERIOD, 2147483647)',
+        'hirundo.top_ports(PERIOD, 0)',
+        'hirundo.top_ports(PERIOD, -1)',
+    ),
+    'sensor_average': Function(
+        "hirundo.sensor_average(PERIOD, 'day')",
+        "hirundo.sensor_average(PERIOD, ' Week ')",
+        "hirundo.sensor_average(PERIOD, 'month')",
+        "hirundo.sensor_average(PERIOD, 'quarter')",
+        refused=["hirundo.sensor_average(PERIOD, 'fortnight')", "hirundo.sensor_average(PERIOD, '')"],
+    ),
+    'distinct_sources': Function(
+        'hirundo.distinct_sources(PERIOD)',
+        "hirundo.distinct_sources(PERIOD, 'class')",
+        "hirundo.distinct_sources(PERIOD, 'region')",
+        "hirundo.distinct_sources(PERIOD, 'sensor')",
+        refused=["hirundo.distinct_sources(PERIOD, 'colour')"],
+    ),
+    'accounting': Function('hirundo.accounting(PERIOD)'),
+    'accounting_check': Function('hirundo.accounting_check(PERIOD)'),
+}
+
+
+def calls(period, equal=False):
+    """(name, call) of all, for this period as SQL; equal: of those that must be equal everywhere."""
+    for name, function in FUNCTIONS.items():
+        if function.equal or not equal:
+            for call in function.calls:
+                yield name, call.replace('PERIOD', period)
