@@ -1,24 +1,18 @@
 #include "sensor/spool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 
 #include "sensor/spool_internal.h"
 
 #define LOSS_SHARE 16 // declared losses take at most this part of the cap
-// What is declared on each side when the clock was set back around an unclean end: more than what
-// waits in memory covers.
-#define UNSURE_MS (20 * 60 * 1000LL)
 
 uint64_t spool_row(const struct spool *s, uint64_t seq)
 {
     return seq + s->state.base;
 }
 
-static int state_commit(struct spool *s, const struct spool_state *state, int r)
+int spool_state_commit(struct spool *s, const struct spool_state *state, int r)
 {
     if (r == 0)
         r = db_state_put(s, state);
@@ -193,8 +187,8 @@ static int make_room(struct spool *s, uint64_t bytes)
 
 // --- append, acknowledge, rewind, fork ---
 
-static int append_one(struct spool *s, struct spool_state *state, const struct spool_item *item,
-                      int64_t now_ms)
+int spool_append_one(struct spool *s, struct spool_state *state, const struct spool_item *item,
+                     int64_t now_ms)
 {
     int r = make_room(s, item->size + item->records_size + 512);
     if (r != 0)
@@ -244,8 +238,8 @@ static int append_all(struct spool *s, const struct spool_item *items, size_t n,
     if (r < 0)
         return r;
     for (size_t i = 0; i < n && r == 0; i++)
-        r = append_one(s, &state, &items[i], now_ms);
-    r = state_commit(s, &state, r);
+        r = spool_append_one(s, &state, &items[i], now_ms);
+    r = spool_state_commit(s, &state, r);
     if (r != 0) {
         s->evicted = evicted;
         s->loss_bytes = loss_bytes;
@@ -258,6 +252,8 @@ static int append_all(struct spool *s, const struct spool_item *items, size_t n,
 int spool_append(struct spool *s, const struct spool_item *items, size_t n, int64_t now_ms)
 {
     uint64_t bytes = 0;
+    if (s->late)
+        return -ENOSPC;
     for (size_t i = 0; i < n; i++)
         bytes += items[i].size + items[i].records_size + SPOOL_PAGE_SIZE;
     int r = spool_return_moved(s, now_ms);
@@ -296,7 +292,7 @@ int spool_sync(struct spool *s)
         return 0;
     struct spool_state state = s->state;
     int r = db_begin(s);
-    return r < 0 ? r : state_commit(s, &state, 0);
+    return r < 0 ? r : spool_state_commit(s, &state, 0);
 }
 
 int spool_rewind(struct spool *s, uint64_t through)
@@ -345,344 +341,7 @@ int spool_fork(struct spool *s, uint64_t from)
         sqlite3_bind_int64(st, 1, (int64_t)row);
         r = db_run(s, st);
     }
-    return state_commit(s, &state, r);
-}
-
-// --- opening and closing ---
-
-// Appends a loss of unknown extent, in the caller's transaction.
-static int append_unknown(struct spool *s, struct spool_state *state, int64_t first_ms,
-                          int64_t now_ms, const char *reason)
-{
-    struct spool_item item = {
-        .header = {.first_window_ms = first_ms, .last_window_ms = MAX(now_ms, first_ms)},
-        .unknown = true,
-        .reason = reason,
-    };
-    return append_one(s, state, &item, now_ms);
-}
-
-static int mark_live(struct spool *s, int64_t since_ms)
-{
-    struct spool_state state = s->state;
-    state.live_since_ms = since_ms;
-    state.cap_bytes = s->config.cap_bytes;
-    int r = db_begin(s);
-    return r < 0 ? r : state_commit(s, &state, 0);
-}
-
-// Numbers 1..next-1 without a hole, as far as counting tells.
-static int check_contiguous(struct spool *s)
-{
-    sqlite3_stmt *st;
-    int r = db_statement(s, SQL_SPAN, &st);
-    if (r < 0)
-        return r;
-    int64_t first = 0;
-    int64_t last = 0;
-    int64_t span = 0;
-    if (sqlite3_step(st) == SQLITE_ROW) {
-        first = sqlite3_column_int64(st, 0);
-        last = sqlite3_column_int64(st, 1);
-        span = sqlite3_column_int64(st, 2);
-    } else {
-        r = db_error(s);
-    }
-    statement_resetp(&st);
-    if (r < 0 || s->state.next_seq == 1)
-        return r;
-    bool whole = first == (int64_t)spool_row(s, 1) &&
-                 last == (int64_t)spool_row(s, s->state.next_seq - 1) && span == last - first + 1;
-    return whole ? 0 : -EUCLEAN;
-}
-
-// A new spool, with `lost` as number 1 when something may be missing: all of it or nothing, so that
-// no end of the process between can hide the loss.
-static int create(struct spool *s, int64_t now_ms, const char *lost)
-{
-    s->state = (struct spool_state){0};
-    s->loss_bytes = 0;
-    int r = db_open(s, true);
-    if (r == 0)
-        r = db_begin(s);
-    if (r < 0)
-        return r;
-    struct spool_state state = {
-        .next_seq = 1,
-        .cap_bytes = s->config.cap_bytes,
-        .live_since_ms = s->config.live ? now_ms : 0,
-    };
-    spool_id_new(state.spool_id);
-    r = db_make_tables(s);
-    if (r == 0 && lost)
-        r = append_unknown(s, &state, 0, now_ms, lost);
-    return state_commit(s, &state, r);
-}
-
-static int load_once(struct spool *s)
-{
-    s->state = (struct spool_state){0};
-    s->loss_bytes = 0;
-    int r = db_open(s, false);
-    int64_t bytes = 0;
-    if (r == 0)
-        r = db_state_get(s, &s->state);
-    if (r == 0)
-        r = check_contiguous(s);
-    if (r == 0)
-        r = db_number(s, SQL_LOSS_BYTES, &bytes);
-    s->loss_bytes = (uint64_t)bytes;
-    // SQLite takes a file whose header names a later format for read-only.
-    if (r == 0 && sqlite3_db_readonly(s->db, "main") == 1)
-        r = -EROFS;
-    return r == -EROFS && access(s->path, W_OK) == 0 ? -EUCLEAN : r;
-}
-
-// A disk that failed once may have looked like a damaged file: that is believed the second time.
-int spool_load(struct spool *s)
-{
-    int r = load_once(s);
-    if (r != -EUCLEAN)
-        return r;
-    db_close(s);
-    return load_once(s);
-}
-
-// *ret_fresh: the file is new.
-static int file_create(const char *path, bool *ret_fresh, struct errmsg *e)
-{
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 && errno != EEXIST) {
-        int r = -errno;
-        return errmsg_set(e, r, "spool %s: %s", path, strerror(-r));
-    }
-    struct stat st;
-    if (fd < 0 && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        return errmsg_set(e, -EISDIR, "spool %s is no file: name another in [spool] path", path);
-    *ret_fresh = fd >= 0;
-    if (fd >= 0)
-        close(fd);
-    return 0;
-}
-
-static int lock(struct spool *s, struct errmsg *e)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s.lock", s->path);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0) {
-        int r = -errno;
-        return errmsg_set(e, r, "spool lock %s: %s", path, strerror(-r));
-    }
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return errmsg_set(e, -EBUSY,
-                          "spool %s is in use by another hirundo-sensor; stop it, or give this one "
-                          "a spool of its own",
-                          s->path);
-    return 0;
-}
-
-static int set_aside(struct spool *s, struct errmsg *e)
-{
-    static const char *const tails[] = {"", "-wal"};
-    char from[4096];
-    char to[4096];
-    for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
-        snprintf(from, sizeof from, "%s%s", s->path, tails[i]);
-        snprintf(to, sizeof to, "%s.damaged%s", s->path, tails[i]);
-        if (rename(from, to) < 0 && errno != ENOENT) {
-            int r = -errno;
-            return errmsg_set(e, r, "damaged spool %s cannot be set aside: %s", s->path,
-                              strerror(-r));
-        }
-    }
-    snprintf(from, sizeof from, "%s-shm", s->path);
-    (void)unlink(from);
-    return 0;
-}
-
-static void remove_half_made(const struct spool *s)
-{
-    static const char *const tails[] = {"", "-wal", "-shm"};
-    char name[4096];
-    for (size_t i = 0; i < ARRAY_SIZE(tails); i++) {
-        snprintf(name, sizeof name, "%s%s", s->path, tails[i]);
-        (void)unlink(name);
-    }
-}
-
-static int set_aside_and_create(struct spool *s, int64_t now_ms, struct errmsg *e)
-{
-    db_close(s);
-    int r = set_aside(s, e);
-    bool fresh = false;
-    if (r == 0)
-        r = file_create(s->path, &fresh, e);
-    if (r < 0)
-        return r;
-    r = fresh ? create(s, now_ms, "the spool file was damaged") : -EBUSY;
-    if (r < 0) {
-        db_close(s);
-        if (fresh)
-            remove_half_made(s);
-        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
-    }
-    errmsg_set(e, 0,
-               "spool %s was damaged: set aside as %s.damaged, a new one begun; what was not "
-               "delivered is declared as unknown",
-               s->path, s->path);
-    return 0;
-}
-
-// That it is live must stand in the file: a log that is damaged or gone leaves the file as it was,
-// and must not make it look as if it had been closed.
-static void note_live(struct spool *s)
-{
-    if (s->config.live)
-        db_checkpoint(s);
-}
-
-static bool file_is_missing(const char *path)
-{
-    return access(path, F_OK) < 0 && errno == ENOENT;
-}
-
-int spool_renew(struct spool *s, int64_t now_ms, struct errmsg *e)
-{
-    db_close(s);
-    int r = s->doubted || file_is_missing(s->path) ? -EUCLEAN : spool_load(s);
-    if (r == 0) {
-        s->doubted = true;
-        return errmsg_set(e, 0, "spool %s could not be read right once; the file is sound",
-                          s->path);
-    }
-    if (r != -EUCLEAN) {
-        db_close(s);
-        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
-    }
-    s->doubted = true;
-    r = set_aside_and_create(s, now_ms, e);
-    s->doubted = r < 0;
-    if (r == 0)
-        note_live(s);
-    return r;
-}
-
-// What was captured since live_since_ms and not spooled, in the caller's transaction. With a clock
-// that was set back nobody knows whether that was before the end or after it: then it may carry
-// either time.
-static int declare_unclean_end(struct spool *s, struct spool_state *state, int64_t now_ms)
-{
-    int64_t since = state->live_since_ms;
-    if (now_ms >= since)
-        return append_unknown(s, state, since, now_ms, "the sensor ended without a clean stop");
-    static const char reason[] = "the sensor ended without a clean stop and its clock was set back";
-    int r = append_unknown(s, state, since, since + UNSURE_MS, reason);
-    return r == 0 ? append_unknown(s, state, MAX(now_ms - UNSURE_MS, 1), now_ms, reason) : r;
-}
-
-// What a live run that did not end cleanly had in memory is declared, and this one noted.
-static int begin(struct spool *s, int64_t now_ms)
-{
-    struct spool_state state = s->state;
-    int r = db_begin(s);
-    if (r < 0)
-        return r;
-    if (s->config.live && state.live_since_ms != 0)
-        r = declare_unclean_end(s, &state, now_ms);
-    if (s->config.live)
-        state.live_since_ms = now_ms;
-    state.cap_bytes = s->config.cap_bytes;
-    return state_commit(s, &state, r);
-}
-
-// A lock file with a byte in it says that there was a spool before.
-static bool had_spool(const struct spool *s)
-{
-    struct stat st;
-    return fstat(s->lock_fd, &st) == 0 && st.st_size > 0;
-}
-
-static int open_fresh(struct spool *s, int64_t now_ms, struct errmsg *e)
-{
-    bool gone = had_spool(s);
-    int r = create(s, now_ms, gone ? "the spool file was gone" : NULL);
-    if (r < 0) {
-        db_close(s);
-        remove_half_made(s);
-        return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
-    }
-    return gone ? errmsg_set(e, SPOOL_RENEWED,
-                             "spool %s was gone: a new one begun; what was not delivered is "
-                             "declared as unknown",
-                             s->path)
-                : 0;
-}
-
-static int open_old(struct spool *s, int64_t now_ms, struct errmsg *e)
-{
-    int r = spool_load(s);
-    if (r == -EUCLEAN) {
-        r = set_aside_and_create(s, now_ms, e);
-        return r < 0 ? r : SPOOL_RENEWED;
-    }
-    if (r == 0)
-        r = begin(s, now_ms);
-    return r < 0 ? errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r)) : 0;
-}
-
-static int open_file(struct spool *s, int64_t now_ms, struct errmsg *e)
-{
-    bool fresh = false;
-    int r = file_create(s->path, &fresh, e);
-    if (r == 0)
-        r = fresh ? open_fresh(s, now_ms, e) : open_old(s, now_ms, e);
-    if (r < 0 || ftruncate(s->lock_fd, 1) == 0)
-        return r;
-    r = -errno;
-    return errmsg_set(e, r, "spool lock %s.lock: %s", s->path, strerror(-r));
-}
-
-int spool_open(const struct spool_config *config, int64_t now_ms, struct spool **ret,
-               struct errmsg *e)
-{
-    if (config->cap_bytes < SPOOL_CAP_MIN)
-        return errmsg_set(e, -EINVAL, "a spool needs at least %lld bytes", SPOOL_CAP_MIN);
-    _cleanup_(spool_freep) struct spool *s = calloc(1, sizeof *s);
-    if (!s)
-        return errmsg_set(e, -ENOMEM, "out of memory");
-    s->config = *config;
-    s->lock_fd = -1;
-    s->path = strdup(config->path);
-    if (!s->path)
-        return errmsg_set(e, -ENOMEM, "out of memory");
-    s->config.path = s->path;
-    spool_make_directory(s->path);
-    int r = lock(s, e);
-    if (r == 0)
-        r = open_file(s, now_ms, e);
-    if (r < 0)
-        return r;
-    note_live(s);
-    *ret = s;
-    s = NULL;
-    return r;
-}
-
-int spool_close_clean(struct spool *s)
-{
-    return s->config.live ? mark_live(s, 0) : spool_sync(s);
-}
-
-void spool_free(struct spool *s)
-{
-    if (!s)
-        return;
-    db_close(s);
-    if (s->lock_fd >= 0)
-        close(s->lock_fd);
-    free(s->path);
-    free(s);
+    return spool_state_commit(s, &state, r);
 }
 
 const uint8_t *spool_id(const struct spool *s)

@@ -27,6 +27,7 @@
 
 #define SPOOL_FULL    1 // spool_append with keep_all: acknowledge something first
 #define SPOOL_RENEWED 2 // spool_open: the file was damaged and set aside, or gone: *e says it
+#define SPOOL_LATER   3 // spool_open: the disk does not let it be opened now: *e says why
 
 struct spool_config {
     const char *path;
@@ -34,6 +35,7 @@ struct spool_config {
     bool keep_all;     // refuse instead of evicting what is not acknowledged (replay)
     bool live;         // what is captured before an unclean end is declared as unknown at the next
                        // spool_open with live
+    bool later;        // where the disk is full, read-only or failing, go on without: SPOOL_LATER
 };
 
 struct spool;
@@ -44,6 +46,13 @@ struct spool;
 // came before now_ms.
 int spool_open(const struct spool_config *config, int64_t now_ms, struct spool **ret,
                struct errmsg *e);
+// After SPOOL_LATER nothing may be appended until spool_open_late returns 0 or SPOOL_RENEWED; what
+// waits in the file can be read and acknowledged, if the disk allows as much; else there is
+// nothing, under an id of zeros. A negative value: try again, *e says why. Should the process end
+// before it succeeds, the next spool_open with live declares what it captured, if the lock file
+// could be written.
+bool spool_is_late(const struct spool *s);
+int spool_open_late(struct spool *s, struct errmsg *e);
 // A clean end: after this nothing was lost in memory.
 int spool_close_clean(struct spool *s);
 void spool_free(struct spool *s);

@@ -1,4 +1,5 @@
-// What spool.c (operations), spool_db.c (SQLite) and spool_read.c share. Not for others.
+// What spool.c (operations), spool_open.c, spool_db.c (SQLite) and spool_read.c share. Not for
+// others.
 #pragma once
 
 #include <sqlite3.h>
@@ -89,7 +90,11 @@ struct spool {
     int64_t moved_ms; // when a file that was gone could not be written again; 0: never
     bool disk_short;  // the file may not grow now: only its unused pages are room
     struct spool_state state;
-    bool state_dirty; // state.acked and what goes with it are ahead of the file
+    bool state_dirty;      // state.acked and what goes with it are ahead of the file
+    int64_t opened_ms;     // by the wall clock of spool_open
+    bool late;             // spool_open could not: no file is open, or it can only be read
+    bool had_spool;        // as the lock file says
+    int64_t late_since_ms; // likewise: a run before this one captured from then on; 0: none
     uint64_t evicted;
     uint64_t loss_bytes; // about: rows and records of losses, against their bound
 };
@@ -135,7 +140,14 @@ void spool_make_directory(const char *path);
 int spool_return_moved(struct spool *s, int64_t now_ms);
 
 // spool.c
-int spool_load(struct spool *s);
 uint64_t spool_row(const struct spool *s, uint64_t seq);
+// In the caller's transaction; *state moves on.
+int spool_append_one(struct spool *s, struct spool_state *state, const struct spool_item *item,
+                     int64_t now_ms);
+// Ends the transaction: with r 0 and the state written it is committed, and is the spool's.
+int spool_state_commit(struct spool *s, const struct spool_state *state, int r);
 // Makes a batch a declared loss, in the caller's transaction.
 int spool_lose(struct spool *s, uint64_t row, const char *reason);
+
+// spool_open.c
+int spool_load(struct spool *s);

@@ -44,6 +44,14 @@ static void publish(struct uplink *u)
 
 // --- the spool side ---
 
+static void spool_cannot_open(struct uplink *u, const struct errmsg *why)
+{
+    struct errmsg e;
+    errmsg_set(&e, 0, "%s; capture goes on, trying again", why->text);
+    uplink_trouble(u, e.text);
+    u->spool_failing = true;
+}
+
 // What a failed call on the spool means. 0: go on.
 int uplink_spool_failed(struct uplink *u, int r, const char *doing)
 {
@@ -72,10 +80,43 @@ static void spool_works(struct uplink *u)
     log_notice("spool %s can be written again", u->config.spool.path);
 }
 
+// A spool that its disk did not let be opened at the start is opened as soon as it does. False: not
+// yet.
+static bool spool_is_open(struct uplink *u, int64_t now)
+{
+    if (!spool_is_late(u->spool))
+        return true;
+    if (now < u->append_at)
+        return false;
+    struct errmsg e;
+    uint8_t id[WIRE_SPOOL_ID_SIZE];
+    memcpy(id, spool_id(u->spool), sizeof id);
+    uint64_t next = spool_next_seq(u->spool);
+    int r = spool_open_late(u->spool, &e);
+    if (r < 0) {
+        spool_cannot_open(u, &e);
+        u->append_at = now + APPEND_AGAIN_MS;
+        return false;
+    }
+    if (r == SPOOL_RENEWED)
+        log_warning("%s", e.text);
+    u->waiting_at_start += spool_next_seq(u->spool) - next;
+    if (memcmp(id, spool_id(u->spool), sizeof id) == 0) {
+        sender_spooled(u->sender, spool_next_seq(u->spool));
+    } else {
+        u->waiting_at_start -= spool_acked_through(u->spool);
+        sender_restart(u->sender, now, spool_acked_through(u->spool), spool_next_seq(u->spool));
+    }
+    spool_works(u);
+    return true;
+}
+
 // Takes from the queue what the spool takes.
 static void spool_queue(struct uplink *u, int64_t now)
 {
     struct spool_item items[APPEND_ITEMS];
+    if (!spool_is_open(u, now))
+        return;
     while (now >= u->append_at) {
         size_t n = queue_front(u->queue, items, APPEND_ITEMS, APPEND_BYTES);
         if (n == 0)
@@ -238,6 +279,8 @@ static int open_spool(struct uplink *u, struct errmsg *e)
     int r = spool_open(&u->config.spool, wall_ms(), &u->spool, e);
     if (r == SPOOL_RENEWED)
         log_warning("%s", e->text);
+    else if (r == SPOOL_LATER)
+        spool_cannot_open(u, e);
     return MIN(r, 0);
 }
 

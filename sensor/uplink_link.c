@@ -70,8 +70,9 @@ bool uplink_clock(const struct uplink *u, int64_t *ret_offset_ms, int64_t *ret_r
 void uplink_send_heartbeat(struct uplink *u)
 {
     struct spool_status status;
-    if (spool_status(u->spool, &status) < 0)
-        return;
+    bool readable = spool_status(u->spool, &status) == 0;
+    if (!readable) // that is told, too
+        status = (struct spool_status){.cap_bytes = u->config.spool.cap_bytes};
     struct queue_state queue;
     queue_state(u->queue, &queue);
     int64_t offset = 0, round_trip = 0;
@@ -90,7 +91,7 @@ void uplink_send_heartbeat(struct uplink *u)
         .clock_offset_ms = offset,
         .round_trip_ms = (uint64_t)round_trip,
         .spool_dropped = spool_evicted(u->spool),
-        .spool_failing = u->spool_failing,
+        .spool_failing = u->spool_failing || !readable,
         .queue_batches = queue.items,
     };
     snprintf(beat.problem, sizeof beat.problem, "%s", u->last_error);

@@ -1,4 +1,5 @@
 """hirundo-sensor run on a veth pair in network namespaces of its own, with a real collector and database."""
+import contextlib
 import os
 import pathlib
 import random
@@ -528,30 +529,113 @@ def test_sigkill_is_declared_as_unknown(veth, live):
     assert live.server.stop() == 0
 
 
-def test_full_disk_capture_goes_on_and_recovers(veth, live, tmp_path):
-    disk = tmp_path / "spool"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], check=True)
-    try:
-        live.start().wait_connected()
-        veth.send(200)
-        live.wait_frames(200)
-        filler = disk / "filler"
-        with open(filler, "wb", buffering=0) as f:
-            try:
-                while True:
-                    f.write(b"x" * 4096)
-            except OSError:
-                pass
-        veth.send(30000, first=200)
-        live.server.wait_log("No space left.*capture goes on")
-        assert live.server.process.poll() is None
-        filler.unlink()
-        live.server.wait_log("can be written again")
-        veth.send(100, first=30200)
-        live.wait_frames(30300)
-        assert live.frames() + live.dropped() == 30300
+class Disk:
+    """A small disk of its own where the sensor has its spool."""
+
+    def __init__(self, path):
+        self.path, self.filler = path, path / "filler"
+
+    def __enter__(self):
+        self.path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(self.path)], check=True)
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", str(self.path)], check=False)
+
+    def fill(self):
+        with open(self.filler, "wb", buffering=0) as f, contextlib.suppress(OSError):
+            while True:
+                f.write(b"x" * 4096)
+
+    def empty(self):
+        self.filler.unlink()
+
+    def remount(self, how, pid=None):
+        """Also where a process sees it: `ip netns exec` gives it mounts of its own."""
+        for inside in ([], ["nsenter", "-t", str(pid), "-m"])[:2 if pid else 1]:
+            subprocess.run([*inside, "mount", "-o", f"remount,{how}", str(self.path)], check=True)
+
+
+@pytest.fixture(name="disk")
+def fixture_disk(live, tmp_path):
+    with Disk(tmp_path / "spool") as disk:
+        yield disk
+        if live.server:
+            live.server.signal(signal.SIGKILL)
+
+
+def test_full_disk_capture_goes_on_and_recovers(veth, live, disk):
+    live.start().wait_connected()
+    veth.send(200)
+    live.wait_frames(200)
+    disk.fill()
+    veth.send(30000, first=200)
+    live.server.wait_log("No space left.*capture goes on")
+    assert live.server.process.poll() is None
+    disk.empty()
+    live.server.wait_log("can be written again")
+    veth.send(100, first=30200)
+    live.wait_frames(30300)
+    assert live.frames() + live.dropped() == 30300
+    assert live.server.stop() == 0
+
+
+def once_before(veth, live, before):
+    """A spool as a run leaves it: stopped, or killed."""
+    if before == "none":
+        return 0
+    live.start().wait_connected()
+    veth.send(200)
+    live.wait_frames(200)
+    if before == "killed":
+        live.server.kill()
+    else:
         assert live.server.stop() == 0
-    finally:
-        live.server.signal(signal.SIGKILL)
-        subprocess.run(["umount", "-l", str(disk)], check=False)
+    return 200
+
+
+def start_without_disk(live, text):
+    live.start().wait_connected()
+    live.server.wait_log(f"{text}.*capture goes on")
+    hirundo.wait_for(lambda: "spool cannot be written" in (live.collector.postgres.value(
+        "select reason from hirundo.sensor_status where sensor = %s", live.name) or ""), "the sensor to report its disk")
+
+
+@pytest.mark.parametrize("before", ["none", "stopped", "killed"])
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_starts_without_a_disk_and_recovers(veth, live, disk, before, trouble):
+    sent = once_before(veth, live, before)
+    if trouble == "full":
+        disk.fill()
+    else:
+        disk.remount("ro")
+    start_without_disk(live, "No space left" if trouble == "full" else "Read-only file system")
+    veth.send(500, first=sent)
+    assert live.server.process.poll() is None
+    if trouble == "full":
+        disk.empty()
+    else:
+        disk.remount("rw", live.server.process.pid)
+    live.server.wait_log("can be written again")
+    veth.send(100, first=sent + 500)
+    live.wait_frames(sent + 600)
+    assert live.frames() + live.dropped() == sent + 600
+    assert live.server.stop() == 0
+    # Only what a kill may have lost is declared.
+    assert live.value("select count(*) from hirundo.loss") == (1 if before == "killed" else 0)
+
+
+def test_killed_before_its_spool_could_be_opened(veth, live, disk):
+    sent = once_before(veth, live, "stopped")
+    disk.fill()
+    start_without_disk(live, "No space left")
+    veth.send(50, first=sent)
+    live.server.kill()
+    disk.empty()
+    live.start().wait_connected()
+    hirundo.wait_for(lambda: live.value("select count(*) from hirundo.loss"), "the loss to be declared")
+    assert live.value("select count(*) from hirundo.loss") == 1
+    assert live.value("select bool_and(kind = 'unknown' and last_window - first_window between interval '1 second' and "
+                      "interval '2 minutes' and now() - last_window < interval '1 minute') from hirundo.loss")
+    assert live.server.stop() == 0

@@ -4,7 +4,7 @@ select no_plan();
 \ir include/fixture.psql
 select fixture.zone('UTC');
 select fixture.sensor(n, 'JP') from unnest(array['never', 'gone', 'online', 'late', 'silent', 'twice', 'silent-heard', 'fresh', 'mute', 'stuck', 'blind',
-  'backlog', 'replay', 'full', 'failing', 'kernel', 'few-drops', 'behind', 'ahead', 'old-clock', 'losing-and-off', 'killed', 'both']) n;
+  'backlog', 'replay', 'full', 'failing', 'failing-long', 'kernel', 'few-drops', 'behind', 'ahead', 'old-clock', 'losing-and-off', 'killed', 'both']) n;
 update hirundo.sensor set revoked_at = now() - interval '1 day' where name = 'gone';
 
 create function pg_temp.batch(sensor text, ago interval, ts_ago interval default null) returns void language sql as
@@ -35,6 +35,7 @@ select pg_temp.loss('full', 'lost', interval '5 minutes', 700, 'the spool was fu
 select pg_temp.beat('failing', interval '30 seconds', failing => true, queue => 7, problem => 'spool /x: append: No space left on device');
 insert into hirundo.observation (sensor_id, slot, covered_ms, frames, kernel_dropped, if_dropped)
 values (fixture.id('kernel'), date_bin('15 minutes', now(), '2000-01-01Z'), 60000, 900, 90, 10), (fixture.id('few-drops'), date_bin('15 minutes', now(), '2000-01-01Z'), 60000, 1000000, 3, 0);
+select pg_temp.batch('failing-long', interval '3 hours'), pg_temp.beat('failing-long', interval '30 seconds', failing => true, queue => 9, problem => 'spool /x: No space left on device');
 select pg_temp.beat('behind', interval '30 seconds', offset_ms => 3600400), pg_temp.beat('ahead', interval '30 seconds', offset_ms => -5001),
   pg_temp.beat('old-clock', interval '2 hours', offset_ms => 3600000), pg_temp.beat('losing-and-off', interval '30 seconds', offset_ms => 60000, failing => true);
 select pg_temp.loss('killed', 'unknown', interval '5 minutes', 0, 'run did not end cleanly');
@@ -49,6 +50,7 @@ insert into answers values
   ('blind', 'late', 'connected, but no batch for 3 h and none waits: is its capture running?'),
   ('both', 'online', 'its batches arrive'),
   ('failing', 'losing', 'its spool cannot be written, 7 batches wait in memory; it says: spool /x: append: No space left on device'),
+  ('failing-long', 'losing', 'its spool cannot be written, 9 batches wait in memory%'),
   ('few-drops', 'online', 'its batches arrive'),
   ('fresh', 'online', 'its batches arrive'),
   ('full', 'losing', '2 batches (1500 frames) declared lost in the last 60 min: the spool was full'),

@@ -369,10 +369,15 @@ static bool opens(struct run *r)
 {
     struct errmsg e = {""};
     int result = -EIO;
-    for (int k = 0; may_try(r, result, k); k++)
-        result = spool_open(&r->config, T0 + 2000000, &r->s, &e);
+    r->s = NULL;
+    for (int k = 0; may_try(r, result, k); k++) {
+        result = r->s ? spool_open_late(r->s, &e) : spool_open(&r->config, T0 + 2000000, &r->s, &e);
+        if (result == SPOOL_LATER)
+            result = -EIO;
+    }
     if (result < 0) {
         check(r, dead(r) || r->kind == VFS_FULL, "open: %d %s", result, e.text);
+        spool_free(r->s);
         r->s = NULL;
         return false;
     }
@@ -590,6 +595,15 @@ static void test_cap(void **state)
     drop_fixture();
 }
 
+// Of a spool that must open, and of one that goes on without until it can be opened.
+static void each_start(struct run *start)
+{
+    for (int later = 0; later < 2; later++) {
+        start->config.later = later != 0;
+        each_kind(script_open, start, false);
+    }
+}
+
 // The start after SIGKILL declares what was in memory.
 static void test_after_an_unclean_end(void **state)
 {
@@ -601,7 +615,7 @@ static void test_after_an_unclean_end(void **state)
         .told = 1,
     };
     make_fixture(&start, false, false);
-    each_kind(script_open, &start, false);
+    each_start(&start);
     drop_fixture();
 }
 
@@ -613,7 +627,7 @@ static void test_damaged(void **state)
                         .n = 1};
     make_fixture(&start, false, true);
     memset(fixture.p + 4096, 0xa5, 4096);
-    each_kind(script_open, &start, false);
+    each_start(&start);
     drop_fixture();
 }
 
@@ -624,7 +638,7 @@ static void test_gone(void **state)
     struct run start = {.config = {.path = path, .cap_bytes = SPOOL_CAP_DEFAULT, .live = true},
                         .renewed = true,
                         .n = 1};
-    each_kind(script_open, &start, false);
+    each_start(&start);
 }
 
 int main(void)

@@ -67,6 +67,7 @@ with c as materialized (
     case when j.revoked_at <= now() then 'revoked'
          when j.alive_age is null then 'never seen'
          when j.alive_age > j.silent then 'silent'
+         when j.connected and j.spool_failing then 'losing'
          when j.idle > j.late then 'late'
          when j.losing_now then 'losing'
          when j.off_by_ms is not null then 'clock off'
