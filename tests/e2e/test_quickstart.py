@@ -4,8 +4,10 @@ The first run is interrupted half way; in the second the collector is killed (SI
 again. What the database answers then must be what the generator planted. The tests stand in the
 order of a newcomer's day and build on each other.
 """
+import collections
 import contextlib
 import csv
+import ipaddress
 import json
 import os
 import pathlib
@@ -14,12 +16,16 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 
 import psycopg2
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests" / "scenario"))
+import capture_reader  # noqa: E402  pylint: disable=wrong-import-position
+
 GOLDEN = TOP.parent / "shared" / "golden"
 HOME = pathlib.Path(os.environ.get("RESULTS", TOP / "var" / "tests" / "quickstart")) / "home"
 PORTS = ["22/TCP", "5900/TCP"]
@@ -210,6 +216,39 @@ def test_books_agree_with_rows(ask):
 def test_nothing_is_in_twice(ask, truth):
     assert ask("select (select sum(packets) from hirundo.flow) + (select coalesce(sum(packets), 0) from hirundo.flood)") \
         == [(truth["totals"]["ipv4"] + truth["totals"]["ipv6"],)]
+
+
+def answers_in_captures(truth):
+    """{victim: (first, last in microseconds, packets, bytes, days, kinds, ports, sensors, regions)}, from the capture files alone."""
+    seen = collections.defaultdict(list)
+    for sensor in truth["sensors"]:
+        for file in sensor["files"]:
+            for when, link, frame in capture_reader.frames(HOME / "scenario" / file["name"]):
+                packet = capture_reader.ip_packet(when, *capture_reader.peel(link, frame))
+                if packet and capture_reader.traffic_class(packet) == "backscatter":
+                    tcp = packet.proto == capture_reader.TCP
+                    kind = ("RST" if packet.extra[0] & 4 else "SYN-ACK") if tcp else {capture_reader.UDP: "UDP"}.get(packet.proto, "ICMP")
+                    port = f"{packet.extra[4]}/TCP" if tcp else "53/UDP" if kind == "UDP" else capture_reader.label(packet)
+                    seen[str((ipaddress.IPv6Address if packet.v6 else ipaddress.IPv4Address)(packet.src))].append(
+                        (when, packet.length, (when // 1000000 + 9 * 3600) // 86400, kind, port, sensor["code"], sensor["country"]))
+    return {victim: (min(r[0] for r in rows), max(r[0] for r in rows), len(rows), sum(r[1] for r in rows),
+                     *(len({r[i] for r in rows}) if i in (2, 5, 6) else sorted({r[i] for r in rows}) for i in (2, 3, 4, 5, 6)))
+            for victim, rows in seen.items()}
+
+
+def test_backscatter(ask, truth):
+    rows = ask("select host(victim), extract(epoch from first_seen)::float, extract(epoch from last_seen)::float, packets, bytes, days, "
+               "kinds, ports, sensors, regions, port_count from hirundo.backscatter(hirundo.quarter('2023Q1'))")
+    assert [row[3] for row in rows] == sorted((row[3] for row in rows), reverse=True)
+    expected = answers_in_captures(truth)
+    assert sum(row[3] for row in rows) == sum(s["classes"]["backscatter"] for s in truth["sensors"])
+    assert {row[0] for row in rows} == set(expected)
+    for victim, first, last, packets, size, days, kinds, ports, sensors, regions, port_count in rows:
+        want = expected[victim]
+        # duration is kept in milliseconds
+        assert [first * 1e6, last * 1e6] == pytest.approx(want[:2], abs=1001), victim
+        assert (packets, size, days, sorted(kinds), sensors, regions) == (*want[2:6], *want[7:]), victim
+        assert port_count == len(want[6]) and (sorted(ports) == want[6] or port_count > 10), victim
 
 
 def test_psql_answers_after_sourcing_env(finished):

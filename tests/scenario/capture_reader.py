@@ -10,7 +10,7 @@ FRAGMENT_HEADER = 44
 BROADCAST = 0xFFFFFFFF
 
 # One IP packet. src and dst are integers; port is None where the ranking has no port;
-# extra is (flags, seq, ip_id, window) for TCP, (source port,) for UDP, (type,) for ICMP.
+# extra is (flags, seq, ip_id, window, source port) for TCP, (source port,) for UDP, (type,) for ICMP.
 Packet = namedtuple("Packet", "time v6 src dst proto port ttl fragment later length extra")
 
 
@@ -82,8 +82,8 @@ def _transport(proto, body, ip_id, later):
     if later:
         return None, ()
     if proto == TCP:
-        _, port, seq, _, _, flags, window = struct.unpack_from(">HHIIBBH", body)
-        return port, (flags, seq, ip_id, window)
+        src_port, port, seq, _, _, flags, window = struct.unpack_from(">HHIIBBH", body)
+        return port, (flags, seq, ip_id, window, src_port)
     if proto == UDP:
         src_port, port = struct.unpack_from(">HH", body)
         return port, (src_port,)

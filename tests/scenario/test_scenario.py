@@ -166,7 +166,7 @@ class Scenario:
             sensor.ports[reader.label(packet)] += 1
             sensor.months[DAYS[(packet.time - START) // DAY_US][:7]] += 1
         if packet.proto == reader.TCP and cls == "scan" and not packet.v6 and not packet.fragment:
-            _, seq, ip_id, window = packet.extra
+            _, seq, ip_id, window, _ = packet.extra
             sensor.tools["mirai"] += seq == packet.dst
             sensor.tools["masscan"] += ip_id == (packet.dst ^ packet.port ^ seq) & 0xFFFF
             sensor.tools["zmap"] += ip_id == 54321

@@ -30,8 +30,8 @@ where m is not null and name not like '%partition_%' and m[1] not like '%partiti
 create temp view distributed as
 select c.oid, c.oid::regclass::text as name from pg_class c
 where c.relnamespace = 'hirundo'::regnamespace and c.relname in ('ledger', 'batch', 'observation', 'loss', 'quarantine', 'flow', 'flood', 'sensor_address',
-    'heartbeat', 'heartbeat_hour', 'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_port_day', 'sensor_day', 'ttl_day', 'country_day', 'observed_day', 'port_month', 'source_port_month', 'source_ttl_month');
-select is((select count(*) from distributed), 22::bigint, 'all distributed tables are there');
+    'heartbeat', 'heartbeat_hour', 'dirty', 'dirty_day', 'port_hour', 'port_day', 'source_port_day', 'sensor_day', 'ttl_day', 'country_day', 'observed_day', 'backscatter_day', 'port_month', 'source_port_month', 'source_ttl_month');
+select is((select count(*) from distributed), 23::bigint, 'all distributed tables are there');
 select is_empty($$select i.indexrelid::regclass from pg_index i join distributed d on d.oid = i.indrelid
   where i.indisunique and not exists (select from pg_attribute a where a.attrelid = i.indrelid and a.attnum = any (i.indkey) and a.attname = 'sensor_id')$$,
   'sensor_id is in every primary key and unique index of distributed tables');
@@ -61,7 +61,7 @@ select set_eq($$select name from source where provolatile = 'v'$$, array['hirund
   'hirundo.rollup_restamp(date,date)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_day(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_tools(date,timestamp with time zone,timestamp with time zone,smallint[])',
-  'hirundo.rollup_build_observed(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
+  'hirundo.rollup_build_backscatter(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_observed(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
 select is_empty($$select name from source where lanname = 'view' and not exists (
   select from pg_class c where c.oid = name::regclass and 'security_invoker=true' = any (c.reloptions))$$, 'views run with the reader''s rights');
 

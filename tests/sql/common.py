@@ -46,7 +46,7 @@ def add_flows(cur, flows):
     for day in sorted({f['ts'].astimezone(UTC).date() for f in flows}):
         cur.execute('select hirundo.partition_ensure(%s)', (day,))
     rows = [
-        tuple({**f, 'duration_ms': 0, 'bytes': f['packets'] * 60, 'dst_no': 1}[c] for c in COLUMNS)
+        tuple({'duration_ms': 0, **f, 'bytes': f['packets'] * 60, 'dst_no': 1}[c] for c in COLUMNS)
         for f in flows
     ]
     args = b','.join(cur.mogrify('(' + ','.join(['%s'] * len(COLUMNS)) + ')', r) for r in rows)
@@ -93,6 +93,18 @@ def port_name(f):
             else name + ('/fragment' if f['marks'] & 4 else '/unknown')
         )
     return {1: 'ICMP', 58: 'ICMPv6', 47: 'GRE'}.get(proto, f'IP/{proto}')
+
+
+def answer(f):
+    """(kind, port that answers) of a backscatter row"""
+    if f['proto'] == 6:
+        port = 'TCP/unknown' if f['src_port'] is None else f"{f['src_port']}/TCP"
+        return ('RST' if f['tcp_flags'] & 4 else 'SYN-ACK'), port
+    return ('UDP', '53/UDP') if f['proto'] == 17 else ('ICMP', port_name(f))
+
+
+def end(f):
+    return f['ts'] + datetime.timedelta(milliseconds=f.get('duration_ms', 0))
 
 
 def inside(src, prefixes):

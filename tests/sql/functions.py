@@ -61,6 +61,11 @@ FUNCTIONS = {
         "hirundo.distinct_sources(PERIOD, 'sensor')",
         refused=["hirundo.distinct_sources(PERIOD, 'colour')"],
     ),
+    'backscatter': Function(
+        'hirundo.backscatter(PERIOD)',
+        'hirundo.backscatter(PERIOD, 5)',
+        'hirundo.backscatter(PERIOD, -9223372036854775808)',
+    ),
     'accounting': Function('hirundo.accounting(PERIOD)'),
     'accounting_check': Function('hirundo.accounting_check(PERIOD)'),
 }

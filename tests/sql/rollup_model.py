@@ -20,6 +20,7 @@ COLUMNS = {
     'sensor_day': 'sensor_id, class, packets, bytes, flood_packets, source_days, flood_sources_min, flood_sources_max',
     'ttl_day': 'sensor_id, ttl, class, packets',
     'observed_day': 'sensor_id, covered_ms',
+    'backscatter_day': 'sensor_id, host(victim), kind, port_code, first_ts, last_ts, packets, bytes',
     'scanner_day': 'host(src), ports, sensors, packets',
     'country_day': 'sensor_id, country, class, packets, bytes, source_days',
     'port_country_day': 'port_code, country, class, packets, bytes, sources',
@@ -111,6 +112,21 @@ def of_network(rows):
         yield (*k, *s.total, s.flood, len(s.sources), *s.bounds, len(s.sensors), len(here.sources), len(here.sensors))
 
 
+def of_backscatter(books):
+    """Answers by victim, what kind they are, and the port that answers."""
+    out = collections.defaultdict(list)
+    for f in books.flows:
+        if common.traffic_class(f) == 'backscatter':
+            key = books.cut(f['ts'], 'day'), f['sensor_id'], str(ipaddress.ip_address(f['src'])), *common.answer(f)
+            out[key].append(f)
+    for (day, sensor, victim, kind, port), flows in out.items():
+        yield (
+            *(day, sensor, victim, kind, books.port_code(port)),
+            *(min(f['ts'] for f in flows), max(common.end(f) for f in flows)),
+            *(sum(f['packets'] for f in flows), sum(f['packets'] * 60 for f in flows)),
+        )
+
+
 def months(rows, head, busy):
     """port_month is a head; source_days are added up from days."""
     large = {
@@ -178,6 +194,7 @@ def wanted(books, head, busy):
     for (sensor, slot), ms in books.covered.items():
         covered[books.cut(slot, 'day'), sensor] += ms
     out['observed_day'] = [(*k, ms) for k, ms in covered.items()]
+    out['backscatter_day'] = list(of_backscatter(books))
     out.update(months(rows, head, busy))
     return out
 
@@ -187,5 +204,7 @@ def contents(cur):
     for table, columns in COLUMNS.items():
         cur.execute(f'select {unit(table)}, {columns} from hirundo.{table}')
         out[table] = cur.fetchall()
+    for table, first in (('backscatter_day', 5),):
+        out[table] = [(*r[:first], *(t.astimezone(common.UTC) for t in r[first : first + 2]), *r[first + 2 :]) for r in out[table]]
     out['port_hour'] = [(r[0].astimezone(common.UTC), *r[1:]) for r in out['port_hour']]
     return out

@@ -56,6 +56,7 @@ def random_flows(rng, sensors):
                 port=port,
                 ttl=rng.randrange(256),
                 packets=rng.choice([1, 1, 2, 7]),
+                duration_ms=rng.choice([0, 0, 400, 59000]),
                 tcp_flags=rng.choice([2, 2, 2, 16, 18, 4]) if proto == 6 else 0,
                 marks=marks,
                 src_port=rng.choice([53, 40000, 50000]) if proto in (6, 17) else None,

@@ -24,6 +24,7 @@ TABLES = (
     'ttl_day',
     'country_day',
     'observed_day',
+    'backscatter_day',
 )
 DAYS = ('rollup_day', 'network_port_day', 'scanner_day', 'source_day', 'port_country_day')
 MONTHS = ('port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month', 'dirty_month', 'rollup_month')

@@ -16,7 +16,8 @@ select f.ts, f.sensor_id, f.src, f.proto, f.port, f.src_port, f.ttl, f.tcp_flags
                                   when f.port >> 8 in (8, 13, 15, 17) then 'scan' else 'other' end
        when f.proto = 58 then case when f.port >> 8 in (1, 2, 3, 4, 129) then 'backscatter'
                                    when f.port >> 8 in (128, 139) then 'scan' else 'other' end
-       else 'other' end as class
+       else 'other' end as class,
+  f.duration_ms
 from hirundo.flow f;
 ----
 comment on view hirundo.flow_classed is

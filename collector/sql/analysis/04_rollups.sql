@@ -187,7 +187,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return array['port_day', 'source_port_day', 'source_day', 'sensor_day', 'ttl_day', 'country_day', 'port_country_day', 'network_port_day', 'scanner_day', 'observed_day'];
+  return array['port_day', 'source_port_day', 'source_day', 'sensor_day', 'ttl_day', 'country_day', 'port_country_day', 'network_port_day', 'scanner_day', 'observed_day', 'backscatter_day'];
 end
 $$;
 ----
@@ -241,6 +241,7 @@ begin
     perform hirundo.rollup_build_sources(v_day, v_first, v_past, v_sensors);
     perform hirundo.rollup_build_day(v_day, v_first, v_past, v_sensors);
     perform hirundo.rollup_build_tools(v_day, v_first, v_past, v_sensors);
+    perform hirundo.rollup_build_backscatter(v_day, v_first, v_past, v_sensors);
     perform hirundo.rollup_build_observed(v_day, v_first, v_past, v_sensors);
     insert into hirundo.rollup_day as r (day, zone, first, past, built_at, prefix_set)
     values (v_day, rollup_step_day.zone, v_first, v_past, clock_timestamp(), hirundo.prefix_set_for(v_day))

@@ -56,6 +56,8 @@ grant select on hirundo.heartbeat, hirundo.heartbeat_hour to hirundo_analyst;
 ----
 grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hirundo.sensor_status, hirundo.rollup_lag to hirundo_analyst;
 ----
+grant select on hirundo.backscatter_day, hirundo.backscatter_flow, hirundo.notice to hirundo_analyst;
+----
 -- enrolment: where it is reached, who was refused, the first use of keys
 grant select, insert, update on hirundo.collector_endpoint to hirundo_collector;
 ----
