@@ -29,6 +29,10 @@ static const struct conf_key keys[] = {
     {"enrolment", "operator_key", CONF_TEXT, FIELD(operator_key), "/var/lib/hirundo/operator.key",
      false, 0, 0,
      "the key that signs bundles; sensor add makes it when it is missing; serve needs it not"},
+    {"sharing", "pseudonym_key", CONF_TEXT, FIELD(pseudonym_key), "/var/lib/hirundo/pseudonym.key",
+     false, 0, 0,
+     "the key from which sensors get their names towards partners; partner add makes it when it is "
+     "missing; serve needs it not"},
     {"database", "connection", CONF_TEXT, FIELD(connection), NULL, false, 0, 0,
      "libpq connection string, such as host=/run/postgresql dbname=hirundo; else the PG* "
      "environment"},

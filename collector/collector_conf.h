@@ -15,6 +15,7 @@ struct collector_conf {
     int64_t writers;
     int64_t memory;         // bytes of queued batches, all sensors together
     char *operator_key;     // path
+    char *pseudonym_key;    // path
     char *connection;       // libpq conninfo; NULL: PG* environment
     struct conf_list disks; // paths
     int64_t min_free;       // bytes

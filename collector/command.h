@@ -14,6 +14,7 @@ int command_keygen(int argc, char **argv);
 int command_maintain(int argc, char **argv);
 int command_sensor(int argc, char **argv);
 int command_import(int argc, char **argv);
+int command_partner(int argc, char **argv);
 int command_quarantine(int argc, char **argv);
 
 void command_name_first(int argc, char **argv);

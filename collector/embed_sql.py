@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the SQL files of schema/ and analysis/, and distribute.sql, as one C file, so that the program carries them.
+"""Writes the SQL files of schema/ and analysis/, and those beside them, as one C file, so that the program carries them.
 
 usage: embed_sql.py SQL_DIRECTORY OUTPUT.c
 
@@ -41,7 +41,7 @@ def statements(text):
 def main():
     root, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     out = ['#include "collector/sql_files.h"\n']
-    table = []
+    table, aside = [], []
     for folder in ("schema", "analysis", "."):
         for path in sorted((root / folder).glob("*.sql")):
             name = str(path.relative_to(root))
@@ -52,13 +52,16 @@ def main():
             for line, text in found:
                 out.append(f"    {{{line},\n     {c_string(text)}}},")
             out.append("};\n")
+            if folder == ".":
+                aside.append((path.stem, len(table)))
             table.append(f"    {{{json.dumps(name)}, \"{hashlib.sha256(raw).hexdigest()}\", "
                          f"{len(found)}, {ident}}},")
     out.append("const struct sql_file sql_files[] = {")
     out.extend(table)
     out.append("};")
-    out.append(f"const size_t sql_files_n = {len(table) - 1};")
-    out.append(f"const struct sql_file *const sql_distribute = &sql_files[{len(table) - 1}];\n")
+    out.append(f"const size_t sql_files_n = {len(table) - len(aside)};")
+    out.extend(f"const struct sql_file *const sql_{stem} = &sql_files[{i}];" for stem, i in aside)
+    out.append("")
     text = "\n".join(out)
     if not output.exists() or output.read_text() != text:
         output.write_text(text)

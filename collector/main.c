@@ -12,6 +12,7 @@ static const char usage[] =
     "  keygen FILE                    make a key file before the first start of serve\n"
     "  sensor add NAME --country CC [--label-en T] [--label-ja T] [--key PUBKEY]\n"
     "  sensor list | show NAME | revoke NAME\n"
+    "  partner add | set | list | show | drop  logins for partners: own rows, coarse figures\n"
     "  import prefixes FILE [--as-of DATE]     TSV: prefix, AS, country; - for standard input\n"
     "  import organisations FILE               CSV: name,prefixes,contacts,tlp\n"
     "  quarantine list | show | retry | drop\n"
@@ -20,9 +21,11 @@ static const char usage[] =
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
 
 static const struct subcommand commands[] = {
-    {"migrate", command_migrate},       {"serve", command_serve},       {"status", command_status},
-    {"keygen", command_keygen},         {"sensor", command_sensor},     {"import", command_import},
+    {"migrate", command_migrate},       {"serve", command_serve},
+    {"status", command_status},         {"keygen", command_keygen},
+    {"sensor", command_sensor},         {"import", command_import},
     {"quarantine", command_quarantine}, {"maintain", command_maintain},
+    {"partner", command_partner},
 };
 
 int main(int argc, char **argv)

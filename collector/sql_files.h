@@ -17,5 +17,6 @@ struct sql_file {
 
 extern const struct sql_file sql_files[];
 extern const size_t sql_files_n;
-// distribute.sql: behind the last of sql_files, not one of them.
+// distribute.sql, open_statistics.sql: behind the last of sql_files, not among them.
 extern const struct sql_file *const sql_distribute;
+extern const struct sql_file *const sql_open_statistics;

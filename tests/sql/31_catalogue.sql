@@ -56,7 +56,10 @@ select is_empty($$select name from source where prosrc ~* 'detach\s+partition'$$
 select is_empty($$select name from source where prosrc ~* '\mts\s*<@|@>\s*[a-z_.]*\mts\M'$$, 'ts >= lower(p) and ts < upper(p), never ts <@ p: it prunes no partition');
 select is_empty($$select name from source where prosrc ~* '\msrc\s*<<|>>=?\s*[a-z_.]*\msrc\M'$$, 'address ranges as bounds, never src <<= prefix');
 select is_empty($$select name from source where lanname = 'plpgsql' and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'functions pin their search_path');
-select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.audit_add(text,text,text,text)', 'hirundo.key_used(bytea)', 'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
+select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.audit_add(text,text,text,text)', 'hirundo.key_used(bytea)',
+  'hirundo.partner_build(smallint)', 'hirundo.partner_build_table(name,text,text,text,text)', 'hirundo.partner_build_view(smallint,name,text,text,text,text)',
+  'hirundo.share_copy()', 'hirundo.share_publish()', 'hirundo.share_step()',
+  'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
   'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_delete(text,date)', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
   'hirundo.rollup_restamp(date,date)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',

@@ -332,6 +332,11 @@ begin
   select distinct u.s, ((u.h + q * interval '15 minutes') at time zone zone)::date
   from unnest(v_sensors, v_hours) u(s, h) cross join generate_series(0, 3) q
   on conflict do nothing;
+  insert into hirundo.partner_due (partner_id, sensor_id, hour)
+  select p.partner_id, u.s, u.h
+  from unnest(v_sensors, v_hours) u(s, h)
+  join hirundo.partner_sensor p on p.sensor_id = u.s and p.removed_at is null
+  on conflict do nothing;
   -- last, so that ingest of the same hours waits for no more than the commit; in its order
   perform from hirundo.dirty m
   join unnest(v_sensors, v_hours, v_gens) u(s, h, g) on m.sensor_id = u.s and m.hour = u.h and m.gen = u.g
@@ -370,12 +375,15 @@ begin
   if v_done = 0 then
     v_done := hirundo.rollup_step_month(v_zone);
   end if;
+  if v_done = 0 then
+    v_done := hirundo.share_step();
+  end if;
   return v_done;
 end
 $$;
 ----
 comment on function hirundo.rollup_step() is
-  'Rolls up one unit, in the caller''s transaction: one dirty day that has ended, the dirty hours of one day, or one dirty month that has ended. Returns how many marks it worked on: 0 if nothing is left to do (hours that ended less than five minutes ago wait), null if another session is at it. Call it until 0, each time in a transaction of its own. Example: select hirundo.rollup_step().';
+  'Rolls up one unit, in the caller''s transaction: one dirty day that has ended, the dirty hours of one day, one dirty month that has ended, or what partners are to get (hirundo.share_step). Returns how many marks it worked on: 0 if nothing is left to do (hours that ended less than five minutes ago wait), null if another session is at it. Call it until 0, each time in a transaction of its own. Example: select hirundo.rollup_step().';
 ----
 create or replace function hirundo.rollup_retention()
 returns table (name text, setting text, before date)

@@ -54,6 +54,8 @@ grant select on hirundo.scanner_set, hirundo.scanner_range, hirundo.as_name to h
 ----
 grant select on hirundo.heartbeat, hirundo.heartbeat_hour to hirundo_analyst;
 ----
+grant select on hirundo.partner, hirundo.partner_sensor, hirundo.partner_pseudonym, hirundo.partner_due, hirundo.partner_bucket to hirundo_analyst;
+----
 grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hirundo.sensor_status, hirundo.rollup_lag to hirundo_analyst;
 ----
 grant select on hirundo.backscatter_day, hirundo.backscatter_flow, hirundo.notice to hirundo_analyst;
