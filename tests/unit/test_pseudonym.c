@@ -108,7 +108,7 @@ static void test_damaged_files(void **state)
         write_key(bad[i], 0600);
         assert_int_equal(pseudonym_key_read(path, &key, &e), -EINVAL);
     }
-    strcat(hex, "\nmore\n");
+    memcpy(hex + 64, "\nmore\n", sizeof "\nmore\n");
     write_key(hex, 0600);
     assert_int_equal(pseudonym_key_read(path, &key, &e), -EINVAL);
     hex[7] = 'g';
