@@ -16,6 +16,7 @@ int command_sensor(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_partner(int argc, char **argv);
 int command_quarantine(int argc, char **argv);
+int command_notice(int argc, char **argv);
 
 void command_name_first(int argc, char **argv);
 

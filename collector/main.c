@@ -16,15 +16,15 @@ static const char usage[] =
     "  import prefixes FILE [--as-of DATE]     TSV: prefix, AS, country; - for standard input\n"
     "  import organisations FILE               CSV: name,prefixes,contacts,tlp\n"
     "  quarantine list | show | retry | drop\n"
+    "  notice add ORGANISATION --sent DATE | notice list\n"
     "\n"
     "Without -c the database is the one the PG* environment names.\n"
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
 
 static const struct subcommand commands[] = {
-    {"migrate", command_migrate},       {"serve", command_serve},
-    {"status", command_status},         {"keygen", command_keygen},
-    {"sensor", command_sensor},         {"import", command_import},
-    {"quarantine", command_quarantine}, {"maintain", command_maintain},
+    {"migrate", command_migrate},       {"serve", command_serve},       {"status", command_status},
+    {"keygen", command_keygen},         {"sensor", command_sensor},     {"import", command_import},
+    {"quarantine", command_quarantine}, {"maintain", command_maintain}, {"notice", command_notice},
     {"partner", command_partner},
 };
 

@@ -218,19 +218,26 @@ def test_nothing_is_in_twice(ask, truth):
         == [(truth["totals"]["ipv4"] + truth["totals"]["ipv6"],)]
 
 
-def answers_in_captures(truth):
-    """{victim: (first, last in microseconds, packets, bytes, days, kinds, ports, sensors, regions)}, from the capture files alone."""
-    seen = collections.defaultdict(list)
+def packets_in_captures(truth):
+    """(microseconds, packet, sensor) of all capture files."""
     for sensor in truth["sensors"]:
         for file in sensor["files"]:
             for when, link, frame in capture_reader.frames(HOME / "scenario" / file["name"]):
                 packet = capture_reader.ip_packet(when, *capture_reader.peel(link, frame))
-                if packet and capture_reader.traffic_class(packet) == "backscatter":
-                    tcp = packet.proto == capture_reader.TCP
-                    kind = ("RST" if packet.extra[0] & 4 else "SYN-ACK") if tcp else {capture_reader.UDP: "UDP"}.get(packet.proto, "ICMP")
-                    port = f"{packet.extra[4]}/TCP" if tcp else "53/UDP" if kind == "UDP" else capture_reader.label(packet)
-                    seen[str((ipaddress.IPv6Address if packet.v6 else ipaddress.IPv4Address)(packet.src))].append(
-                        (when, packet.length, (when // 1000000 + 9 * 3600) // 86400, kind, port, sensor["code"], sensor["country"]))
+                if packet:
+                    yield when, packet, sensor
+
+
+def answers_in_captures(truth):
+    """{victim: (first, last in microseconds, packets, bytes, days, kinds, ports, sensors, regions)}, from the capture files alone."""
+    seen = collections.defaultdict(list)
+    for when, packet, sensor in packets_in_captures(truth):
+        if capture_reader.traffic_class(packet) == "backscatter":
+            tcp = packet.proto == capture_reader.TCP
+            kind = ("RST" if packet.extra[0] & 4 else "SYN-ACK") if tcp else {capture_reader.UDP: "UDP"}.get(packet.proto, "ICMP")
+            port = f"{packet.extra[4]}/TCP" if tcp else "53/UDP" if kind == "UDP" else capture_reader.label(packet)
+            seen[str((ipaddress.IPv6Address if packet.v6 else ipaddress.IPv4Address)(packet.src))].append(
+                (when, packet.length, (when // 1000000 + 9 * 3600) // 86400, kind, port, sensor["code"], sensor["country"]))
     return {victim: (min(r[0] for r in rows), max(r[0] for r in rows), len(rows), sum(r[1] for r in rows),
                      *(len({r[i] for r in rows}) if i in (2, 5, 6) else sorted({r[i] for r in rows}) for i in (2, 3, 4, 5, 6)))
             for victim, rows in seen.items()}
@@ -249,6 +256,48 @@ def test_backscatter(ask, truth):
         assert [first * 1e6, last * 1e6] == pytest.approx(want[:2], abs=1001), victim
         assert (packets, size, days, sorted(kinds), sensors, regions) == (*want[2:6], *want[7:]), victim
         assert port_count == len(want[6]) and (sorted(ports) == want[6] or port_count > 10), victim
+
+
+def test_organisation_case(ask, truth):
+    """The hosting company before and after a notice: against the truth, and the captures for what it does not tell."""
+    hosts = set(truth["hosting"]["sources"])
+    seen = collections.defaultdict(list)
+    for when, packet, sensor in packets_in_captures(truth):
+        address = str((ipaddress.IPv6Address if packet.v6 else ipaddress.IPv4Address)(packet.src))
+        if address in hosts and capture_reader.traffic_class(packet) not in ("backscatter", "local"):
+            seen[address, capture_reader.label(packet)].append((when, packet.ttl, sensor["code"], sensor["country"]))
+    done = subprocess.run([HOME / "bin" / "hirundo-collector", "notice", "add", truth["hosting"]["name"], "--sent", "2023-03-03",
+                           "--ports", "22/TCP,5900/tcp", "--reference", "H-1"],
+                          env={**os.environ, **environment()}, check=True, capture_output=True, text=True)
+    assert "2023-03-03" in done.stdout
+    case = ("from hirundo.organisation_case(%s, hirundo.quarter('2023Q1')) where section = %s", truth["hosting"]["name"])
+
+    rows = ask("select item, port, extract(epoch from first_seen)::float, extract(epoch from last_seen)::float, packets, sensors, regions, "
+               f"low, high {case[0]}", case[1], "evidence")
+    assert {row[:2] for row in rows} == set(seen)
+    for host, port, first, last, packets, sensors, regions, low, high in rows:
+        want = seen[host, port]
+        assert [first * 1e6, last * 1e6] == pytest.approx([min(want)[0], max(want)[0]], abs=1001)
+        assert (packets, sensors, regions) == (len(want), len({w[2] for w in want}), len({w[3] for w in want}))
+        assert min(w[1] for w in want) <= low <= high <= max(w[1] for w in want)
+
+    rows = ask(f"select day::text, port, hosts, packets {case[0]} and port is not null", case[1], "daily")
+    assert sorted(rows) == sorted((d["day"], d["port"], d["hosts"], d["packets"]) for d in truth["hosting"]["daily_source_hosts"])
+    assert ask(f"select hosts, packets, sensors, regions, sensor_days::float {case[0]}", case[1], "summary") == [
+        (len(hosts), truth["hosting"]["packets"], 13, 10, sum(float(a["sensor_days"]) for a in truth["average"]))]
+    assert ask(f"select item, day > '2023-02-09' {case[0]}", case[1], "shift") == [("22/TCP to 5900/TCP", True)]
+    assert ask(f"select item {case[0]} and hosts is null", case[1], "origin") == [("consistent_with_home",)]
+    effect = dict((row[0], row[1:]) for row in ask(f"select item, value::float, high::float, note {case[0]}", case[1], "effect"))
+
+    def rate(days):
+        return sum(d["packets"] for d in truth["hosting"]["daily_source_hosts"] if d["day"] in days) / sum(
+            13 - (d in ("2023-02-15", "2023-02-16", "2023-02-17", "2023-02-18", "2023-02-19")) for d in days)
+    days = sorted({d["day"] for d in truth["hosting"]["daily_source_hosts"]})
+    before = [d for d in days if "2023-02-03" <= d < "2023-03-03"]
+    after = [d for d in days if d > "2023-03-03"]
+    assert effect["packets"][0] == pytest.approx(rate(after) / rate(before), abs=1e-4)
+    assert effect["packets"][1] < 1 and effect["packets"][2].startswith("fell") and effect["hosts"][2].startswith("fell")
+    assert effect["packets of others"][2].startswith("no clear change")
 
 
 def test_psql_answers_after_sourcing_env(finished):

@@ -75,6 +75,33 @@ def test_missing_database_and_missing_words(postgres):
     assert done.returncode == 2 and done.stderr.startswith("hirundo-collector sensor add: an argument is missing")
 
 
+def test_notices(postgres, tmp_path):
+    path = tmp_path / "organisations.csv"
+    path.write_text('name,prefixes,contacts,tlp\n"Notified, Inc.",198.18.64.0/24,,GREEN\n')
+    postgres.command("import", "organisations", str(path))
+    done = postgres.command("notice", "add", "Notified, Inc.", "--sent", "2023-03-03", "--ports", "5900/tcp,22/TCP", "--reference", "A-1")
+    assert "2023-03-03" in done.stdout
+    postgres.command("notice", "add", "Notified, Inc.", "--sent", "2023-03-10")
+    assert postgres.query("select o.name, n.sent::text, n.ports, n.reference from hirundo.notice n join hirundo.organisation o "
+                          "using (organisation_id) order by n.sent") == [
+        ("Notified, Inc.", "2023-03-03", ["22/TCP", "5900/TCP"], "A-1"), ("Notified, Inc.", "2023-03-10", None, "")]
+    assert postgres.value("select detail from hirundo.audit where action = 'notice' order by audit_id limit 1") \
+        == "to Notified, Inc., sent 2023-03-03, about 5900/tcp,22/TCP, reference A-1"
+    listed = postgres.command("notice", "list", "Notified, Inc.").stdout
+    assert "22/TCP,5900/TCP" in listed and "2023-03-10" in listed and "all" in listed
+    for words, code, message in (
+            (["Notified, Inc.", "--sent", "2023-03-10"], 1, "noted already"), (["Nobody", "--sent", "2023-03-10"], 1, "Nobody"),
+            (["Notified, Inc."], 2, "--sent"), (["Notified, Inc.", "--sent", "soon"], 2, "soon"), (["--sent", "2023-03-10"], 2, "missing"),
+            (["Notified, Inc.", "--sent", "2999-01-01"], 1, "future"), (["Notified, Inc.", "--sent", "2023-02-30"], 1, "2023-02-30"),
+            (["Notified, Inc.", "--sent", "2023-03-11", "--ports", "22"], 1, "'22' is not a port"),
+            (["Notified, Inc.", "--sent", "2023-03-11", "--reference", "x" * 201], 2, "--reference")):
+        done = postgres.command("notice", "add", *words, check=False)
+        assert done.returncode == code and message in done.stderr, (words, done.stderr)
+        assert code == 2 or done.stderr.count("\n") == 1
+    assert postgres.value("select count(*) from hirundo.notice") == 2
+    assert postgres.command("notice", "list", "Nobody", check=False).returncode == 1
+
+
 def test_tables_line_up_in_any_script(postgres):
     postgres.command("sensor", "add", "width-1", "--country", "JP", "--label-ja", "海外センサー")
     postgres.command("sensor", "add", "width-2", "--country", "JP", "--label-ja", "x")

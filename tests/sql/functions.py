@@ -66,6 +66,12 @@ FUNCTIONS = {
         'hirundo.backscatter(PERIOD, 5)',
         'hirundo.backscatter(PERIOD, -9223372036854775808)',
     ),
+    'organisation_case': Function(
+        "hirundo.organisation_case('wide', PERIOD)",
+        "hirundo.organisation_case('narrow', PERIOD)",
+        "hirundo.organisation_case('of no such name', PERIOD)",
+        'hirundo.organisation_case(null, PERIOD)',
+    ),
     'accounting': Function('hirundo.accounting(PERIOD)'),
     'accounting_check': Function('hirundo.accounting_check(PERIOD)'),
 }

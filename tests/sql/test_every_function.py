@@ -6,7 +6,8 @@ are empty, infinite, in the future, before all data, across retention; with NULL
 one error that says what to write. Then, on random data: results under random session settings, a hostile search_path,
 another order of rows on disk, other plans, and without rollups.
 
-Prints TAP. The seed is fixed; SEED=n tries another. With the argument short: one situation, one session.
+Prints TAP. The seed is fixed; SEED=n tries another. With the argument short: one situation, one
+session; with names of functions: those alone.
 """
 import datetime
 import os
@@ -199,14 +200,16 @@ def error_of(cur, call):
 
 
 def with_nulls(cur):
-    """Each function with NULL for all its arguments but the period, and for each one of them."""
+    """Each function with NULL for all its arguments but the period."""
     cur.execute(
-        "select p.proname, p.pronargs, pg_get_function_identity_arguments(p.oid) from pg_proc p "
+        "select p.proname, p.pronargs, array_position(p.proargnames, 'period') from pg_proc p "
         "where p.pronamespace = 'hirundo'::regnamespace and p.proname = any (%s)",
         (list(functions.FUNCTIONS),),
     )
-    for name, count, _ in cur.fetchall():
-        yield f"hirundo.{name}(PERIOD{', null' * (count - 1)})"
+    for name, count, place in cur.fetchall():
+        words = ['null'] * count
+        words[place - 1] = 'PERIOD'
+        yield f"hirundo.{name}({', '.join(words)})"
 
 
 def check_situation(tap, cur, what):
@@ -230,8 +233,8 @@ def check_refusals(tap, cur):
 
 def check_list(tap, cur):
     cur.execute(
-        "select p.proname from pg_proc p where p.pronamespace = 'hirundo'::regnamespace and p.proargnames[1] = 'period' "
-        "and p.proargtypes[0] = 'tstzrange'::regtype and p.proname <> 'period_bounds' "
+        "select p.proname from pg_proc p where p.pronamespace = 'hirundo'::regnamespace and 'period' = any (p.proargnames) "
+        "and 'tstzrange'::regtype = any (p.proargtypes) and p.proname <> 'period_bounds' "
         "and obj_description(p.oid) !~ '^(Internal|Part) '"
     )
     catalogue = {r[0] for r in cur.fetchall()}
@@ -295,7 +298,7 @@ def plain(cur, _rng):
 def check_sessions(tap, cur, rng):
     periods = ['without bounds', 'without an upper bound', 'days']
     want = answers(cur, {}, periods)
-    tap.check(sum(map(len, want.values())) > 500, f'{sum(map(len, want.values()))} rows to compare')
+    tap.check(any(want.values()), f'{sum(map(len, want.values()))} rows to compare')
     for i in range(6):
         session = {name: rng.choice(values) for name, values in SESSIONS.items()} if i else {}
         if i == 1:
@@ -325,6 +328,9 @@ def main():
     tap = test_rollups.Tap()
     cur = conn.cursor()
     check_list(tap, cur)
+    names = [n for n in sys.argv[1:] if n != 'short']
+    for name in [n for n in functions.FUNCTIONS if names and n not in names]:
+        del functions.FUNCTIONS[name]
     for what, fill in SITUATIONS.items():
         if 'short' in sys.argv and not what.startswith('random'):
             continue

@@ -91,6 +91,11 @@ class Books:
                     'insert into hirundo.organisation_prefix values (%s, %s)',
                     (self.organisations[name], p),
                 )
+            for day in rng.sample(range(24, 36), 2):
+                cur.execute(
+                    "insert into hirundo.notice (organisation_id, sent, ports) values (%s, date '2023-03-01' + %s, %s)",
+                    (self.organisations[name], day - 1, rng.choice([None, ['22/TCP'], ['ICMP', '80/TCP']])),
+                )
 
     def random_flood(self):
         proto, port, name = self.rng.choice(

@@ -1,0 +1,468 @@
+-- Everything for a notice to an organisation, and whether traffic fell after one: rows of one shape, by section.
+--
+-- What its hosts did comes from source_port_day, looked up by source; times, TTLs and tools from flow, of the days on which it did
+-- something. Left out as in source_hosts_daily: backscatter, class local, flood rows.
+create or replace function hirundo.source_hits(first timestamptz, past timestamptz, ranges hirundo.inetmultirange)
+returns table (day date, port_code integer, src inet, sensor_id smallint, packets bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_days date[];
+  v_rest tstzmultirange;
+  v_ranges hirundo.inetmultirange := ranges;
+  v_zone text := hirundo.time_zone();
+begin
+  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(first, past, 'source_port_day') c;
+  return query
+    select u.day, u.port_code, u.src, u.sensor_id, sum(u.packets)::bigint
+    from (
+      select x.day, x.port_code, x.src, x.sensor_id, x.packets
+      from unnest(hirundo.address_probes(v_ranges)) p
+      cross join lateral (
+        select * from hirundo.source_port_day x
+        where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
+          and x.class <> 'backscatter' and x.class <> 'local'
+        offset 0) x
+      union all
+      select (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, f.packets
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+          and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
+          and f.class <> 'backscatter' and f.class <> 'local') f) u
+    group by 1, 2, 3, 4;
+end
+$$;
+----
+comment on function hirundo.source_hits(timestamptz, timestamptz, hirundo.inetmultirange) is
+  'Packets of these sources by day (reporting time zone), port, source and sensor, without backscatter, local traffic and flood rows. Example: select * from hirundo.source_hits(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/24}'')).';
+----
+-- Days in order: a run of bad days is one event, so that days are not independent. Weeks show that, and the larger of both
+-- dispersions counts.
+create or replace function hirundo.rate_ratio(counts numeric[], times numeric[], is_after boolean[],
+                                              out ratio numeric, out low numeric, out high numeric, out dispersion numeric)
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  b record;
+  d record;
+  z float8 := 1.959963984540054;
+  t float8;
+  v_df float8;
+  v_phi float8 := 1;
+  v_width float8;
+  v_rate_before float8;
+begin
+  select coalesce(sum(u.y) filter (where not u.later), 0)::float8 as y0, coalesce(sum(u.y) filter (where u.later), 0)::float8 as y1,
+    coalesce(sum(u.e) filter (where not u.later), 0)::float8 as e0, coalesce(sum(u.e) filter (where u.later), 0)::float8 as e1,
+    count(*) filter (where not u.later) as n0, count(*) filter (where u.later) as n1
+  into b from unnest(counts, times, is_after) u(y, e, later) where u.e > 0;
+  if b.n0 < 3 or b.n1 < 3 or b.y0 = 0 then
+    return;
+  end if;
+  for d in
+    with cell as (
+      select u.later, u.y::float8 as y, u.e::float8 as e, (row_number() over (partition by u.later order by u.place) - 1) / 7 as week
+      from unnest(counts, times, is_after) with ordinality u(y, e, later, place) where u.e > 0
+    ), block as (
+      select 'day' as kind, c.later, c.y, c.e from cell c
+      union all
+      select 'week', c.later, sum(c.y), sum(c.e) from cell c group by c.later, c.week
+    )
+    select k.kind, count(*) - 2 as df,
+      sum((k.y - k.e * k.rate) ^ 2 / nullif(k.e * k.rate, 0)) / nullif(count(*) - 2, 0) as phi
+    from (select x.*, case when x.later then b.y1 / b.e1 else b.y0 / b.e0 end as rate from block x) k
+    group by k.kind order by k.kind
+  loop
+    if d.kind = 'day' or (d.df >= 3 and d.phi > v_phi) then
+      v_phi := greatest(d.phi, v_phi);
+      v_df := d.df;
+    end if;
+  end loop;
+  -- the 97.5% point of Student's t, from that of the normal distribution (Cornish-Fisher)
+  t := z + (z ^ 3 + z) / (4 * v_df) + (5 * z ^ 5 + 16 * z ^ 3 + 3 * z) / (96 * v_df ^ 2)
+    + (3 * z ^ 7 + 19 * z ^ 5 + 17 * z ^ 3 - 15 * z) / (384 * v_df ^ 3);
+  v_rate_before := b.y0 / b.e0;
+  -- none at all afterwards: the bound is that of half an event
+  v_width := exp(t * sqrt(v_phi * (1 / b.y0 + 1 / greatest(b.y1, 0.5))));
+  ratio := round((b.y1 / b.e1 / v_rate_before)::numeric, 4);
+  low := round((b.y1 / b.e1 / v_rate_before / v_width)::numeric, 4);
+  high := round((greatest(b.y1, 0.5) / b.e1 / v_rate_before * v_width)::numeric, 4);
+  dispersion := round(v_phi::numeric, 2);
+end
+$$;
+----
+comment on function hirundo.rate_ratio(numeric[], numeric[], boolean[]) is
+  'How a rate changed: counts and observed times of days in order, and whether each is after the change. The ratio of the rates (after by before) with a 95% interval that is as much wider as the counts vary more than by chance (quasi-Poisson, the larger dispersion of days and weeks, at least 1; Student''s t). Nulls: fewer than 3 observed days on a side, or nothing before. Example: select * from hirundo.rate_ratio(''{20,24,22,2,3,1}'', ''{1,1,1,1,1,1}'', ''{f,f,f,t,t,t}'').';
+----
+create or replace function hirundo.case_summary(name text, prefixes cidr[], first timestamptz, past timestamptz)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+declare
+  v_ranges hirundo.inetmultirange := hirundo.address_ranges(prefixes);
+  v_zone text := hirundo.time_zone();
+  h record;
+  v_from timestamptz;
+  v_to timestamptz;
+  v_observed numeric;
+  v_sensors bigint;
+begin
+  select count(distinct t.src) as hosts, sum(t.packets)::bigint as packets, count(distinct t.port_code) as ports, count(distinct t.sensor_id) as sensors,
+    count(distinct s.country) as regions, min(t.day) as first_day, max(t.day) as last_day
+  into h
+  from hirundo.source_hits(case_summary.first, case_summary.past, v_ranges) t join hirundo.sensor s on s.sensor_id = t.sensor_id;
+  select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6), count(distinct o.sensor_id) into v_observed, v_sensors
+  from hirundo.observed_time(case_summary.first, case_summary.past) o;
+  if h.hosts > 0 then
+    -- times of day, where flow still has them
+    select min(f.ts) into v_from from hirundo.flow_classed f
+    where f.ts >= greatest(case_summary.first, lower(hirundo.local_range(h.first_day, h.first_day + 1)))
+      and f.ts < least(case_summary.past, upper(hirundo.local_range(h.first_day, h.first_day + 1)))
+      and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges and f.class <> 'backscatter' and f.class <> 'local';
+    select max(f.ts + f.duration_ms * interval '1 millisecond') into v_to from hirundo.flow_classed f
+    where f.ts >= greatest(case_summary.first, lower(hirundo.local_range(h.last_day, h.last_day + 1)))
+      and f.ts < least(case_summary.past, upper(hirundo.local_range(h.last_day, h.last_day + 1)))
+      and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges and f.class <> 'backscatter' and f.class <> 'local';
+  end if;
+  return query select 'summary', case_summary.name, h.first_day, null::text, v_from, v_to, h.hosts, coalesce(h.packets, 0), h.sensors, h.regions, v_observed,
+    cardinality(prefixes)::numeric, null::numeric, null::numeric, null::float8,
+    case when v_observed = 0 then 'no sensor observed anything in this period'
+         when h.hosts = 0 then format('nothing from its %s prefixes in %s observed sensor-days', cardinality(prefixes), round(v_observed, 1))
+         else format('%s hosts in %s prefixes sent %s packets to %s ports, from %s to %s (%s); seen by %s of %s observing sensors, in %s regions',
+                     h.hosts, cardinality(prefixes), h.packets, h.ports, to_char(h.first_day, 'YYYY-MM-DD'), to_char(h.last_day, 'YYYY-MM-DD'), v_zone,
+                     h.sensors, v_sensors, h.regions)
+              || case when v_from is null or v_to is null then '; times of day are not kept any more' else '' end end;
+end
+$$;
+----
+comment on function hirundo.case_summary(text, cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: section summary. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_daily(prefixes cidr[], first timestamptz, past timestamptz, codes integer[])
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+begin
+  return query
+    with hit as materialized (
+      select * from hirundo.source_hits(case_daily.first, case_daily.past, hirundo.address_ranges(prefixes))
+    ), got as (
+      select h.day, h.port_code, count(distinct h.src) as hosts, sum(h.packets)::bigint as packets, count(distinct h.sensor_id) as sensors
+      from hit h where h.port_code = any (codes) group by 1, 2
+      union all
+      select h.day, null, count(distinct h.src), sum(h.packets)::bigint, count(distinct h.sensor_id) from hit h group by 1
+    ), observed as (
+      select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(case_daily.first, case_daily.past) o group by 1
+    ), days as (
+      select l.day from hirundo.local_days(case_daily.first, case_daily.past) l union select g.day from got g
+    )
+    select 'daily', null::text, d.day, hirundo.port_label(k.code), null::timestamptz, null::timestamptz,
+      coalesce(g.hosts, case when o.days > 0 then 0 end), coalesce(g.packets, case when o.days > 0 then 0 end), coalesce(g.sensors, 0),
+      null::bigint, coalesce(o.days, 0), null::numeric, null::numeric, null::numeric, null::float8,
+      case when o.days is null and g.hosts is null then 'nobody observed' end
+    from days d
+    cross join (select unnest(codes) as code union all select null) k
+    left join got g on g.day = d.day and g.port_code is not distinct from k.code
+    left join observed o on o.day = d.day
+    order by d.day, hirundo.port_label(k.code) collate "C" nulls first;
+end
+$$;
+----
+comment on function hirundo.case_daily(cidr[], timestamptz, timestamptz, integer[]) is
+  'Internal to organisation_case: section daily. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_shifts(prefixes cidr[], first timestamptz, past timestamptz, codes integer[])
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+begin
+  return query
+    with used as materialized (
+      select h.src, h.port_code as code, min(h.day) as since, max(h.day) as until
+      from hirundo.source_hits(case_shifts.first, case_shifts.past, hirundo.address_ranges(prefixes)) h
+      where h.port_code = any (codes) group by 1, 2
+    ), pair as (
+      select a.code as a, b.code as b, count(*) filter (where a.since < b.since) as moved, count(*) filter (where a.since > b.since) as back,
+        count(*) filter (where a.since < b.since and a.until < b.since) as left_it,
+        percentile_disc(0.5) within group (order by b.since) filter (where a.since < b.since) as at
+      from used a join used b on b.src = a.src and b.code <> a.code
+      group by a.code, b.code
+    )
+    select 'shift', hirundo.port_label(p.a) || ' to ' || hirundo.port_label(p.b), p.at, hirundo.port_label(p.b), null::timestamptz, null::timestamptz,
+      p.moved, null::bigint, null::bigint, null::bigint, null::numeric, round(p.moved::numeric / n.hosts, 4), null::numeric, null::numeric,
+      hirundo.sign_test_p(p.moved, p.moved + p.back),
+      format('%s of %s hosts on %s sent to %s on a later day (median %s), %s the other way round; %s of them had stopped sending to %s', p.moved, n.hosts,
+             hirundo.port_label(p.a), hirundo.port_label(p.b), to_char(p.at, 'YYYY-MM-DD'), p.back, p.left_it, hirundo.port_label(p.a))
+    from pair p
+    join (select u.code, count(*) as hosts from used u group by 1) n on n.code = p.a
+    where p.moved >= 5 and p.moved * 10 >= n.hosts and hirundo.sign_test_p(p.moved, p.moved + p.back) < 0.01
+    order by p.moved desc, p.at, p.a, p.b;
+end
+$$;
+----
+comment on function hirundo.case_shifts(cidr[], timestamptz, timestamptz, integer[]) is
+  'Internal to organisation_case: section shift. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_origin(prefixes cidr[], first timestamptz, past timestamptz)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+    with origin as materialized (
+      select o.*, row_number() over () as place
+      from hirundo.ttl_origin(case when case_origin.first < case_origin.past then tstzrange(case_origin.first, case_origin.past) else 'empty' end, prefixes) o
+    )
+    select 'origin', u.item, null::date, null::text, null::timestamptz, null::timestamptz, u.sources, u.packets, null::bigint, null::bigint, null::numeric,
+      u.median_d, u.lo, u.hi, u.p_value, u.note
+    from (
+      select 0 as place, o.verdict as item, null::bigint as sources, null::bigint as packets, null::numeric as median_d, null::numeric as lo,
+        null::numeric as hi, null::float8 as p_value, o.reason as note
+      from origin o where o.place = 1
+      union all
+      select o.place, o.region, o.sources, o.packets, o.median_d, o.ttl_min, o.ttl_max, o.p_value,
+        case when o.weak then 'weak: its hops lie within home''s' end
+      from origin o where o.region is not null) u
+    order by u.place;
+end
+$$;
+----
+comment on function hirundo.case_origin(cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: section origin. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_calendar(prefixes cidr[], first timestamptz, past timestamptz)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+begin
+  return query
+    with hit as materialized (
+      select h.day, h.src, h.packets from hirundo.source_hits(case_calendar.first, case_calendar.past, hirundo.address_ranges(prefixes)) h
+    ), observed as materialized (
+      select o.day, sum(o.covered_ms) / 86400000.0 as days from hirundo.observed_time(case_calendar.first, case_calendar.past) o group by 1
+    ), per_day as materialized (
+      select o.day, o.days, coalesce(g.n, 0) as n, extract(isodow from o.day)::int as dow
+      from observed o left join (select h.day, sum(h.packets) as n from hit h group by 1) g on g.day = o.day
+    ), span as (
+      -- from its first day to its last: before and after it was not there
+      select p.* from per_day p where p.day >= (select min(h.day) from hit h) and p.day <= (select max(h.day) from hit h)
+    ), weekday as (
+      select p.dow, sum(p.n)::bigint as n, sum(p.days) as days from span p group by 1
+    ), hosts as (
+      select extract(isodow from h.day)::int as dow, count(distinct h.src) as hosts from hit h group by 1
+    ), ratio as (
+      select r.*, sum(p.days) as days from
+        (select array_agg(p.n order by p.day) as y, array_agg(p.days order by p.day) as e, array_agg(p.dow > 5 order by p.day) as later from span p) a
+        cross join lateral hirundo.rate_ratio(a.y, a.e, a.later) r cross join span p
+      group by 1, 2, 3, 4
+    )
+    select 'calendar', (array['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'])[w.dow], null::date, null::text,
+      null::timestamptz, null::timestamptz, coalesce(h.hosts, 0), w.n, null::bigint, null::bigint, round(w.days, 6),
+      round(w.n / w.days, 4), null::numeric, null::numeric, null::float8, null::text
+    from weekday w left join hosts h on h.dow = w.dow
+    union all
+    select 'calendar', 'weekend by weekday', null, null, null, null, null, null, null, null, round(r.days, 6), r.ratio, r.low, r.high, null,
+      case when r.ratio is null then 'too little data: at least 3 observed days of each are needed'
+           when r.high < 1 then 'less at weekends' when r.low > 1 then 'more at weekends' else 'no clear difference' end
+    from ratio r;
+end
+$$;
+----
+comment on function hirundo.case_calendar(cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: section calendar. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_evidence(prefixes cidr[], first timestamptz, past timestamptz)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+declare
+  v_ranges hirundo.inetmultirange := hirundo.address_ranges(prefixes);
+begin
+  return query
+    with hit as materialized (
+      select h.src, h.port_code as code, min(h.day) as since, max(h.day) as until, sum(h.packets)::bigint as packets,
+        count(distinct h.sensor_id) as sensors, count(distinct s.country) as regions
+      from hirundo.source_hits(case_evidence.first, case_evidence.past, v_ranges) h join hirundo.sensor s on s.sensor_id = h.sensor_id
+      group by 1, 2
+    ), day as materialized (
+      -- the first and last day of each: the times in between are not asked
+      select e.day, greatest(case_evidence.first, lower(hirundo.local_range(e.day, e.day + 1))) as a,
+        least(case_evidence.past, upper(hirundo.local_range(e.day, e.day + 1))) as b
+      from (select h.since as day from hit h union select h.until from hit h) e
+    ), flow as materialized (
+      select f.src, f.port_code as code, d.day, min(f.ts) as a, max(f.ts + f.duration_ms * interval '1 millisecond') as b, min(f.ttl) as lo, max(f.ttl) as hi
+      from day d
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= d.a and f.ts < d.b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
+          and f.class <> 'backscatter' and f.class <> 'local') f
+      group by 1, 2, 3
+    )
+    select 'evidence', host(h.src), h.since, hirundo.port_label(h.code), a.a, b.b, 1::bigint, h.packets, h.sensors, h.regions, null::numeric,
+      null::numeric, least(a.lo, b.lo)::numeric, greatest(a.hi, b.hi)::numeric, null::float8,
+      case when a.a is null or b.b is null then 'times of day are not kept any more; last seen on ' || to_char(h.until, 'YYYY-MM-DD') end
+    from hit h
+    left join flow a on a.src = h.src and a.code = h.code and a.day = h.since
+    left join flow b on b.src = h.src and b.code = h.code and b.day = h.until
+    order by h.packets desc, h.src, h.code;
+end
+$$;
+----
+comment on function hirundo.case_evidence(cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: section evidence. Example: see hirundo.organisation_case.';
+----
+-- One notice: the days after `since` and from its first sighting on, to before it; and from after it to before `until`; the day itself is neither.
+create or replace function hirundo.case_effect_of(prefixes cidr[], first timestamptz, past timestamptz, codes integer[], sent date, since date, until date)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_days date[];
+  v_rest tstzmultirange;
+  v_codes int[] := codes;
+  v_sent date := sent;
+  v_zone text := hirundo.time_zone();
+begin
+  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(case_effect_of.first, case_effect_of.past, 'port_day') c;
+  return query
+    with hit as materialized (
+      select h.day, sum(h.packets) as packets, count(distinct (h.src, h.sensor_id)) as hosts
+      from hirundo.source_hits(case_effect_of.first, case_effect_of.past, hirundo.address_ranges(prefixes)) h
+      where h.port_code = any (v_codes) group by 1
+    ), observed as materialized (
+      -- before means since it was first seen: what was not there yet did not fall
+      select o.day, sum(o.covered_ms) / 86400000.0 as days
+      from hirundo.observed_time(case_effect_of.first, case_effect_of.past) o
+      where o.day <> v_sent and (since is null or o.day > since) and (until is null or o.day < until)
+        and o.day >= (select min(h.day) from hit h)
+      group by 1
+    ), total as (
+      select u.day, sum(u.n) as n
+      from (select x.day, x.packets - x.flood_packets as n from hirundo.port_day x
+            where x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
+            union all
+            select (f.ts at time zone v_zone)::date, f.packets
+            from unnest(v_rest) r
+            cross join lateral (
+              select * from hirundo.flow_classed f
+              where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+                and f.port_code = any (v_codes) and f.class <> 'backscatter' and f.class <> 'local') f) u
+      group by 1
+    ), cell as (
+      select o.day, o.days, coalesce(h.packets, 0) as packets, coalesce(h.hosts, 0) as hosts, greatest(coalesce(t.n, 0) - coalesce(h.packets, 0), 0) as others
+      from observed o left join hit h on h.day = o.day left join total t on t.day = o.day
+    ), series as (
+      select k.place, k.item, array_agg(k.y order by c.day) as y, array_agg(c.days order by c.day) as e, array_agg(c.day > v_sent order by c.day) as later,
+        sum(k.y) filter (where c.day > v_sent) as y1, sum(c.days) filter (where c.day > v_sent) as e1,
+        sum(k.y) filter (where c.day < v_sent) as y0, sum(c.days) filter (where c.day < v_sent) as e0
+      from cell c
+      cross join lateral (values (1, 'packets', c.packets), (2, 'hosts', c.hosts), (3, 'packets of others', c.others)) k(place, item, y)
+      group by 1, 2
+    ), answer as (
+      select s.*, r.*, max(r.low) filter (where s.place = 3) over () as others_low
+      from series s cross join lateral hirundo.rate_ratio(s.y, s.e, s.later) r
+    )
+    select 'effect', a.item, v_sent, null::text, null::timestamptz, null::timestamptz,
+      case when a.item = 'hosts' then coalesce(a.y1, 0)::bigint end, case when a.item <> 'hosts' then coalesce(a.y1, 0)::bigint end,
+      null::bigint, null::bigint, round(coalesce(a.e1, 0), 6), a.ratio, a.low, a.high, null::float8,
+      case when a.ratio is null then
+             format('too little data: %s observed sensor-days before, with %s %s, and %s after', round(coalesce(a.e0, 0), 1), coalesce(a.y0, 0),
+                    case a.item when 'hosts' then 'hosts by sensor and day' else 'packets' end, round(coalesce(a.e1, 0), 1))
+           else
+             case when a.high < 1 then 'fell' when a.low > 1 then 'rose' else 'no clear change' end
+             || format(': %s per sensor and day before, %s after; the notice''s day is left out', round(a.y0 / a.e0, 3), round(a.y1 / a.e1, 3))
+             || case when a.place = 3 or a.high >= 1 or a.others_low is null then ''
+                     when a.high < a.others_low then '; more than that of other sources on these ports'
+                     else '; that of other sources on these ports fell as well' end
+      end
+    from answer a
+    order by a.place;
+end
+$$;
+----
+comment on function hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date) is
+  'Internal to organisation_case: section effect, of one notice. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.organisation_case(organisation text, period tstzrange)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_id int;
+  v_prefixes cidr[];
+  v_codes int[];
+  v_zone text := hirundo.time_zone();
+  n record;
+begin
+  select o.organisation_id, coalesce(array_agg(p.prefix order by p.prefix) filter (where p.prefix is not null), '{}') into v_id, v_prefixes
+  from hirundo.organisation o left join hirundo.organisation_prefix p on p.organisation_id = o.organisation_id
+  where o.name = organisation group by o.organisation_id;
+  if v_id is null then
+    return query select 'summary', organisation, null::date, null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, null::bigint, null::bigint,
+      null::numeric, null::numeric, null::numeric, null::numeric, null::float8, 'there is no organisation of this name: select name from hirundo.organisation lists them';
+    return;
+  end if;
+  select coalesce(b.first, 'infinity'), coalesce(b.past, '-infinity') into v_first, v_past from hirundo.period_bounds(period) b;
+  -- the ports that matter: most source-days
+  select coalesce(array_agg(t.port_code order by t.place), '{}') into v_codes
+  from (select u.port_code, row_number() over (order by count(*) desc, u.port_code) as place
+        from (select distinct h.day, h.src, h.port_code from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes)) h) u
+        group by 1) t
+  where t.place <= 10;
+  return query select * from hirundo.case_summary(organisation, v_prefixes, v_first, v_past);
+  return query select * from hirundo.case_daily(v_prefixes, v_first, v_past, v_codes);
+  return query select * from hirundo.case_shifts(v_prefixes, v_first, v_past, v_codes);
+  return query select * from hirundo.case_origin(v_prefixes, v_first, v_past);
+  return query select * from hirundo.case_calendar(v_prefixes, v_first, v_past);
+  return query select * from hirundo.case_evidence(v_prefixes, v_first, v_past);
+  for n in
+    select x.sent, hirundo.port_codes(x.ports) as codes, lag(x.sent) over (order by x.sent) as since, lead(x.sent) over (order by x.sent) as until
+    from (select distinct on (c.sent) c.sent, c.ports from hirundo.notice c
+          where c.organisation_id = v_id and c.sent >= (v_first at time zone v_zone)::date and c.sent <= (v_past at time zone v_zone)::date
+          order by c.sent, c.notice_id) x
+    order by x.sent
+  loop
+    return query select * from hirundo.case_effect_of(v_prefixes, v_first, v_past, coalesce(n.codes, v_codes), n.sent, n.since, n.until);
+  end loop;
+  if not found then
+    return query select 'effect', null::text, null::date, null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, null::bigint, null::bigint,
+      null::numeric, null::numeric, null::numeric, null::numeric, null::float8, 'no notice in this period';
+  end if;
+end
+$$;
+----
+comment on function hirundo.organisation_case(text, tstzrange) is
+  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), calendar (value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval). Without backscatter, local traffic and flood rows. Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';
