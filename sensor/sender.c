@@ -35,8 +35,7 @@ struct sender {
     uint64_t rewound_to;
     int64_t rewound_until;
 
-    struct in_flight flying[SENDER_WINDOW];
-    uint32_t n_flying;
+    uint32_t n_flying; // of `flying`, at the end
     uint64_t flying_bytes;
     int64_t ack_timer;
     int64_t ack_timeout;
@@ -53,6 +52,8 @@ struct sender {
     bool note_rewind;
     uint64_t fork_from; // 0: none
     uint64_t sent;
+
+    struct in_flight flying[SENDER_WINDOW_MAX];
 };
 
 void sender_config_defaults(struct sender_config *ret)
@@ -67,13 +68,15 @@ void sender_config_defaults(struct sender_config *ret)
     ret->ack_timeout_max_ms = 300000;
     ret->return_after_ms = 900000;
     ret->look_again_ms = 5000;
+    ret->window_max = SENDER_WINDOW_MAX;
     ret->max_kbit = 0;
 }
 
 int sender_new(const struct sender_config *config, uint64_t acked, uint64_t next,
                struct sender **ret)
 {
-    if (config->endpoints == 0 || next <= acked)
+    if (config->endpoints == 0 || next <= acked || config->window_max == 0 ||
+        config->window_max > SENDER_WINDOW_MAX)
         return -EINVAL;
     struct sender *s = calloc(1, sizeof *s);
     if (!s)
@@ -108,12 +111,14 @@ int sender_copy(const struct sender *s, struct sender **ret)
     return 0;
 }
 
-// FNV-1a over all of it: it was zeroed when it was made, so that gaps between fields are alike.
+// FNV-1a over all of it that counts: it was zeroed when it was made, so that gaps between fields
+// are alike.
 uint64_t sender_fingerprint(const struct sender *s)
 {
     uint64_t h = 14695981039346656037ULL;
     const unsigned char *p = (const unsigned char *)s;
-    for (size_t i = 0; i < sizeof *s; i++)
+    size_t size = offsetof(struct sender, flying) + s->n_flying * sizeof *s->flying;
+    for (size_t i = 0; i < size; i++)
         h = (h ^ p[i]) * 1099511628211ULL;
     return h;
 }
@@ -359,12 +364,15 @@ static bool may_send(const struct sender *s)
         return true;
     if (!s->answered || !s->credit_known || one_by_one(s))
         return false;
-    return s->n_flying < SENDER_WINDOW;
+    return s->n_flying < s->config.window_max;
 }
 
-static bool fits_credit(const struct sender *s)
+// Whether the message that was found may fly beside the others.
+static bool fits(const struct sender *s)
 {
-    return s->n_flying == 0 || s->flying_bytes + s->found.bytes <= s->credit;
+    uint64_t bytes = s->flying_bytes + s->found.bytes;
+    return s->n_flying == 0 ||
+           (bytes <= s->credit && (s->n_flying < SENDER_WINDOW || bytes <= SENDER_WINDOW_BYTES));
 }
 
 // Time that a message takes of the bandwidth, with what goes around it on the wire.
@@ -435,7 +443,7 @@ static bool act_data(struct sender *s, int64_t now, int64_t *until, struct sende
         *ret = (struct sender_action){.what = SENDER_LOOK, .seq_first = s->to_send};
         return true;
     }
-    if (!fits_credit(s) || !is_paid(s, now, until))
+    if (!fits(s) || !is_paid(s, now, until))
         return false;
     act_send(s, now, ret);
     return true;

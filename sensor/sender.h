@@ -5,8 +5,9 @@
 // given with each event. One thread. No allocation after sender_new.
 //
 // What it holds to (DESIGN.md "Delivery"):
-// - Numbers go out in order. At most SENDER_WINDOW messages, and no more payload bytes than the
-//   collector's credit, are in flight; after connecting, one message until the first answer to it.
+// - Numbers go out in order. At most SENDER_WINDOW messages are in flight, or as many as have
+//   SENDER_WINDOW_BYTES together, up to SENDER_WINDOW_MAX; and no more payload bytes than the
+//   collector's credit; after connecting, one message until the first answer to it.
 // - Credit 0: nothing but pings, every 5 s. Credit that is smaller than the next message lets one
 //   message through when nothing is in flight.
 // - An ack counts only up to the message that it answers, so that each was compared (by digest)
@@ -26,9 +27,8 @@
 //   ends and the next collector of the list is tried. Missing acks never cause that. From a later
 //   collector of the list it returns to the first after return_after, at a moment when nothing is
 //   in flight.
-// - Bandwidth (max_kbit) is a token bucket: a message goes when it is paid for. Pings go at once
-// and
-//   are paid for by what comes after.
+// - Bandwidth (max_kbit) is a token bucket: a message goes when it is paid for. Pings go at once,
+//   and are paid for by what comes after.
 // - Failed attempts are repeated with exponential backoff and jitter, for ever.
 #pragma once
 
@@ -37,7 +37,9 @@
 
 #include "common/util.h"
 
-#define SENDER_WINDOW 8
+#define SENDER_WINDOW       8
+#define SENDER_WINDOW_MAX   64
+#define SENDER_WINDOW_BYTES (1u << 20)
 
 // Beside a message's payload and a sixteenth of it (TCP/IP headers): its header, CURVE, framing.
 #define SENDER_OVERHEAD 512u
@@ -55,6 +57,7 @@ struct sender_config {
     int64_t ack_timeout_max_ms;
     int64_t return_after_ms;
     int64_t look_again_ms; // after sender_look_failed
+    uint32_t window_max;   // at most SENDER_WINDOW_MAX
     uint32_t max_kbit;     // bandwidth, kbit/s, of all that goes out; 0: no limit
     uint64_t random_seed;  // for jitter
 };

@@ -581,6 +581,7 @@ static void test_schedules(void **state)
         struct sender_config config = {.endpoints = sc->endpoints, .random_seed = 7};
         sender_config_defaults(&config);
         config.endpoints = sc->endpoints;
+        config.window_max = SENDER_WINDOW;
         config.max_kbit = sc->max_kbit;
         _cleanup_(sender_freep) struct sender *s = NULL;
         assert_int_equal(sender_new(&config, sc->acked, sc->next, &s), 0);
@@ -639,6 +640,42 @@ static void test_bandwidth(void **state)
     }
 }
 
+// So many messages of that size go out at once behind the first answer.
+static uint32_t in_flight_of(uint64_t size, uint64_t credit)
+{
+    struct sender_config config = {.endpoints = 1, .random_seed = 7};
+    sender_config_defaults(&config);
+    config.endpoints = 1;
+    _cleanup_(sender_freep) struct sender *s = NULL;
+    assert_int_equal(sender_new(&config, 0, 500, &s), 0);
+    struct sender_action a;
+    struct sender_state state;
+    do {
+        sender_next(s, 5000, &a);
+        if (a.what == SENDER_CONNECT)
+            sender_connected(s, 5000);
+        else if (a.what == SENDER_LOOK)
+            sender_found(s, a.seq_first, a.seq_first, size);
+        else if (a.what == SENDER_SEND && a.seq_first == 1)
+            sender_ack(s, 5000, 1, 1, credit);
+    } while (a.what != SENDER_WAIT);
+    sender_state(s, &state);
+    return state.in_flight;
+}
+
+static void test_window(void **state)
+{
+    (void)state;
+    const uint64_t much = 64 << 20;
+    assert_int_equal(in_flight_of(10, much), SENDER_WINDOW_MAX);
+    assert_int_equal(in_flight_of(SENDER_WINDOW_BYTES / SENDER_WINDOW_MAX, much),
+                     SENDER_WINDOW_MAX);
+    assert_int_equal(in_flight_of(SENDER_WINDOW_BYTES / 20, much), 20);
+    assert_int_equal(in_flight_of(SENDER_WINDOW_BYTES, much), SENDER_WINDOW);
+    assert_int_equal(in_flight_of(1000, 5500), 5);
+    assert_int_equal(in_flight_of(1000, 100), 1);
+}
+
 static void test_new_refuses(void **state)
 {
     (void)state;
@@ -649,6 +686,10 @@ static void test_new_refuses(void **state)
     assert_int_equal(sender_new(&config, 0, 1, &s), -EINVAL);
     config.endpoints = 1;
     assert_int_equal(sender_new(&config, 4, 4, &s), -EINVAL);
+    config.window_max = SENDER_WINDOW_MAX + 1;
+    assert_int_equal(sender_new(&config, 0, 1, &s), -EINVAL);
+    config.window_max = 0;
+    assert_int_equal(sender_new(&config, 0, 1, &s), -EINVAL);
     assert_null(s);
 }
 
@@ -948,9 +989,8 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schedules),
-        cmocka_unit_test(test_bandwidth),
-        cmocka_unit_test(test_new_refuses),
+        cmocka_unit_test(test_schedules), cmocka_unit_test(test_bandwidth),
+        cmocka_unit_test(test_window),    cmocka_unit_test(test_new_refuses),
         cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
