@@ -17,6 +17,8 @@ static const char usage[] =
     "  import organisations FILE               CSV: name,prefixes,contacts,tlp\n"
     "  quarantine list | show | retry | drop\n"
     "  notice add ORGANISATION --sent DATE | notice list\n"
+    "  report PERIOD --out DIR [--lang ja|en] [--audience public|internal]     the quarterly, as a "
+    "site\n"
     "\n"
     "Without -c the database is the one the PG* environment names.\n"
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
@@ -25,7 +27,7 @@ static const struct subcommand commands[] = {
     {"migrate", command_migrate},       {"serve", command_serve},       {"status", command_status},
     {"keygen", command_keygen},         {"sensor", command_sensor},     {"import", command_import},
     {"quarantine", command_quarantine}, {"maintain", command_maintain}, {"notice", command_notice},
-    {"partner", command_partner},
+    {"partner", command_partner},       {"report", command_report},
 };
 
 int main(int argc, char **argv)

@@ -1,10 +1,12 @@
 # shellcheck shell=bash
 # Debian packages: which are missing, what they cost, installing them. Sourced after say.sh.
 
-# packages_missing FILE...: names in the lists that are not installed.
+# packages_missing FILE...: names in the lists that are not installed. A line NAME?COMMAND asks for the package only
+# where that command is not there from elsewhere.
 packages_missing() {
-    local name
-    sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' -- "$@" | sort -u | while read -r name; do
+    local name command
+    sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' -- "$@" | sort -u | while IFS='?' read -r name command; do
+        [[ -z $command ]] || ! command -v "$command" >/dev/null || continue
         # shellcheck disable=SC2016 # dpkg's own format
         if [[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) != installed ]]; then
             printf '%s\n' "$name"

@@ -72,6 +72,22 @@ FUNCTIONS = {
         "hirundo.organisation_case('of no such name', PERIOD)",
         'hirundo.organisation_case(null, PERIOD)',
     ),
+    'whole_weeks': Function('hirundo.whole_weeks(PERIOD)'),
+    'port_sensors': Function(
+        "hirundo.port_sensors(PERIOD, '{22/TCP,ICMP,GRE,65535/UDP}')",
+        "hirundo.port_sensors(PERIOD, '{}')",
+        'hirundo.port_sensors(PERIOD, null)',
+        refused=["hirundo.port_sensors(PERIOD, '{22}')"],
+    ),
+    'source_top_ports': Function(
+        f'hirundo.source_top_ports(PERIOD, {HOSTS}, 5)',
+        f'hirundo.source_top_ports(PERIOD, {HOSTS}, 2147483647, 2)',
+        "hirundo.source_top_ports(PERIOD, '{}', 0)",
+    ),
+    'report_coverage': Function(
+        "hirundo.report_coverage(PERIOD, 'day')",
+        "hirundo.report_coverage(PERIOD, 'week')",
+    ),
     'accounting': Function('hirundo.accounting(PERIOD)'),
     'accounting_check': Function('hirundo.accounting_check(PERIOD)'),
 }

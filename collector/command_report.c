@@ -1,0 +1,212 @@
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "collector/command.h"
+#include "collector/progress.h"
+#include "collector/report_page.h"
+#include "collector/report_site.h"
+
+static const char usage[] =
+    "usage: hirundo-collector report [-c FILE] PERIOD --out DIR [--lang ja|en] "
+    "[--audience public|internal] [--quiet]\n"
+    "Writes a site that opens from disk and from any web server: index.html (both languages "
+    "inside, --lang is the one it opens in, default ja), report.json with all data, one CSV per "
+    "figure. PERIOD: 2023Q1, 2023-02, 2023-W06, 2023-02-08 or FROM..TO (TO exclusive), in the "
+    "reporting time zone.\n"
+    "  --audience public     the default: fit for anybody; sensors by label alone, nothing finer "
+    "than a week, ports seen by fewer than 3 sensors withheld\n"
+    "  --audience internal   everything, regions beside labels too; readable for you alone\n"
+    "  --quiet               no progress, no list of what was written\n";
+
+// A year of hundreds of sensors, on a slow disk.
+#define REPORT_TIMEOUT_MS (30 * 60 * 1000)
+#define FIGURES_MAX       1000
+
+struct options {
+    const char *out, *lang, *audience;
+    bool quiet;
+};
+
+static int choice(const char *name, const char *value, const char *a, const char *b,
+                  const char **ret)
+{
+    if (strcmp(value, a) != 0 && strcmp(value, b) != 0) {
+        fprintf(stderr, "hirundo-collector: --%s %s: must be %s or %s\n", name, value, a, b);
+        return -EINVAL;
+    }
+    *ret = value;
+    return 0;
+}
+
+static int on_option(int option, const char *value, void *data)
+{
+    struct options *o = data;
+    switch (option) {
+    case 'o':
+        o->out = value;
+        return 0;
+    case 'l':
+        return choice("lang", value, "ja", "en", &o->lang);
+    case 'a':
+        return choice("audience", value, "public", "internal", &o->audience);
+    default:
+        o->quiet = true;
+        return 0;
+    }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int check_database(struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db,
+                     "select to_regprocedure('hirundo.report_figure(tstzrange,text,text)') is not "
+                     "null",
+                     0, NULL, &result, e);
+    if (r == 0 && *PQgetvalue(result, 0, 0) != 't')
+        r = errmsg_set(e, -EINVAL,
+                       "the database is older than this program: run hirundo-collector migrate");
+    return r;
+}
+
+static bool is_file_name(const char *id)
+{
+    size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789_-");
+    return n > 0 && id[n] == '\0' && n < sizeof((struct report_figure *)NULL)->id;
+}
+
+// Which figures there are. Each is known by its id, which becomes a file's name.
+static int list_figures(struct db *db, const char *const *values, struct report_site *site,
+                        struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *list = NULL;
+    int r = db_query(db, "select id from hirundo.report_entries(hirundo.period($1), $2)", 2, values,
+                     &list, e);
+    if (r != 0)
+        return r;
+    int n = PQntuples(list);
+    site->figures = calloc((size_t)MIN(n, FIGURES_MAX) + 1, sizeof *site->figures);
+    if (!site->figures)
+        return errmsg_set(e, -ENOMEM, "out of memory");
+    for (int i = 0; i < n && i < FIGURES_MAX; i++) {
+        const char *id = PQgetvalue(list, i, 0);
+        if (!is_file_name(id))
+            return errmsg_set(e, -EINVAL, "the figure \"%s\" has no fit name for a file", id);
+        snprintf(site->figures[i].id, sizeof site->figures[i].id, "%s", id);
+        site->n++;
+    }
+    return 0;
+}
+
+static int make_figures(struct db *db, const char *const *values, struct report_site *site,
+                        struct progress *progress, struct errmsg *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < site->n; i++) {
+        struct report_figure *figure = &site->figures[i];
+        const char *with_id[] = {values[0], values[1], figure->id};
+        int64_t begun = now_ms();
+        progress_show(progress, figure->id, i, site->n);
+        r = db_query(db,
+                     "select f, hirundo.report_csv(f), jsonb_array_length(f -> 'rows') from "
+                     "hirundo.report_figure(hirundo.period($1), $2, $3) f",
+                     3, with_id, &figure->made, e);
+        figure->ms = now_ms() - begun;
+        if (r != 0)
+            errmsg_prefix(e, "figure %s", figure->id);
+    }
+    progress_clear(progress);
+    return r;
+}
+
+// One snapshot: all figures speak of the same rows.
+static int gather(struct db *db, const char *const *values, struct report_site *site,
+                  struct progress *progress, struct errmsg *e)
+{
+    int r = db_exec(db, "begin isolation level repeatable read, read only", e);
+    if (r == 0)
+        r = list_figures(db, values, site, e);
+    if (r == 0)
+        r = db_query(db, "select hirundo.report_head(hirundo.period($1), $2)", 2, values,
+                     &site->head, e);
+    if (r == 0)
+        r = make_figures(db, values, site, progress, e);
+    if (r == 0)
+        r = db_exec(db, "rollback", e);
+    return r;
+}
+
+static void print_written(const struct report_site *site, int64_t ms)
+{
+    for (size_t i = 0; i < site->n; i++) {
+        const struct report_figure *f = &site->figures[i];
+        printf("%-24s %6s rows  %8zu bytes of CSV  %6.2f s\n", f->id, PQgetvalue(f->made, 0, 2),
+               strlen(PQgetvalue(f->made, 0, 1)), (double)f->ms / 1000);
+    }
+    printf("%s/index.html: %zu figures, %s; %.1f MiB in all, %.1f s\n", site->out, site->n,
+           site->internal ? "for internal use" : "for the public",
+           (double)site->bytes / (1024 * 1024), (double)ms / 1000);
+}
+
+static int report(struct db *db, const char *period, const struct options *o, struct errmsg *e)
+{
+    const char *values[] = {period, o->audience};
+    struct report_site site = {
+        .out = o->out, .lang = o->lang, .internal = strcmp(o->audience, "internal") == 0};
+    struct progress progress;
+    int64_t begun = now_ms();
+    progress_begin(&progress, o->quiet);
+    int r = check_database(db, e);
+    if (r == 0)
+        r = gather(db, values, &site, &progress, e);
+    if (r == 0)
+        r = report_site_check(&site, e);
+    if (r == 0)
+        r = report_site_write(&site, e);
+    if (r == 0 && !o->quiet)
+        print_written(&site, now_ms() - begun);
+    report_site_release(&site);
+    return r;
+}
+
+int command_report(int argc, char **argv)
+{
+    static const struct option extra[] = {{"out", required_argument, NULL, 'o'},
+                                          {"lang", required_argument, NULL, 'l'},
+                                          {"audience", required_argument, NULL, 'a'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {0}};
+    struct options o = {.lang = "ja", .audience = "public"};
+    const struct command_line line = {usage, extra, on_option, &o, 1, 1};
+    const char *conf_path;
+    char **words;
+    int code;
+    if (command_parse(&line, argc, argv, &conf_path, &words, &code))
+        return code;
+    if (!o.out || !*o.out) {
+        fprintf(stderr, "%s: --out names the directory to write to\n", argv[0]);
+        return EXIT_USAGE;
+    }
+    struct errmsg e = {"out of memory"};
+    if (!report_page[0]) {
+        errmsg_set(&e, -ENOSYS,
+                   "this program was built without the report's page: run collector/report/build "
+                   "in its source tree, and build it again");
+        return command_fail(&e);
+    }
+    struct collector_conf conf;
+    _cleanup_(db_freep) struct db *db = NULL;
+    if (command_open(conf_path, "hirundo_analyst", &conf, &db) < 0)
+        return EXIT_FAILURE;
+    collector_conf_free(&conf);
+    db_set_timeout(db, REPORT_TIMEOUT_MS);
+    return report(db, *words, &o, &e) == 0 ? EXIT_SUCCESS : command_fail(&e);
+}

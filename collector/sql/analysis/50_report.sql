@@ -1,0 +1,455 @@
+-- The report: figures as JSON, for hirundo-collector report and whoever wants the data of its page.
+--
+-- A figure is one entry of a catalogue (report_entries; the entries stand in 51 to 54): a query that can be shown as it is, the
+-- chart that draws it, its columns, and its texts in English and Japanese. report_figure runs the query and adds the rows. To
+-- add a figure is to add an entry.
+--
+-- The audience public may be anybody: sensors by label alone, no label beside a country, nothing finer than a week, ports seen
+-- by fewer than three sensors withheld. That is in the queries, so that the SQL shown is the SQL that made the figure.
+create or replace function hirundo.report_label(period tstzrange)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  z text := hirundo.time_zone();
+  a timestamp := lower(period) at time zone z;
+  b timestamp := upper(period) at time zone z;
+begin
+  if a is null or b is null or not isfinite(a) or not isfinite(b) then
+    return null;
+  elsif a = date_trunc('quarter', a) and b = a + interval '3 months' then
+    return to_char(a, 'YYYY"Q"Q');
+  elsif a = date_trunc('month', a) and b = a + interval '1 month' then
+    return to_char(a, 'YYYY-MM');
+  elsif a = date_trunc('week', a) and b = a + interval '7 days' then
+    return to_char(a, 'IYYY"-W"IW');
+  elsif a = date_trunc('day', a) and b = a + interval '1 day' then
+    return to_char(a, 'YYYY-MM-DD');
+  elsif a = date_trunc('day', a) and b = date_trunc('day', b) then
+    return to_char(a, 'YYYY-MM-DD') || '..' || to_char(b, 'YYYY-MM-DD');
+  elsif a = date_trunc('second', a) and b = date_trunc('second', b) then
+    return to_char(a, 'YYYY-MM-DD"T"HH24:MI:SS') || '..' || to_char(b, 'YYYY-MM-DD"T"HH24:MI:SS');
+  end if;
+  return null;
+end
+$$;
+----
+comment on function hirundo.report_label(tstzrange) is
+  'Part of hirundo.report: the shortest way to write a period so that hirundo.period() understands it, null where there is none. Example: select hirundo.report_label(hirundo.quarter(''2023Q1'')) gives 2023Q1.';
+----
+create or replace function hirundo.report_title(period tstzrange)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_label text := hirundo.report_label(period);
+  a timestamp := lower(period) at time zone hirundo.time_zone();
+  b timestamp := upper(period) at time zone hirundo.time_zone();
+begin
+  if v_label like '%Q%' then
+    return jsonb_build_object(
+      'en', to_char(a, 'FMMonth') || ' to ' || to_char(b - interval '1 day', 'FMMonth YYYY'),
+      'ja', to_char(a, 'YYYY"年"FMMM') || '〜' || to_char(b - interval '1 day', 'FMMM"月"'));
+  elsif v_label ~ '^\d+-\d+$' then
+    return jsonb_build_object('en', to_char(a, 'FMMonth YYYY'), 'ja', to_char(a, 'YYYY"年"FMMM"月"'));
+  elsif a = date_trunc('day', a) and b = date_trunc('day', b) then
+    b := b - interval '1 day';
+    return jsonb_build_object(
+      'en', to_char(a, 'FMDD FMMonth YYYY') || case when b > a then ' to ' || to_char(b, 'FMDD FMMonth YYYY') else '' end,
+      'ja', to_char(a, 'YYYY"年"FMMM"月"FMDD"日"') || case when b > a then '〜' || to_char(b, 'YYYY"年"FMMM"月"FMDD"日"') else '' end);
+  end if;
+  return jsonb_build_object(
+    'en', coalesce(to_char(a, 'YYYY-MM-DD HH24:MI'), '') || ' to ' || coalesce(to_char(b, 'YYYY-MM-DD HH24:MI'), ''),
+    'ja', coalesce(to_char(a, 'YYYY-MM-DD HH24:MI'), '') || '〜' || coalesce(to_char(b, 'YYYY-MM-DD HH24:MI'), ''));
+end
+$$;
+----
+comment on function hirundo.report_title(tstzrange) is
+  'Part of hirundo.report: a period in words, in English and Japanese. Example: select hirundo.report_title(hirundo.quarter(''2023Q1'')).';
+----
+create or replace function hirundo.report_previous(period tstzrange)
+returns tstzrange
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  z text := hirundo.time_zone();
+  a timestamp := lower(period) at time zone z;
+  b timestamp := upper(period) at time zone z;
+  v_months int := (extract(year from b) - extract(year from a)) * 12 + extract(month from b) - extract(month from a);
+begin
+  if a is null or b is null or not isfinite(a) or not isfinite(b) then
+    return 'empty';
+  elsif a = date_trunc('month', a) and b = date_trunc('month', b) then
+    return tstzrange((a - make_interval(months => v_months)) at time zone z, lower(period));
+  end if;
+  return tstzrange((a - (b - a)) at time zone z, lower(period));
+end
+$$;
+----
+comment on function hirundo.report_previous(tstzrange) is
+  'Part of hirundo.report: the period before, as long: as many months where it is of whole months. Empty for a period without bounds. Example: select hirundo.report_previous(hirundo.quarter(''2023Q1'')).';
+----
+create or replace function hirundo.whole_weeks(period tstzrange)
+returns tstzrange
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  z text := hirundo.time_zone();
+  a timestamp := lower(period) at time zone z;
+  b timestamp := date_trunc('week', upper(period) at time zone z);
+begin
+  if a is null or b is null or not isfinite(a) or not isfinite(b) then
+    return period;
+  end if;
+  a := case when a = date_trunc('week', a) then a else date_trunc('week', a) + interval '7 days' end;
+  return case when a < b then tstzrange(a at time zone z, b at time zone z) else 'empty' end;
+end
+$$;
+----
+comment on function hirundo.whole_weeks(tstzrange) is
+  'The whole ISO weeks (from Monday) inside a period, empty where there is none; a period without bounds stays as it is. Example: select hirundo.whole_weeks(hirundo.quarter(''2023Q1'')).';
+----
+create or replace function hirundo.port_sensors(period tstzrange, ports text[])
+returns table (port text, sensors bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_days date[];
+  v_hours timestamptz[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
+  v_codes int[] := hirundo.port_codes(ports);
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.days, c.hours, c.rest, lower(c.rest), upper(c.rest) into v_days, v_hours, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'port_day', 'port_hour') c;
+  return query
+    select hirundo.port_label(k.code), count(distinct u.sensor_id)
+    from unnest(v_codes) k(code)
+    left join (
+      select d.port_code as code, d.sensor_id
+      from hirundo.port_day d
+      where d.day = any (v_days) and d.port_code = any (v_codes) and d.class <> 'local'
+      group by 1, 2
+      union all
+      select h.port_code, h.sensor_id
+      from hirundo.port_hour h
+      where h.hour = any (v_hours) and h.port_code = any (v_codes) and h.class <> 'local'
+      group by 1, 2
+      union all
+      select t.port_code, t.sensor_id
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.traffic t
+        where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past
+          and t.port_code = any (v_codes) and t.class <> 'local') t
+      group by 1, 2) u on u.code = k.code
+    group by k.code;
+end
+$$;
+----
+comment on function hirundo.port_sensors(tstzrange, text[]) is
+  'How many sensors received packets of any class but local on each of these ports: port, sensors. A public report withholds ports of fewer than 3. Example: select * from hirundo.port_sensors(hirundo.quarter(''2023Q1''), ''{22/TCP,23/TCP}'').';
+----
+create or replace function hirundo.report_sensors(audience text)
+returns table (sensor text, sensor_id smallint, country text, label_en text, label_ja text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  if audience = 'internal' then
+    return query
+      select s.name, s.sensor_id, s.country::text, s.label_en, s.label_ja
+      from hirundo.sensor s
+      order by s.country::text is distinct from hirundo.home_country(), regexp_replace(s.label_en, '\d{1,9}$', '') collate "C",
+        substring(s.label_en from '\d{1,9}$')::int, s.name collate "C";
+  else
+    -- a label that is the sensor''s name may hold its country
+    return query
+      select s.name, s.sensor_id, null::text,
+        case when s.label_en in ('', s.name) then 'Sensor ' || s.sensor_id else s.label_en end,
+        case when s.label_ja in ('', s.name) then 'センサー' || s.sensor_id else s.label_ja end
+      from hirundo.sensor s
+      order by regexp_replace(s.label_en, '\d{1,9}$', '') collate "C", substring(s.label_en from '\d{1,9}$')::int, s.sensor_id;
+  end if;
+end
+$$;
+----
+comment on function hirundo.report_sensors(text) is
+  'Sensors as a report names them. public: by label alone, in its order; country is null, and so is nothing else, but name and id are not for showing. Example: select label_en, label_ja from hirundo.report_sensors(''public'').';
+----
+create or replace function hirundo.source_top_ports(period tstzrange, sources cidr[], n integer default 5, least_sensors integer default 1)
+returns table (port text, hosts bigint, packets bigint, sensors bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_days date[];
+  v_rest tstzmultirange;
+  v_rest_first timestamptz;
+  v_rest_past timestamptz;
+  v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
+  v_lo inet := lower(v_ranges);
+  v_hi inet := upper(v_ranges);
+  v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c;
+  return query
+    with hit as (
+      select x.port_code as code, x.src, x.sensor_id, sum(x.packets)::bigint as n
+      from unnest(v_probes) p
+      cross join lateral (
+        select * from hirundo.source_port_day x
+        where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
+          and x.class <> 'backscatter' and x.class <> 'local'
+        offset 0) x
+      group by 1, 2, 3
+      union all
+      select f.port_code, f.src, f.sensor_id, sum(f.packets)::bigint
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
+          and f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges
+          and f.class <> 'backscatter' and f.class <> 'local') f
+      group by 1, 2, 3
+    )
+    select hirundo.port_label(h.code), count(distinct h.src), sum(h.n)::bigint, count(distinct h.sensor_id)
+    from hit h
+    group by h.code
+    having count(distinct h.sensor_id) >= least_sensors
+    order by count(distinct h.src) desc, sum(h.n) desc, h.code
+    limit source_top_ports.n;
+end
+$$;
+----
+comment on function hirundo.source_top_ports(tstzrange, cidr[], integer, integer) is
+  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors; only those that at least so many sensors saw. Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
+----
+create or replace function hirundo.report_coverage(period tstzrange, bucket text default 'day')
+returns table (sensor text, bucket_start date, covered numeric, missing_hours numeric)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_zone text := hirundo.time_zone();
+  v_bucket text := bucket;
+begin
+  select case when isfinite(b.first) then b.first else (select min(o.slot) from hirundo.observation o) end, least(b.past, now()) into v_first, v_past
+  from hirundo.period_bounds(period) b;
+  return query
+    with seen as (
+      select o.sensor_id, date_trunc(v_bucket, o.day::timestamp) as b, sum(o.covered_ms) / 1000.0 as s
+      from hirundo.observed_time(v_first, v_past) o
+      group by 1, 2
+    ), begun as (
+      -- what came before its first window is no outage, nor is what came after its end
+      select s.sensor_id, s.name, s.revoked_at,
+        coalesce((select min(o.slot) from hirundo.observation o where o.sensor_id = s.sensor_id), s.added_at) as at
+      from hirundo.sensor s
+    ), buckets as (
+      select distinct date_trunc(v_bucket, l.day::timestamp) as b from hirundo.local_days(v_first, v_past) l
+    ), due as (
+      select g.sensor_id, g.name, k.b,
+        extract(epoch from least(v_past, (k.b + ('1 ' || v_bucket)::interval) at time zone v_zone, g.revoked_at)
+                  - greatest(v_first, k.b at time zone v_zone, g.at)) as s
+      from begun g cross join buckets k
+    )
+    select d.name, d.b::date, case when d.s > 0 then least(round(coalesce(c.s, 0) / d.s, 4), 1) end,
+      case when d.s > 0 then greatest(round((d.s - coalesce(c.s, 0)) / 3600, 1), 0) end
+    from due d
+    left join seen c on c.sensor_id = d.sensor_id and c.b = d.b
+    order by d.name collate "C", d.b;
+end
+$$;
+----
+comment on function hirundo.report_coverage(tstzrange, text) is
+  'How much of each day (or week, month) each sensor observed: sensor, bucket_start, covered (0 to 1; null before its first window and after its end), missing_hours. Example: select * from hirundo.report_coverage(hirundo.month(''2023-02''), ''day'') where covered < 1.';
+----
+create or replace function hirundo.report_csv(figure jsonb)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v text;
+begin
+  -- RFC 4180. A text that a spreadsheet would take for a formula is marked as text.
+  select string_agg(line, '') into v
+  from (
+    select (select string_agg(c ->> 'key', ',' order by k) from jsonb_array_elements(figure -> 'columns') with ordinality x(c, k))
+      || e'\r\n' as line
+    union all
+    select (select string_agg(
+              case when jsonb_typeof(c) in ('string', 'object', 'array') then
+                case when t.cell ~ '[",\r\n]' then '"' || replace(t.cell, '"', '""') || '"' else t.cell end
+              else coalesce(c #>> '{}', '') end, ',' order by k)
+            from jsonb_array_elements(r) with ordinality x(c, k)
+            cross join lateral (select case when c #>> '{}' ~ '^[=+@\t\r-]' then '''' else '' end || (c #>> '{}') as cell) t)
+      || e'\r\n'
+    from jsonb_array_elements(figure -> 'rows') r) l;
+  return v;
+end
+$$;
+----
+comment on function hirundo.report_csv(jsonb) is
+  'A figure''s rows as CSV (RFC 4180), its header the keys of its columns. Example: select hirundo.report_csv(hirundo.report_figure(hirundo.quarter(''2023Q1''), ''public'', ''top_ports'')).';
+----
+create or replace function hirundo.report_check(period tstzrange, audience text)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  z text := hirundo.time_zone();
+  a timestamp := lower(period) at time zone z;
+  b timestamp := upper(period) at time zone z;
+begin
+  if audience is null or audience not in ('public', 'internal') then
+    raise exception '% is not an audience', coalesce(quote_literal(audience), 'NULL')
+      using errcode = 'invalid_parameter_value', hint = 'Take public or internal.';
+  elsif period is null or isempty(period) or hirundo.report_label(period) is null then
+    raise exception 'a report needs a period that begins and ends'
+      using errcode = 'invalid_parameter_value', hint = 'Take hirundo.period(''2023Q1'') or another it understands.';
+  elsif audience = 'public' and (b - a < interval '7 days' or a <> date_trunc('day', a) or b <> date_trunc('day', b)) then
+    raise exception 'a public report tells nothing finer than a week: % is too short', hirundo.report_label(period)
+      using errcode = 'invalid_parameter_value', hint = 'Take whole days, a week at least, or the audience internal.';
+  end if;
+  return audience;
+end
+$$;
+----
+comment on function hirundo.report_check(tstzrange, text) is
+  'Part of hirundo.report: the audience, where a report for it can be made of this period; else an error that says why not. Example: select hirundo.report_check(hirundo.quarter(''2023Q1''), ''public'').';
+----
+create or replace function hirundo.report_entries(period tstzrange, audience text)
+returns table (id text, section text, chart text, query text, about jsonb, cap integer)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform hirundo.report_check(period, audience);
+  return query
+    select * from hirundo.report_overview(period, audience)
+    union all select * from hirundo.report_services(period, audience)
+    union all select * from hirundo.report_organisations(period, audience)
+    union all select * from hirundo.report_quality(period, audience);
+end
+$$;
+----
+comment on function hirundo.report_entries(tstzrange, text) is
+  'Part of hirundo.report: the catalogue of a report''s figures, in order: id, section, chart (how it is drawn), query (as shown), about (title, lead, method, caveat in English and Japanese, columns, view: which column goes where), cap (rows kept at most). Example: select id, chart, query from hirundo.report_entries(hirundo.quarter(''2023Q1''), ''public'').';
+----
+create or replace function hirundo.report_figure(period tstzrange, audience text, id text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  e record;
+  v_rows jsonb;
+  v_total bigint;
+begin
+  select x.* into e from hirundo.report_entries(period, audience) x where x.id = report_figure.id;
+  if not found then
+    raise exception 'a % report of this period has no figure %', audience, coalesce(quote_literal(id), 'NULL')
+      using errcode = 'invalid_parameter_value', hint = 'select id from hirundo.report_entries(...) lists them.';
+  end if;
+  execute format($q$
+    with q as materialized (%s), kept as (select row_number() over () as n, jsonb_build_array(%s) as r from q limit %s)
+    select coalesce((select jsonb_agg(k.r order by k.n) from kept k), '[]'), (select count(*) from q)$q$,
+    e.query, (select string_agg('q.' || quote_ident(c ->> 'key'), ', ' order by n) from jsonb_array_elements(e.about -> 'columns') with ordinality x(c, n)),
+    e.cap)
+  into v_rows, v_total;
+  return jsonb_build_object('id', e.id, 'section', e.section, 'chart', e.chart, 'sql', e.query, 'rows', v_rows,
+                            'rows_total', v_total) || e.about;
+end
+$$;
+----
+comment on function hirundo.report_figure(tstzrange, text, text) is
+  'Part of hirundo.report: one figure of a report: id, section, chart, title, lead, method, caveat (each with en and ja), columns, view, sql, rows (arrays in the order of columns), rows_total (more than rows where rows were cut). Example: select hirundo.report_figure(hirundo.quarter(''2023Q1''), ''public'', ''top_ports'').';
+----
+create or replace function hirundo.report_head(period tstzrange, audience text)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+declare
+  z text := hirundo.time_zone();
+  v_first timestamptz := lower(period);
+  v_past timestamptz := upper(period);
+  v_sensors bigint;
+  v_regions bigint;
+  v_ms numeric;
+begin
+  perform hirundo.report_check(period, audience);
+  select count(distinct o.sensor_id), count(distinct s.country), sum(o.covered_ms) into v_sensors, v_regions, v_ms
+  from hirundo.observed_time(v_first, v_past) o
+  join hirundo.sensor s on s.sensor_id = o.sensor_id
+  where o.covered_ms > 0;
+  return jsonb_build_object(
+    'period', hirundo.report_label(period),
+    'title', hirundo.report_title(period),
+    'from', to_char(v_first at time zone z, 'YYYY-MM-DD"T"HH24:MI:SS'),
+    'to', to_char(v_past at time zone z, 'YYYY-MM-DD"T"HH24:MI:SS'),
+    'last', case when (v_past at time zone z)::time = '00:00' then to_char(v_past at time zone z - interval '1 day', 'YYYY-MM-DD') end,
+    'previous', hirundo.report_title(hirundo.report_previous(period)),
+    'zone', z,
+    'home', hirundo.home_country(),
+    'audience', audience,
+    'generated', to_char(now() at time zone z, 'YYYY-MM-DD HH24:MI'),
+    'complete', v_past <= now(),
+    'sensors', v_sensors,
+    'regions', v_regions,
+    'sensor_days', round(coalesce(v_ms, 0) / 86400000, 1),
+    'packets', (select coalesce(sum(a.packets), 0) from hirundo.sensor_average(period, 'quarter') a),
+    'sources', (select r.sources from hirundo.sources_by_region(v_first, v_past) r where r.region is null));
+end
+$$;
+----
+comment on function hirundo.report_head(tstzrange, text) is
+  'Part of hirundo.report: what stands at the top of a report: period, its title in English and Japanese, bounds in the reporting time zone, audience, how many sensors observed for how many days, packets, distinct sources. Example: select hirundo.report_head(hirundo.quarter(''2023Q1''), ''public'').';
+----
+create or replace function hirundo.report(period tstzrange, audience text default 'public')
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'head', hirundo.report_head(period, audience),
+    'figures', (select coalesce(jsonb_agg(hirundo.report_figure(period, audience, e.id) order by e.n), '[]')
+                from hirundo.report_entries(period, audience) with ordinality
+                  e(id, section, chart, query, about, cap, n)));
+end
+$$;
+----
+comment on function hirundo.report(tstzrange, text) is
+  'A whole report as JSON: head (hirundo.report_head) and figures (hirundo.report_figure, in order). audience: public (the default; fit for anybody) or internal. hirundo-collector report makes the page of it. Example: select jsonb_pretty(hirundo.report(hirundo.quarter(''2023Q1''), ''internal'')).';

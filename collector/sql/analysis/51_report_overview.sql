@@ -1,0 +1,68 @@
+-- Figures of the report: how much was received, at home and overseas. See 50_report.sql.
+create or replace function hirundo.report_overview(period tstzrange, audience text)
+returns table (id text, section text, chart text, query text, about jsonb, cap integer)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_period text := format('hirundo.period(%L)', hirundo.report_label(period));
+  v_months boolean := upper(period) - lower(period) > interval '58 days';
+  v_bucket text := case when v_months then 'month' when audience = 'internal' and upper(period) - lower(period) < interval '21 days' then 'day' else 'week' end;
+  v_digits int := case when audience = 'internal' then 1 else 0 end;
+  v_q text;
+begin
+  return query select 'average_change', 'overview', 'cards', format($q$
+select t.side, round(sum(t.packets * t.k) / nullif(sum(t.sensor_days * t.k), 0), %2$s) as average,
+  round(sum(t.packets * (1 - t.k)) / nullif(sum(t.sensor_days * (1 - t.k)), 0), %2$s) as previous,
+  round((sum(t.packets * t.k) / nullif(sum(t.sensor_days * t.k), 0)
+    / nullif(sum(t.packets * (1 - t.k)) / nullif(sum(t.sensor_days * (1 - t.k)), 0), 0) - 1) * 100, 1) as change
+from (select a.*, 1 as k from hirundo.sensor_average(%1$s, 'quarter') a
+      union all
+      select a.*, 0 from hirundo.sensor_average(hirundo.report_previous(%1$s), 'quarter') a) t
+group by t.side
+order by t.side$q$, v_period, v_digits), $j${
+    "title": {"en": "Packets per sensor and day", "ja": "センサー1台・1日あたりの平均パケット数"},
+    "lead": {"en": "What one sensor received a day on average in this period, and the change on the period before, which was as long.",
+             "ja": "本期間にセンサー1台が1日あたりに受信したパケット数の平均と、同じ長さの前の期間からの増減です。"},
+    "method": {"en": "All packets but those of the sensor’s own link (broadcast, multicast), divided by the sensor-days that were really observed: an outage lowers the divisor and never looks like calm.",
+               "ja": "センサー自身のリンク内の通信（ブロードキャスト、マルチキャスト）を除く全パケットを、実際に観測できた延べ日数（センサー数×日数）で割っています。停止していた時間は分母から除かれるため、停止が減少に見えることはありません。"},
+    "caveat": {"en": "Where sensors joined or left between the periods, part of the change is theirs. No change is given where nothing was observed before.",
+               "ja": "期間の間にセンサーの増減があった場合、変化の一部はその影響です。前の期間に観測がない場合、増減は示していません。"},
+    "columns": [
+      {"key": "side", "type": "side", "en": "Side", "ja": "区分"},
+      {"key": "average", "type": "number", "en": "Packets per sensor and day", "ja": "平均パケット数"},
+      {"key": "previous", "type": "number", "en": "Period before", "ja": "前の期間"},
+      {"key": "change", "type": "change", "en": "Change", "ja": "増減"}],
+    "view": {"name": "side", "value": "average", "change": "change"}
+  }$j$::jsonb, 10;
+
+  v_q := case when v_bucket = 'week' then format('hirundo.whole_weeks(%s)', v_period) else v_period end;
+  return query select 'sensor_average', 'overview', 'bars', format($q$
+select b.bucket, b.side, round(b.average, %3$s) as average, b.change, round(b.sensor_days, 1) as sensor_days, b.packets
+from (select a.*, round((a.average / nullif(lag(a.average) over (partition by a.side order by a.bucket), 0) - 1) * 100, 1) as change
+      from hirundo.sensor_average(tstzrange(lower(hirundo.report_previous(%1$s)), upper(%1$s)), '%2$s') a) b
+where b.bucket >= (lower(%1$s) at time zone hirundo.time_zone())::date
+order by b.bucket, b.side$q$, v_q, v_bucket, v_digits), $j${
+    "lead": {"en": "Home sensors against those overseas.",
+             "ja": "国内のセンサーと海外のセンサーを比較したものです。"},
+    "method": {"en": "As above, for each calendar unit of the reporting time zone. The change is on the unit before.",
+               "ja": "算出方法は上と同じで、集計のタイムゾーンの暦に従っています。増減は直前の月（週・日）との比較です。"},
+    "caveat": {"en": "Averages hide differences between single sensors: see the ten most received ports of each.",
+               "ja": "平均値のため、センサーごとの違いは表れません。センサーごとの上位10ポートもあわせてご覧ください。"},
+    "columns": [
+      {"key": "bucket", "type": "bucket", "en": "From", "ja": "期間"},
+      {"key": "side", "type": "side", "en": "Side", "ja": "区分"},
+      {"key": "average", "type": "number", "en": "Packets per sensor and day", "ja": "平均パケット数"},
+      {"key": "change", "type": "change", "en": "Change", "ja": "増減"},
+      {"key": "sensor_days", "type": "number", "en": "Sensor-days observed", "ja": "観測延べ日数"},
+      {"key": "packets", "type": "number", "en": "Packets", "ja": "パケット数"}],
+    "view": {"x": "bucket", "series": "side", "y": "average"}
+  }$j$::jsonb || jsonb_build_object('unit', v_bucket, 'title', case v_bucket
+      when 'month' then '{"en": "Packets per sensor and day, by month", "ja": "国内外センサーの平均パケット数の推移（月別）"}'::jsonb
+      when 'week' then '{"en": "Packets per sensor and day, by week", "ja": "国内外センサーの平均パケット数の推移（週別）"}'
+      else '{"en": "Packets per sensor, by day", "ja": "国内外センサーの平均パケット数の推移（日別）"}' end), 200;
+end
+$$;
+----
+comment on function hirundo.report_overview(tstzrange, text) is
+  'Part of hirundo.report_entries: packets per sensor and day. Example: select id, query from hirundo.report_overview(hirundo.quarter(''2023Q1''), ''public'').';

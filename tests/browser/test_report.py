@@ -1,0 +1,362 @@
+"""The report, as a browser shows it: drawn from the data it came with, in both languages, for everybody, and nothing else."""
+import datetime
+import http.server
+import re
+import threading
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from probes import Marks, seen
+from world import ATTACK, day
+
+LANGUAGES = ("ja", "en")
+HOUR = datetime.timedelta(hours=1)
+
+
+def expected(figure, rows):
+    """Of a figure's CSV: how many points each series of its chart has."""
+    view = figure["view"]
+    if figure["chart"] in ("bars", "lines"):
+        series = {}
+        for row in rows:
+            key = row[view["series"]]
+            series[key] = series.get(key, 0) + (row[view["y"]] != "")
+        return series
+    if figure["chart"] == "ranks":
+        return {"ranks": sum(row[view["value"]] != "" for row in rows)}
+    if figure["chart"] == "ranges":
+        return {"ranges": len(rows), "middle": len(rows)}
+    if figure["chart"] == "coverage":
+        kinds = {}
+        for row in rows:
+            value = row[view["value"]]
+            kind = 3 if value == "" else 0 if float(value) >= 100 else 1 if float(value) > 0 else 2
+            kinds[f"coverage-{kind}"] = kinds.get(f"coverage-{kind}", 0) + 1
+        return kinds
+    return None
+
+
+@pytest.mark.parametrize("audience", ["internal", "public"])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_chart_is_drawn_from_its_csv(request, browser, audience, lang):
+    site = request.getfixturevalue(audience)
+    browser.open(site.path, lang)
+    drawn = browser.drawn()
+    checked = 0
+    for name, figure in site.figures().items():
+        want = expected(figure, site.csv(name))
+        if want is None:
+            assert name not in drawn
+            continue
+        assert dict(drawn[name]["series"]) == want, name
+        assert drawn[name]["shapes"] >= sum(want.values()) if figure["chart"] != "lines" else drawn[name]["shapes"] >= len(want), name
+        assert min(drawn[name]["size"]) > 150 and drawn[name]["label"], name
+        if figure["chart"] == "bars":
+            assert sum(width > 8 for width in drawn[name]["bars"]) >= sum(want.values()), (name, drawn[name]["bars"])
+        checked += 1
+    assert checked == len(drawn) >= 5
+    browser.shoot(f"{audience}-{lang}-light")
+
+
+def test_values_of_a_chart_are_those_of_the_csv(browser, internal):
+    browser.open(internal.path, "en")
+    rows, drawn = internal.csv("hosts-1"), browser.drawn()["hosts-1"]
+    days = sorted({row["day"] for row in rows})
+    for (port, _), data in zip(drawn["series"], drawn["data"]):
+        by_day = {row["day"]: row["hosts"] for row in rows if row["port"] == port}
+        assert data == [None if by_day[d] == "" else int(by_day[d]) for d in days]
+    assert max(v for data in drawn["data"] for v in data if v is not None) > 1
+
+
+def test_what_nobody_observed_is_hatched_and_no_zero(browser, internal):
+    browser.open(internal.path, "en")
+    drawn = browser.drawn()
+    assert drawn["hosts-1"]["hatched"] == [7] and drawn["hosts-1"]["patterns"] >= 1
+    for data in drawn["hosts-1"]["data"]:
+        assert data[12:19] == [None] * 7
+    series = dict(drawn["coverage"]["series"])
+    # 7 sensors for the 7 days, one of them for two more, and for a quarter of a third
+    assert series["coverage-2"] == 7 * 7 + 2 and series["coverage-1"] == 1
+    assert drawn["coverage"]["patterns"] >= 1
+
+
+def test_language_switch(browser, internal):
+    browser.open(internal.path)
+    seen = {}
+    for lang in (*LANGUAGES, "ja"):
+        browser.driver.find_element(By.CSS_SELECTOR, f"button[data-lang={lang}]").click()
+        state = browser.run("return [document.documentElement.lang, document.title, document.querySelector('main').innerText, document.querySelector('[aria-pressed=true]').dataset.lang]")
+        assert state[0] == state[3] == lang
+        assert seen.setdefault(lang, state) == state
+    assert re.search("[ぁ-ん]", seen["ja"][2]) and seen["ja"][1].startswith("インターネット定点観測レポート")
+    english = seen["en"][2].replace("センサー", "")
+    assert not re.search("[ぁ-んァ-ヶ]", english), re.findall(".*[ぁ-んァ-ヶ].*", english)
+    # nothing of the one language is left in the other's tables
+    assert "Packets" not in re.sub(r"<.*?>", "", seen["ja"][2]).replace("Packets per", "")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_opens_in_the_language_asked_for(browser, hostile, tmp_path, lang):
+    site = hostile.report("2023-02", tmp_path / lang, "public", "--lang", lang)
+    browser.open(site.path)
+    assert browser.run("return document.documentElement.lang") == lang
+    assert f'<html lang="{lang}">' in site.text("index.html")
+
+
+def test_no_request_and_no_console_message(browser, internal, public):
+    for site in (internal, public):
+        browser.open(site.path, "en")
+        browser.run("for (const d of document.querySelectorAll('details')) d.open = true")
+        browser.open(site.path, "ja", dark=True)
+        console, asked = browser.logs()
+        assert console == [] and asked == [(site.path / "index.html").as_uri()]
+
+
+def test_from_a_web_server_it_asks_for_itself_alone(browser, public):
+    asked = []
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, directory=str(public.path), **options)
+
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        browser.open(f"http://127.0.0.1:{server.server_address[1]}/", "en")
+        console, _ = browser.logs()
+        links = browser.run("return [...document.querySelectorAll('a[download], footer a')].map((a) => a.getAttribute('href'))")
+        assert console == [] and asked == ["/"]
+        assert len(links) > 5 and all((public.path / link).is_file() for link in links)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_names_are_text(browser, internal):
+    """Sensor labels and the organisation's name are markup, script closers and templates; the page shows them as they are."""
+    page = internal.text("index.html")
+    assert "<img" not in page and page.count("</script>") == 2
+    browser.open(internal.path, "en")
+    browser.run("for (const d of document.querySelectorAll('details')) d.open = true")
+    console, asked = browser.logs()
+    assert console == [] and asked == [(internal.path / "index.html").as_uri()]
+    assert browser.run("return [window.attacked ?? null, document.querySelectorAll('img, main script, iframe').length]") == [None, 0]
+    text = browser.run("return document.querySelector('main').textContent")
+    assert text.count(ATTACK) > 10 and f"Organisation {ATTACK}: TTL" in text
+    # and as a tooltip, which the chart draws
+    browser.run("""const c = document.querySelector('#figure-top_ports .chart').chart;
+                   c.dispatchAction({type: 'showTip', seriesIndex: 0, dataIndex: 0});""")
+    assert browser.run("return [window.attacked ?? null, document.querySelectorAll('img').length]") == [None, 0]
+
+
+def test_content_security_policy_holds(browser, public):
+    browser.open(public.path)
+    browser.run("""const s = document.createElement('script'); s.textContent = 'window.attacked = true'; document.body.append(s);
+                   const b = document.createElement('b'); b.setAttribute('onclick', 'window.attacked = true'); document.body.append(b); b.click();
+                   const i = new Image(); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i);""")
+    browser.wait("return document.images[0].complete", "the picture that is refused")
+    console, _ = browser.logs()
+    assert browser.run("return window.attacked ?? null") is None
+    assert sum("Content Security Policy" in line for line in console) >= 3 and any("x.png" in line for line in console), console
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', public.text("index.html"))[1]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390], ids=["wide", "telephone"])
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_axe_finds_nothing(browser, internal, lang, width, dark):
+    browser.open(internal.path, lang, dark, width)
+    browser.run("for (const d of document.querySelectorAll('details')) d.open = true")
+    assert browser.axe() == []
+    # nothing but tables and wide charts, in boxes of their own, goes beyond the screen
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    if dark or width < 1200:
+        browser.open(internal.path, lang, dark, width)
+        browser.shoot(f"internal-{lang}-{'dark' if dark else 'light'}-{width}")
+
+
+def test_keyboard(browser, internal):
+    browser.open(internal.path, "en")
+    body = browser.driver.switch_to.active_element
+    reached = []
+    for _ in range(60):
+        body.send_keys(Keys.TAB)
+        body = browser.driver.switch_to.active_element
+        reached.append(browser.run("const a = document.activeElement; return a.className || a.dataset.lang || a.tagName + (a.getAttribute('href') ?? '')"))
+    assert reached[:3] == ["skip", "ja", "en"]
+    assert "SUMMARY" in reached and "scroll" in reached and "Acoverage.csv" not in reached[:3]
+    summary = browser.driver.find_element(By.CSS_SELECTOR, "#figure-sensor_average summary")
+    summary.send_keys(Keys.ENTER)
+    assert browser.run("return document.querySelector('#figure-sensor_average details').open")
+    browser.driver.find_element(By.CSS_SELECTOR, "button[data-lang=ja]").send_keys(Keys.SPACE)
+    assert browser.run("return [document.documentElement.lang, document.activeElement.dataset.lang]") == ["ja", "ja"]
+
+
+def test_screen_reader(browser, internal):
+    """What axe does not judge: each chart has a name that says what it shows, each figure a heading and its table."""
+    browser.open(internal.path, "en")
+    figures = browser.run("""return [...document.querySelectorAll('figure')].map((f) => [f.id, document.getElementById(f.getAttribute('aria-labelledby')).textContent,
+        f.querySelector('.chart')?.getAttribute('aria-label') ?? null, f.querySelectorAll('table, dl, .empty').length])""")
+    assert len(figures) == len(internal.figures())
+    for name, heading, label, tables in figures:
+        assert heading and tables >= (0 if "coverage" in name else 1), name
+        assert label is None or re.search(r"\d", label) and "table below" in label, (name, label)
+
+
+def test_prints_on_a4(browser, internal):
+    browser.open(internal.path, "ja", dark=True)
+    browser.cdp("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.wait("return [...document.querySelectorAll('.chart')].every((c) => c.clientWidth === 680)", "charts as wide as the paper")
+    assert browser.run("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    browser.cdp("Emulation.setEmulatedMedia", media="")
+    browser.wait("return [...document.querySelectorAll('.chart')].every((c) => c.clientWidth !== 680)", "charts as before")
+    assert browser.pdf("internal-ja").startswith(b"%PDF")
+
+
+def test_json_is_what_postgresql_builds(hostile, internal, public):
+    for audience, site in (("internal", internal), ("public", public)):
+        (built,), = hostile.query("select hirundo.report(hirundo.month('2023-02'), %s)", audience)
+        report = site.json()
+        built["head"].pop("generated")
+        report["head"].pop("generated")
+        assert report == built
+
+
+def test_csv_holds_what_the_json_holds(internal):
+    for name, figure in internal.figures().items():
+        keys = [c["key"] for c in figure["columns"]]
+        rows = internal.csv(name)
+        assert len(rows) == len(figure["rows"]), name
+        for row, values in zip(rows, figure["rows"]):
+            assert list(row) == keys
+            for key, value in zip(keys, values):
+                want = "" if value is None else {True: "true", False: "false"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+                assert row[key] == want or float(row[key]) == value, (name, key)
+
+
+def test_sql_shown_makes_the_figure(hostile, internal, public):
+    for site in (internal, public):
+        for name, figure in site.figures().items():
+            rows = hostile.query(f"select json_build_array({', '.join('q.' + c['key'] for c in figure['columns'])}) from ({figure['sql']}) q")
+            assert [row[0] for row in rows] == figure["rows"], name
+
+
+def test_a_sheet_takes_no_label_for_a_formula(database, tmp_path):
+    world = database()
+    world.settings()
+    for n, label in enumerate(("=1+1", "+1", "-1", "@SUM(A1)", 'a "b", c')):
+        world.observe(world.add_sensor(f"s-{n}", "JP", label), day("2023-02-01"), day("2023-02-02"))
+    site = world.report("2023-02", tmp_path, "internal")
+    assert {row["label_en"] for row in site.csv("coverage")} == {"'=1+1", "'+1", "'-1", "'@SUM(A1)", 'a "b", c'}
+
+
+def test_public_tells_no_place_and_no_day(hostile, public):
+    """The marked probe: what two sensors alone received, and anything that says where they are, is nowhere in it."""
+    everything = "".join(path.read_text(encoding="utf-8-sig") for path in public.path.iterdir())
+    data = "".join(path.read_text(encoding="utf-8-sig") for path in public.path.iterdir() if path.suffix in (".csv", ".json"))
+    assert "31337" not in everything and seen(public.json(), Marks(ports={31337}, sources={"203.0.113.9"}, counts={10000})) == []
+    assert seen(hostile.query("select hirundo.report(hirundo.month('2023-02'), 'internal')"), Marks(ports={31337}))
+    assert hostile.query("select count(*) from hirundo.top_ports(hirundo.month('2023-02'), 10) where port = '31337/TCP'") == [(2,)]
+    for name in hostile.sensors:
+        assert name not in data
+    assert "Organisation <" not in data and "203.0.113.9" not in everything and "198.18.0" not in everything
+    for name, figure in public.figures().items():
+        keys = {c["key"] for c in figure["columns"]}
+        assert not (keys & {"label_en", "sensor"} and keys & {"country", "region"}), name
+        assert not keys & {"day", "hour", "ts", "sensor", "packets_per_sensor"}, name
+        dates = {row[i] for i, c in enumerate(figure["columns"]) if c["type"] in ("date", "bucket") for row in figure["rows"]}
+        assert all(day(d).weekday() == 0 or d.endswith("-01") and figure.get("unit") == "month" for d in dates), (name, dates)
+    # the ranks that were withheld stay empty, so that the others are true
+    assert [row["port"] for row in public.csv("top_ports") if row["rank"] == "1"].count("") == 2
+
+
+@pytest.mark.parametrize("period, refused", [("2023-02-08", "finer than a week"), ("2023-02-03..2023-02-09", "finer than a week"),
+                                             ("2023-02-03T01:00..2023-02-19", "finer than a week"), ("Februar", "is not a period")])
+def test_public_refuses_days(hostile, tmp_path, period, refused):
+    done = hostile.command("report", period, "--out", str(tmp_path / "x"), check=False)
+    assert done.returncode == 1 and refused in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_is_not_of_this_report_is_not_published_with_it(hostile, tmp_path):
+    site = hostile.report("2023-02", tmp_path / "site", "internal")
+    (site.path / "older.csv").write_text("secret")
+    done = hostile.command("report", "2023-02", "--out", str(site.path), check=False)
+    assert done.returncode == 1 and "older.csv is not of this report" in done.stderr
+    (site.path / "older.csv").unlink()
+    again = hostile.report("2023-02", site.path, "internal", "--quiet")
+    assert again.output == "" and again.json()["figures"] == site.json()["figures"]
+
+
+def test_internal_is_for_its_maker_alone(hostile, internal, tmp_path):
+    assert all(path.stat().st_mode & 0o077 == 0 for path in internal.path.iterdir())
+    site = hostile.report("2023-02", tmp_path / "public", "public")
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in site.path.iterdir())
+
+
+@pytest.mark.parametrize("words", [(), ("2023-02",), ("2023-02", "--out", "x", "--lang", "fr"), ("2023-02", "--out", "x", "--audience", "all"), ("2023-02", "2023-03", "--out", "x")])
+def test_wrong_usage(hostile, tmp_path, words):
+    assert hostile.command("report", *words, check=False, cwd=tmp_path).returncode == 2
+    assert not list(tmp_path.iterdir())
+
+
+def look(browser, site, name):
+    """A page that is read: no console message, headings, axe clean, in both languages."""
+    for lang in LANGUAGES:
+        browser.open(site.path, lang)
+        console, _ = browser.logs()
+        assert console == []
+        assert browser.axe() == []
+        assert browser.run("return document.querySelectorAll('h2').length") > 2
+        assert not re.search(r"\b(NaN|undefined|null|Infinity|false|true)\b", browser.run("return document.body.innerText"))
+        browser.shoot(f"{name}-{lang}")
+
+
+@pytest.mark.parametrize("audience", ["public", "internal"])
+def test_empty_database(browser, database, tmp_path, audience):
+    site = database().report("2023Q1", tmp_path, audience)
+    look(browser, site, f"empty-{audience}")
+    assert browser.run("return document.querySelectorAll('.empty').length") >= 2
+
+
+@pytest.mark.parametrize("audience", ["public", "internal"])
+def test_one_sensor_and_a_week_without_data(browser, database, tmp_path, audience):
+    world = database()
+    world.settings("Asia/Tokyo", "")
+    sensor = world.add_sensor("only", "JP", "Only sensor", "唯一のセンサー")
+    for first, past in (("2023-01-31", "2023-02-05"), ("2023-02-12", "2023-02-19")):
+        world.observe(sensor, day(first) + 15 * HOUR, day(past) + 15 * HOUR)
+    world.roll_up()
+    site = world.report("2023-02", tmp_path, audience)
+    look(browser, site, f"one-{audience}")
+    drawn = browser.drawn()["coverage"]
+    assert dict(drawn["series"])["coverage-2"] >= 1 and drawn["patterns"] >= 1
+
+
+def test_many_sensors_and_ports(browser, database, tmp_path):
+    """300 sensors, 100,000 ports: rows are kept up to a limit, the page says what it does not show."""
+    world = database()
+    world.settings()
+    world.query("insert into hirundo.sensor (name, country, label_en, label_ja) select 's-' || n, (array['JP', 'KR', 'MY', 'AU', 'TW'])[n % 5 + 1], 'Sensor ' || n, 'センサー' || n "
+                "from generate_series(1, 300) n")
+    world.query("select hirundo.partition_ensure(d::date) from generate_series(timestamp '2023-01-08', '2023-01-13', '1 day') d")
+    world.query("insert into hirundo.observation (sensor_id, slot, covered_ms, frames, row_packets) select s.sensor_id, t, 900000, 0, 0 from hirundo.sensor s, "
+                "generate_series(timestamptz '2023-01-02Z', timestamptz '2023-01-15 23:45Z', '15 minutes') t")
+    world.query("insert into hirundo.flow (ts, duration_ms, packets, bytes, port, src_port, sensor_id, dst_no, proto, ttl, tcp_flags, marks, src) "
+                "select timestamptz '2023-01-09Z' + n * interval '1 second', 0, 1 + n % 7, 60, n % 50000, 40000, n % 300 + 1, 1, case when n <= 100000 then 6 else 17 end, 50, 2, 0, "
+                "'100.64.0.0'::inet + n % 5000 from generate_series(1, 200000) n")
+    world.query("insert into hirundo.dirty (sensor_id, hour) select distinct sensor_id, date_trunc('hour', ts, 'UTC') from hirundo.flow")
+    world.roll_up()
+    for audience in ("public", "internal"):
+        site = world.report("2023-01", tmp_path / audience, audience)
+        print(site.output)
+        look(browser, site, f"many-{audience}")
+        assert browser.run("return document.querySelectorAll('.cut').length") >= 2
+        assert dict(browser.drawn()["coverage"]["series"])
+    assert len(site.text("index.html")) < 8 << 20
