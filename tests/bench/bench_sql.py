@@ -1,9 +1,10 @@
-"""bench_sql.py PROGRAMS SENSORS DAYS [PACKETS [RUNS]]: figures from rollups against the same from flow.
+"""Figures from rollups against the same from flow, in the database that the PG* environment names.
 
-In the database that the PG* environment names, which is migrated and empty: fills it, rolls up, and prints a table.
-PROGRAMS is the directory with gen_flows and gen_rollups. Up to a quarter of 13 sensors the rollup job rolls up;
-beyond, gen_rollups adds up what the job would take hours for, and the job does one day, which must be the same.
-BENCH_FILLED=1: the data are there already. BENCH_FLOW=0: no comparison with flow, which reads all of it.
+bench_sql.py fill PROGRAMS SENSORS DAYS PACKETS: fills the database, which is migrated and empty, and rolls up. PROGRAMS is
+the directory with gen_flows and gen_rollups. Up to a quarter of 13 sensors the rollup job rolls up; beyond, gen_rollups adds
+up what the job would take hours for, and the job does one day, which must be the same.
+bench_sql.py measure RUNS [MINUTES]: prints a table. With MINUTES each figure is asked from flow once, without warming up, and
+stopped after so long; 0: not at all. Without, a third as often as from rollups.
 """
 import datetime
 import os
@@ -47,6 +48,17 @@ class Session:
             self.cur.fetchall()
             wall.append(time.monotonic() - start)
         return rows, statistics.median(wall), (self.cpu() - before) / runs
+
+    def ask_once(self, sql, values, minutes):
+        """The same without warming up; no rows where it was stopped after so many minutes."""
+        self.cur.execute(f'set local statement_timeout = {int(minutes * 60000)}')
+        start, before, rows = time.monotonic(), self.cpu(), None
+        try:
+            self.cur.execute(sql, values)
+            rows = self.cur.fetchall()
+        except psycopg2.errors.QueryCanceled:
+            pass
+        return rows, time.monotonic() - start, self.cpu() - before
 
 
 def fill(session, programs, sensors, days, packets):
@@ -116,56 +128,70 @@ def values(days):
                 p=text.format(a.isoformat(), b.isoformat()), odd=text.format(*(x.isoformat() for x in odd)))
 
 
-def line(name, aim, limit, fast, slow, same):
+def line(name, aim, limit, fast, slow):
+    """slow: (rows, wall, CPU) from flow, rows None where it was stopped; None where it was not asked."""
+    stopped, same = slow and slow[0] is None, not slow or slow[0] in (None, fast[0])
     ratio = slow[1] / fast[1] if slow else None
     met = fast[1] * 1000 <= limit and (ratio is None or ratio >= 5) and same
-    said = f'{slow[1] * 1000:.0f} | {slow[2] * 1000:.0f} | {ratio:.1f}' if slow else ' | | '
+    more = 'more than ' if stopped else ''
+    said = f'{more}{slow[1] * 1000:.0f} | {more}{slow[2] * 1000:.0f} | {more}{ratio:.1f}' if slow else ' | | '
     print(f"| {name} | {aim} | {limit} | {fast[1] * 1000:.0f} | {fast[2] * 1000:.0f} | {said} | "
           f"{'yes' if met else 'no'}{'' if same else ', NOT THE SAME'} |", flush=True)
     return met
 
 
-def figures(session, given, limits, runs):
+def figures(session, given, limits, runs, minutes):
     """Each from rollups, then from flow; the answers must be the same."""
-    slow_runs, met, cur = max(1, runs // 3), [], session.cur
-    if os.environ.get('BENCH_FLOW') == '0':
-        slow_runs = 0
+    met, cur = [], session.cur
+
+    def measure(name, aim, sql, flow, before_flow=None):
+        slow, fast = None, session.ask(sql, given, runs)
+        if flow and minutes != 0:
+            if before_flow:
+                cur.execute(before_flow)
+            slow = session.ask_once(flow, given, minutes) if minutes else session.ask(flow, given, max(1, runs // 3))
+        session.conn.rollback()
+        met.append(line(name, aim, limits[aim], fast, slow))
+
     print('\n| figure | kind | aim, ms | rollups, ms | CPU, ms | flow, ms | CPU, ms | ratio | met |\n|---|---|--:|--:|--:|--:|--:|--:|---|')
     for name, aim, sql in sql_figures.CALLS:
-        fast = session.ask(sql, given, runs)
-        slow = None
-        if slow_runs:
-            cur.execute('delete from hirundo.rollup_day; delete from hirundo.rollup_hour; delete from hirundo.rollup_month')
-            slow = session.ask(sql, given, slow_runs)
-        session.conn.rollback()
-        met.append(line(name, aim, limits[aim], fast, slow, not slow or fast[0] == slow[0]))
+        measure(name, aim, sql, sql, 'delete from hirundo.rollup_day; delete from hirundo.rollup_hour; delete from hirundo.rollup_month')
     print('| *questions as SQL* | | | | | | | | |')
     cur.execute('set jit = off; set plan_cache_mode = force_custom_plan')
+    session.conn.commit()
     for name, aim, sql, flow in sql_figures.QUERIES:
-        fast = session.ask(sql, given, runs)
-        slow = session.ask(flow, given, slow_runs) if flow and slow_runs else None
-        session.conn.rollback()
-        met.append(line(name, aim, limits[aim], fast, slow, not slow or fast[0] == slow[0]))
+        measure(name, aim, sql, flow)
     print(f'\n{sum(met)} of {len(met)} meet time and ratio (5)')
 
 
+def said_load():
+    return f'load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs'
+
+
 def main():
-    programs, sensors, days = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    packets = int(sys.argv[4]) if len(sys.argv) > 4 else 5000
-    runs = int(sys.argv[5]) if len(sys.argv) > 5 else 5
     session = Session()
-    print(f'{sensors} sensors, {days} days, {packets} packets a sensor and day; load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs')
-    if not os.environ.get('BENCH_FILLED'):
+    cur = session.cur
+    if sys.argv[1] == 'fill':
+        programs, (sensors, days, packets) = sys.argv[2], map(int, sys.argv[3:6])
+        print(f'{sensors} sensors, {days} days, {packets} packets a sensor and day; {said_load()}')
         fill(session, programs, sensors, days, packets)
         session.conn.autocommit = True
-        session.cur.execute('vacuum analyze')
+        cur.execute('vacuum analyze')
         session.conn.autocommit = False
-        verify(session.cur, programs, sensors, days, packets)
+        verify(cur, programs, sensors, days, packets)
         session.conn.rollback()
-    rollup_sizes(session.cur)
+        rollup_sizes(cur)
+        cur.execute('create table public.bench as select %s as sensors, %s as days', (sensors, days))
+        session.conn.commit()
+        return
+    runs, minutes = int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else None
+    cur.execute('select sensors, days from public.bench')
+    sensors, days = cur.fetchone()
     session.conn.rollback()
+    print(f'\n{sensors} sensors, {days} days; {said_load()}')
     large = sensors * days > QUARTER
-    figures(session, values(days), {'figure': 3000, 'distinct': 10000} if large else {'figure': 300, 'distinct': 1000}, runs)
+    figures(session, values(days), {'figure': 3000, 'distinct': 10000} if large else {'figure': 300, 'distinct': 1000}, runs, minutes)
+    print(f'{said_load()} at the end')
 
 
 if __name__ == '__main__':

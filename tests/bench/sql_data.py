@@ -174,9 +174,9 @@ def months(days):
 def enter(cur, days):
     """The days as built, with the time observed on them."""
     cur.execute('insert into hirundo.observed_day (day, sensor_id, covered_ms) '
-                'select (o.slot at time zone hirundo.time_zone())::date, o.sensor_id, sum(o.covered_ms) from hirundo.observation o '
-                'group by 1, 2 having (o.slot at time zone hirundo.time_zone())::date between %s and %s order by 1, 2',
-                (FIRST, FIRST + datetime.timedelta(days=days - 1)))
+                'select x.day, x.sensor_id, sum(x.covered_ms) '
+                'from (select (o.slot at time zone %s)::date as day, o.sensor_id, o.covered_ms from hirundo.observation o) x '
+                'where x.day between %s and %s group by 1, 2 order by 1, 2', (ZONE, FIRST, FIRST + datetime.timedelta(days=days - 1)))
     cur.execute('insert into hirundo.rollup_day (day, zone, first, past, built_at, prefix_set) '
                 'select d, hirundo.time_zone(), lower(hirundo.local_range(d, d + 1)), upper(hirundo.local_range(d, d + 1)), now(), '
                 'hirundo.prefix_set_for(d) from generate_series(0, %s) i cross join lateral (select %s::date + i as d) x', (days - 1, FIRST))
