@@ -97,11 +97,27 @@ static int add_stream(struct streams *s, const struct stream_key *key, struct st
     return r;
 }
 
-// The stream of a message, made if it is not there: without its row yet, so stale.
-static int find_stream(struct streams *s, const struct message *m, struct stream **ret)
+static struct stream_key key_of(const struct message *m)
 {
     struct stream_key key = {.sensor_id = m->sensor_id};
     memcpy(key.spool_id, m->header.spool_id, WIRE_SPOOL_ID_SIZE);
+    return key;
+}
+
+bool streams_know(const struct streams *s, const struct message *m, struct stream **ret)
+{
+    const struct stream_key key = key_of(m);
+    const uint32_t *at = map_get(s->index, &key);
+    if (!at || s->list[*at]->stale)
+        return false;
+    *ret = s->list[*at];
+    return true;
+}
+
+// The stream of a message, made if it is not there: without its row yet, so stale.
+static int find_stream(struct streams *s, const struct message *m, struct stream **ret)
+{
+    const struct stream_key key = key_of(m);
     const uint32_t *at = map_get(s->index, &key);
     if (at) {
         *ret = s->list[*at];
@@ -196,6 +212,52 @@ int streams_prefetch(struct streams *s, struct db *db, struct message *const *me
 }
 
 // ---- what is kept
+
+static const struct db_statement kept_many = {
+    "kept",
+    "select b.digest from "
+    "unnest($1::smallint[], $2::uuid[], $3::bigint[]) with ordinality u(s, p, q, i) "
+    "left join hirundo.batch b on b.sensor_id = u.s and b.spool_id = u.p and b.seq = u.q "
+    "and b.outcome in ('committed', 'quarantined') order by u.i",
+    true};
+
+static int compare_digests(struct db *db, struct array columns[3], struct message *const *messages,
+                           size_t n, bool *ret_compared, bool *ret_other, struct errmsg *e)
+{
+    const char *values[3];
+    int lengths[3];
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = array_end(columns, 3, values, lengths);
+    if (r == 0)
+        r = db_execute(db, &kept_many, 3, values, lengths, &result, e);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct receiver_kept kept = {.found = true, .is_batch = true};
+        ret_compared[i] = i < (size_t)PQntuples(result) && !PQgetisnull(result, (int)i, 0) &&
+                          PQgetlength(result, (int)i, 0) == WIRE_SHA256_SIZE;
+        if (!ret_compared[i])
+            continue;
+        memcpy(kept.digest, PQgetvalue(result, (int)i, 0), WIRE_SHA256_SIZE);
+        ret_other[i] = receiver_batch_is_other(&kept, &messages[i]->header);
+    }
+    return r;
+}
+
+int streams_compare(struct db *db, struct stream *const *streams, struct message *const *messages,
+                    size_t n, bool *ret_compared, bool *ret_other, struct errmsg *e)
+{
+    struct array columns[3] = {0};
+    array_begin(&columns[0], ARRAY_INT2);
+    array_begin(&columns[1], ARRAY_UUID);
+    array_begin(&columns[2], ARRAY_INT8);
+    for (size_t i = 0; i < n; i++) {
+        array_int2(&columns[0], streams[i]->sensor_id);
+        array_uuid(&columns[1], streams[i]->spool_id);
+        array_int8(&columns[2], (int64_t)messages[i]->header.seq);
+    }
+    int r = compare_digests(db, columns, messages, n, ret_compared, ret_other, e);
+    array_release(columns, 3);
+    return r;
+}
 
 static int64_t number_at(const PGresult *result, int column)
 {

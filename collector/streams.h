@@ -18,6 +18,8 @@ size_t streams_count(const struct streams *s);
 // valid until streams_clear. 0; DB_REFUSED, -EPIPE, -ENOMEM.
 int streams_get(struct streams *s, struct db *db, const struct message *m, struct stream **ret,
                 struct errmsg *e);
+// The stream of a message where its row has been read.
+bool streams_know(const struct streams *s, const struct message *m, struct stream **ret);
 // Reads the rows of all messages' streams that are new or stale, in one query; streams_get then
 // finds them. Nothing depends on it but speed.
 int streams_prefetch(struct streams *s, struct db *db, struct message *const *messages, size_t n,
@@ -25,6 +27,11 @@ int streams_prefetch(struct streams *s, struct db *db, struct message *const *me
 // Reads the row again.
 int stream_load(struct db *db, struct stream *stream, struct errmsg *e);
 
+// Reads what the database keeps of these batches, streams[i]'s number messages[i]->header.seq, in
+// one query. ret_compared[i]: it keeps that number as a batch, and ret_other[i] says whether with
+// other data; else stream_find_fork must look.
+int streams_compare(struct db *db, struct stream *const *streams, struct message *const *messages,
+                    size_t n, bool *ret_compared, bool *ret_other, struct errmsg *e);
 // The first number of a message that the ledger holds with other data; 0: none. A loss message that
 // does not decode is none.
 int stream_find_fork(struct db *db, const struct stream *stream, const struct message *m,

@@ -171,6 +171,31 @@ def test_same_number_with_another_content_is_a_fork(postgres, collector, enrolle
     assert rows(postgres, name) == 10
 
 
+def test_a_fork_among_many_that_come_again(postgres, collector, enrolled):
+    """Numbers that come again together are compared together."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        for seq in range(1, 21):
+            peer.deliver(seq, seed=seq)
+        again = [message("batch", seq, peer.spool, seed=99 if seq == 15 else seq) for seq in range(1, 21)]
+        next_one = message("batch", 21, peer.spool, seed=21)
+        with postgres.connect() as conn, conn.cursor() as cursor:
+            cursor.execute("begin; lock table hirundo.batch in share mode")  # commits wait
+            peer.send(*next_one)
+            wait_for(lambda: postgres.value("select count(*) from pg_locks where not granted") > 0, "a commit that waits")
+            for frames in again:
+                peer.send(*frames)
+            assert peer.receive(0.5) is None  # they are there
+            cursor.execute("commit")
+        acks = 0
+        while (reply := peer.receive()).kind == "ack":
+            assert reply.committed_through == 21
+            acks += 1
+        assert (reply.kind, reply.reason, reply.expected_seq) == ("nack", "fork", 15)
+        assert acks >= 14  # what stood before the fork; behind it all belongs to the other data
+    assert rows(postgres, name) == 210
+
+
 def test_loss_of_other_data_is_a_fork_and_of_the_same_is_not(postgres, collector, enrolled):
     name, pair = enrolled()
     with Peer(collector, pair) as peer:

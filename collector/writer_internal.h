@@ -1,0 +1,102 @@
+// What the parts of a writer share; for writer*.c alone.
+//
+// writer.c is the thread and its database connection, writer_items.c what becomes of each message,
+// writer_commit.c the groups they are committed in.
+#pragma once
+
+#include <pthread.h>
+#include <time.h>
+
+#include "collector/group.h"
+#include "collector/streams.h"
+#include "collector/writer.h"
+
+// What the writer remembers of a sensor for the clone alarm.
+struct sensor_spools {
+    struct receiver_spools spools;
+    int64_t alarmed_ms;
+    // The connection that was last found to send other data than the ledger holds, and from which
+    // number on: nothing more is taken from it, the sensor begins a new spool and connects anew.
+    uint8_t forked_route[ROUTE_MAX];
+    size_t forked_size;
+    uint64_t fork;
+};
+
+// A message in hand and what became of it.
+enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_FORK, ITEM_DONE };
+
+struct item {
+    struct message *m;
+    struct stream *stream;
+    enum item_state state;
+    uint64_t fork; // ITEM_FORK: the number
+    uint64_t last; // the last number it covers
+    bool compared; // with what the ledger has of it, which does not change any more:
+    bool other;    // it is something else
+    bool poison;
+    char reason[WIRE_TEXT_MAX + 1];
+};
+
+// What is looked up for many items at once: GROUP_MESSAGES of each.
+struct ahead {
+    struct message *messages[GROUP_MESSAGES];
+    struct stream *streams[GROUP_MESSAGES];
+    struct item *items[GROUP_MESSAGES];
+    int16_t sensors[GROUP_MESSAGES];
+    bool compared[GROUP_MESSAGES], other[GROUP_MESSAGES];
+};
+
+struct writer {
+    struct writer_options options;
+    pthread_t thread;
+    struct queue *queue;
+    void *replies; // PUSH, made and used by the thread
+    atomic_bool db_ok;
+    atomic_llong waiting_since; // monotonic ms of the last step while there is work; 0: none
+    struct db *db;
+    struct dims *dims;
+    struct group *group;
+    struct streams *streams;
+    struct map *spool_index;
+    struct sensor_spools *spools;
+    size_t n_spools;
+    struct item *items; // GROUP_MESSAGES
+    size_t n_items;
+    struct ahead *ahead; // scratch of writer_prefetch
+};
+
+static inline int64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+// The database answered, or is asked for the first time.
+static inline void note_step(struct writer *w)
+{
+    atomic_store(&w->waiting_since, clock_ms(CLOCK_MONOTONIC));
+}
+
+// ---- writer_items.c
+
+// Alarms where one key sends from two spools in turn.
+void writer_watch_clones(struct writer *w, const struct message *m);
+// Looks up in a few queries what the messages in hand refer to, where a thousand sensors come at
+// once.
+int writer_prefetch(struct writer *w, struct errmsg *e);
+// Judges one open item; takes it into the group where it is next in line.
+int item_judge(struct writer *w, struct item *item, struct errmsg *e);
+// The item is done with: its message is freed.
+void item_settle(struct item *item);
+// Acknowledges what is committed through its stream.
+void item_acknowledge(struct writer *w, const struct item *item);
+// Answers duplicates, forks and gaps: what must wait until all that came with it is committed.
+int writer_settle_rest(struct writer *w, struct errmsg *e);
+
+// ---- writer_commit.c
+
+// Commits all open items; where the database refuses a group, halves it until the one at fault
+// stands alone. 0: all settled but what is left to writer_settle_rest; else the connection or the
+// database is at fault.
+int writer_commit(struct writer *w, struct errmsg *e);

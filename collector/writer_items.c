@@ -1,0 +1,310 @@
+// What becomes of each message: taken into the group, a duplicate, a gap, a fork; and the answers.
+#include <inttypes.h>
+#include <string.h>
+
+#include "collector/alarms.h"
+#include "collector/map.h"
+#include "collector/writer_internal.h"
+#include "common/log.h"
+
+#define CLONE_AGAIN_MS 600000
+
+// NULL: no memory.
+static struct sensor_spools *sensor_of(struct writer *w, const struct message *m)
+{
+    const uint32_t *at = map_get(w->spool_index, &m->sensor_id);
+    if (at)
+        return &w->spools[*at];
+    struct sensor_spools *spools = realloc(w->spools, (w->n_spools + 1) * sizeof *spools);
+    if (!spools)
+        return NULL;
+    w->spools = spools;
+    if (map_put(w->spool_index, &m->sensor_id, (uint32_t)w->n_spools) < 0)
+        return NULL;
+    spools[w->n_spools] = (struct sensor_spools){.alarmed_ms = INT64_MIN / 2};
+    return &spools[w->n_spools++];
+}
+
+void writer_watch_clones(struct writer *w, const struct message *m)
+{
+    struct sensor_spools *s = sensor_of(w, m);
+    if (!s)
+        return; // no alarm then
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    if (receiver_spool_seen(&s->spools, m->header.spool_id) &&
+        now - s->alarmed_ms > CLONE_AGAIN_MS) {
+        s->alarmed_ms = now;
+        metrics_add(&w->options.metrics->clones, 1);
+        alarms_raise(w->options.alarms, "alarm clone", m->name,
+                     "two spools send in turn: two machines have its key");
+        log_error(
+            "alarm clone: sensor %s sends from two spools in turn (%s): two machines have its key; "
+            "revoke it with hirundo-collector sensor revoke %s",
+            m->name, m->peer, m->name);
+    }
+}
+
+// ---- replies
+
+static void send_reply(struct writer *w, const struct message *m, uint64_t seq, enum wire_kind kind,
+                       struct wire_reply *body)
+{
+    struct reply reply = {.kind = kind, .spool_id = m->header.spool_id, .seq = seq};
+    reply.body = *body;
+    reply.body.db_ok = true;
+    reply.body.credit = budget_credit(w->options.budget, m->sensor_id);
+    int r = reply_send(w->replies, m->route, m->route_size, &reply);
+    if (r < 0)
+        log_debug("reply to %s dropped: %s", m->name, strerror(-r));
+}
+
+void item_acknowledge(struct writer *w, const struct item *item)
+{
+    struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
+    send_reply(w, item->m, item->m->header.seq, WIRE_ACK, &body);
+}
+
+// The number asked for says that all before it is committed.
+static void send_gap(struct writer *w, const struct item *item)
+{
+    const struct message *m = item->m;
+    uint64_t next_seq = item->stream->receiver.next_seq;
+    struct wire_reply body = {.expected_seq = next_seq, .reason = WIRE_NACK_GAP};
+    log_info("sensor %s: batch %" PRIu64 " came, %" PRIu64 " is missing: asked for it", m->name,
+             m->header.seq, next_seq);
+    send_reply(w, m, m->header.seq, WIRE_NACK, &body);
+}
+
+static void send_fork(struct writer *w, const struct message *m, uint64_t seq)
+{
+    struct wire_reply body = {.expected_seq = seq, .reason = WIRE_NACK_FORK};
+    snprintf(body.detail, sizeof body.detail, "number %" PRIu64 " was taken with another content",
+             seq);
+    alarms_raise(w->options.alarms, "alarm fork", m->name, body.detail);
+    log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
+              " with another content than before: its spool was "
+              "restored from a copy; it will begin a new one",
+              m->name, m->peer, seq);
+    send_reply(w, m, seq, WIRE_NACK, &body);
+}
+
+void item_settle(struct item *item)
+{
+    message_free(item->m);
+    item->m = NULL;
+    item->state = ITEM_DONE;
+}
+
+// ---- taking messages
+
+// Numbers that a message covers. A loss message that does not decode covers its first, which goes
+// with it into quarantine.
+static void message_range(const struct message *m, uint64_t *ret_first, uint64_t *ret_last)
+{
+    *ret_first = *ret_last = m->header.seq;
+    _cleanup_(freep) struct loss_item *items = NULL;
+    size_t n = 0;
+    if (m->header.kind == WIRE_LOSS &&
+        wire_loss_decode(zmq_msg_data((zmq_msg_t *)&m->payload),
+                         zmq_msg_size((zmq_msg_t *)&m->payload), &items, &n, NULL) == 0 &&
+        n > 0 && items[0].seq_first == m->header.seq)
+        *ret_last = items[n - 1].seq_last;
+}
+
+static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
+{
+    struct validate_limits limits;
+    keyring_limits(w->options.keyring, clock_ms(CLOCK_REALTIME), &limits);
+    int r = item->poison ? GROUP_POISON
+                         : group_add(w->group, w->db, w->dims, item->stream, item->m, &limits, e);
+    if (r == DB_REFUSED && db_is_data_error(w->db))
+        r = GROUP_POISON; // a day that gets no partition
+    if (r != GROUP_POISON)
+        return r;
+    if (!item->poison) {
+        item->poison = true;
+        snprintf(item->reason, sizeof item->reason, "%s", e->text);
+        log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s", item->m->name,
+                    item->m->peer, item->m->header.seq, item->reason);
+    }
+    return group_add_poison(w->group, item->stream, item->m, item->last, item->reason, e);
+}
+
+// Compares what the ledger has of a message's numbers with what it brings. Does so before anything
+// behind it is taken: that belongs to the same other data.
+static int look_for_fork(struct writer *w, struct item *item, struct errmsg *e)
+{
+    const struct message *m = item->m;
+    struct sensor_spools *s = sensor_of(w, m);
+    if (!s)
+        return -ENOMEM;
+    uint64_t fork = item->other ? m->header.seq : 0;
+    int r = item->compared ? 0 : stream_find_fork(w->db, item->stream, m, &fork, e);
+    if (r != 0 || fork == 0)
+        return r;
+    item->state = ITEM_FORK;
+    item->fork = s->fork = fork;
+    memcpy(s->forked_route, m->route, m->route_size);
+    s->forked_size = m->route_size;
+    return 0;
+}
+
+static bool is_from_fork(struct writer *w, struct item *item)
+{
+    const struct message *m = item->m;
+    const struct sensor_spools *s = sensor_of(w, m);
+    if (!s || s->forked_size == 0 || s->forked_size != m->route_size ||
+        memcmp(s->forked_route, m->route, m->route_size) != 0)
+        return false;
+    item->state = ITEM_FORK;
+    item->fork = s->fork;
+    return true;
+}
+
+static int take_item(struct writer *w, struct item *item, struct errmsg *e)
+{
+    int r = 0;
+    if (is_from_fork(w, item))
+        return 0;
+    // A loss message may begin with numbers that the ledger has.
+    if (item->m->header.kind == WIRE_LOSS && item->m->header.seq < item->stream->receiver.next_seq)
+        r = look_for_fork(w, item, e);
+    if (r != 0 || item->state == ITEM_FORK)
+        return r;
+    r = add_to_group(w, item, e);
+    if (r == 0)
+        item->state = ITEM_GROUPED;
+    return r;
+}
+
+int item_judge(struct writer *w, struct item *item, struct errmsg *e)
+{
+    struct message *m = item->m;
+    if (!keyring_has_sensor(w->options.keyring, m->sensor_id)) {
+        log_info("sensor %s is revoked: batch %" PRIu64 " dropped", m->name, m->header.seq);
+        item_settle(item);
+        return 0;
+    }
+    int r = streams_get(w->streams, w->db, m, &item->stream, e);
+    if (r != 0)
+        return r;
+    if (item->stream->revoked) {
+        item_settle(item);
+        return 0;
+    }
+    uint64_t first, last;
+    message_range(m, &first, &last);
+    item->last = last;
+    struct receiver *receiver = &item->stream->receiver;
+    enum receiver_verdict verdict =
+        receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
+    if (verdict == RECEIVER_GAP && receiver->pending_seq == receiver->next_seq) {
+        // Another collector may have taken what seems to be missing.
+        r = stream_load(w->db, item->stream, e);
+        if (r != 0)
+            return r;
+        verdict = receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
+    }
+    switch (verdict) {
+    case RECEIVER_TAKE:
+        return take_item(w, item, e);
+    case RECEIVER_DUPLICATE:
+        item->state = ITEM_DUPLICATE;
+        return last < receiver->next_seq ? look_for_fork(w, item, e) : 0;
+    case RECEIVER_GAP:
+        receiver_told(receiver, clock_ms(CLOCK_MONOTONIC));
+        item->state = ITEM_GAP;
+        return 0;
+    case RECEIVER_GAP_TOLD:
+        break;
+    case RECEIVER_ABSURD:
+        log_warning("sensor %s (%s): a message with the number %" PRIu64 ": dropped", m->name,
+                    m->peer, m->header.seq);
+        break;
+    }
+    item_settle(item);
+    return 0;
+}
+
+// ---- many at once
+
+// Compares n items, whose streams are known, with what the ledger has of their numbers.
+static int compare_many(struct writer *w, size_t n, struct errmsg *e)
+{
+    struct ahead *a = w->ahead;
+    if (n < 2)
+        return 0; // look_for_fork does as well
+    for (size_t i = 0; i < n; i++)
+        a->messages[i] = a->items[i]->m;
+    int r = streams_compare(w->db, a->streams, a->messages, n, a->compared, a->other, e);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        a->items[i]->compared = a->compared[i];
+        a->items[i]->other = a->other[i];
+    }
+    return r;
+}
+
+// The items of batches that the ledger has, judged as duplicates or not judged yet.
+static int compare_known(struct writer *w, struct errmsg *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct item *item = &w->items[i];
+        if ((item->state != ITEM_OPEN && item->state != ITEM_DUPLICATE) || item->compared ||
+            item->m->header.kind != WIRE_BATCH ||
+            !streams_know(w->streams, item->m, &w->ahead->streams[n]) ||
+            item->m->header.seq >= w->ahead->streams[n]->receiver.next_seq)
+            continue;
+        w->ahead->items[n++] = item;
+    }
+    return compare_many(w, n, e);
+}
+
+int writer_prefetch(struct writer *w, struct errmsg *e)
+{
+    struct ahead *a = w->ahead;
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct message *m = w->items[i].m;
+        if (w->items[i].state != ITEM_OPEN || !keyring_has_sensor(w->options.keyring, m->sensor_id))
+            continue;
+        a->sensors[n] = m->sensor_id;
+        a->messages[n++] = m;
+    }
+    if (n < 2)
+        return 0;
+    int r = streams_prefetch(w->streams, w->db, a->messages, n, e);
+    if (r == 0)
+        r = dims_prefetch(w->dims, w->db, a->sensors, n, e);
+    return r == 0 ? compare_known(w, e) : r;
+}
+
+// ---- duplicates and gaps
+
+int writer_settle_rest(struct writer *w, struct errmsg *e)
+{
+    // What was the same as something in the open group is compared now.
+    int r = compare_known(w, e);
+    for (size_t i = 0; r == 0 && i < w->n_items; i++) {
+        struct item *item = &w->items[i];
+        r = item->state == ITEM_DUPLICATE ? look_for_fork(w, item, e) : 0;
+        if (r != 0)
+            return r;
+        if (item->state == ITEM_DUPLICATE) {
+            log_debug("sensor %s: batch %" PRIu64 " came again", item->m->name,
+                      item->m->header.seq);
+            item_acknowledge(w, item);
+            metrics_add(&w->options.metrics->duplicates, 1);
+        } else if (item->state == ITEM_FORK) {
+            metrics_add(&w->options.metrics->forks, 1);
+            send_fork(w, item->m, item->fork);
+        } else if (item->state == ITEM_GAP) {
+            metrics_add(&w->options.metrics->gaps, 1);
+            send_gap(w, item);
+        } else {
+            continue;
+        }
+        item_settle(item);
+    }
+    return r;
+}
