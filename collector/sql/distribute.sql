@@ -61,7 +61,7 @@ declare
 begin
   perform set_config('citus.multi_shard_modify_mode', 'sequential', true);
   foreach t in array array['setting', 'sensor', 'sensor_key', 'tcp_options', 'prefix_set', 'network', 'organisation', 'organisation_prefix',
-                           'scanner_set', 'scanner_range', 'as_name'] loop
+                           'scanner_set', 'scanner_range', 'as_name', 'fingerprint', 'holiday'] loop
     if not exists (select from pg_catalog.pg_dist_partition d
                    where d.logicalrelid = ('hirundo.' || t)::regclass and d.partmethod = 'n' and d.repmodel = 't') then
       perform pg_catalog.create_reference_table('hirundo.' || t);

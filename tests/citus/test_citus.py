@@ -23,7 +23,7 @@ KNOWN = {"hirundo.sensor_status: its example runs"}
 def test_what_is_where(citus):
     kinds = dict(citus.query("select citus_table_type, array_agg(replace(table_name::text, 'hirundo.', '')) from citus_tables group by 1"))
     assert {"setting", "sensor", "sensor_key", "tcp_options", "prefix_set", "network", "organisation", "organisation_prefix",
-            "scanner_set", "scanner_range", "as_name"} == set(kinds["reference"])
+            "scanner_set", "scanner_range", "as_name", "fingerprint", "holiday"} == set(kinds["reference"])
     assert {"ledger", "batch", "observation", "loss", "quarantine", "sensor_address", "flow", "flood", "heartbeat", "heartbeat_hour",
             } == {name for name in kinds["distributed"] if not name[-8:].isdigit()}
     assert citus.query("select count(distinct colocation_id), min(distribution_column), max(distribution_column) from citus_tables "

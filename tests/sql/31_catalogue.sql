@@ -61,7 +61,7 @@ select set_eq($$select name from source where provolatile = 'v'$$, array['hirund
   'hirundo.share_copy()', 'hirundo.share_publish()', 'hirundo.share_step()',
   'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
   'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_delete(text,date)', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
-  'hirundo.rollup_restamp(date,date)', 'hirundo.data_sets_expire()',
+  'hirundo.rollup_restamp(date,date)', 'hirundo.retag(tstzrange)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_day(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_tools(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_backscatter(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_observed(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');
@@ -78,6 +78,12 @@ from (values
   ('source_hosts_daily', 'day,port,hosts,packets,sensors'),
   ('sensor_average', 'bucket,side,packets,sensor_days,average'),
   ('top_ports', 'sensor,label_en,label_ja,country,rank,port,packets'),
+  ('tool_share', 'day,item,rank,tool,packets,hosts,all_packets,share,flood_packets,sensor_days'),
+  ('port_trend', 'bucket,rank,port,packets,flood_packets,sensors,sensor_days,average'),
+  ('quarter_top', 'kind,rank,item,packets,share,average,previous_rank,previous,previous_packets,flood_packets,sensor_days,previous_sensor_days'),
+  ('scanners', 'day,src,ports,sensors,packets,asn,as_name,country,organisation,scanner'),
+  ('scanner_organisations', 'day,organisation,kind,hosts,ports,packets,sensor_days'),
+  ('activity_calendar', 'kind,days,compared_days,sensor_days,hosts_per_day,packets,average,ratio,p_value,weeks,reason'),
   ('accounting', 'sensor,hour,frames,row_packets,flood_packets,non_ip,malformed,quarantined,lost,unknown_s,kernel_dropped,if_dropped,difference')) v(f, columns);
 select columns_are('hirundo', 'sensor_status', array['sensor', 'state', 'reason', 'last_batch_at', 'last_ts', 'spool_batches', 'spool_age', 'clock_offset_ms']);
 

@@ -19,7 +19,11 @@ COLUMNS = (
     'tcp_flags',
     'marks',
     'src',
+    'tcp_window',
+    'ip_id',
 )
+# what only some rows have
+RAW = {'tcp_window': None, 'ip_id': None}
 
 
 def connect():
@@ -46,7 +50,7 @@ def add_flows(cur, flows):
     for day in sorted({f['ts'].astimezone(UTC).date() for f in flows}):
         cur.execute('select hirundo.partition_ensure(%s)', (day,))
     rows = [
-        tuple({'duration_ms': 0, **f, 'bytes': f['packets'] * 60, 'dst_no': 1}[c] for c in COLUMNS)
+        tuple({**RAW, 'duration_ms': 0, **f, 'bytes': f['packets'] * 60, 'dst_no': 1}[c] for c in COLUMNS)
         for f in flows
     ]
     args = b','.join(cur.mogrify('(' + ','.join(['%s'] * len(COLUMNS)) + ')', r) for r in rows)

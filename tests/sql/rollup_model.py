@@ -24,6 +24,7 @@ COLUMNS = {
     'scanner_day': 'host(src), ports, sensors, packets',
     'country_day': 'sensor_id, country, class, packets, bytes, source_days',
     'port_country_day': 'port_code, country, class, packets, bytes, sources',
+    'tool_day': 'port_code, tool, country, packets, sources',
     'network_port_day': 'port_code, class, packets, bytes, flood_packets, sources, '
     'flood_sources_min, flood_sources_max, sensors, hosts, host_sensors',
     'port_month': 'sensor_id, port_code, class, packets, bytes, flood_packets, source_days',
@@ -33,6 +34,15 @@ COLUMNS = {
     'source_month': f'host(src), class, packets, bytes, days, {BITS}, {STAMPS}',
 }
 HOST_CLASSES = ('fragment', 'other', 'scan')
+
+
+# (tool, what of a row must hold, packets of a source and day, whether the mark is of each packet), first to last
+TOOLS = [
+    ('mirai', lambda f: f['proto'] == 6 and f['tcp_flags'] == 2 and f['marks'] & 1, 1, True),
+    ('zmap', lambda f: f['proto'] in (1, 6, 17) and f['ip_id'] == 54321, 2, False),
+    ('masscan', lambda f: f['proto'] == 6 and f['tcp_flags'] == 2 and f['marks'] & 2, 2, True),
+    ('window-5656', lambda f: f['proto'] == 6 and f['tcp_flags'] == 2 and f['tcp_window'] == 5656, 2, False),
+]
 
 
 def unit(table):
@@ -90,6 +100,7 @@ def plain(books):
             port=books.port_code(f.get('name') or common.port_name(f)),
             cls=common.traffic_class(f),
             packets=f['packets'],
+            flow=f,
             src=None if flood else str(ipaddress.ip_address(f['src'])),
             estimate=f.get('estimate'),
             ttl=f.get('ttl'),
@@ -189,6 +200,7 @@ def wanted(books, head, busy):
     out['port_country_day'] = [
         (*k, *s.total, len(s.sources)) for k, s in groups(rows, 'day', 'port', 'country', 'cls')
     ]
+    out['tool_day'] = of_tools(hosts)
     out['network_port_day'] = list(of_network(rows))
     covered = collections.Counter()
     for (sensor, slot), ms in books.covered.items():
@@ -197,6 +209,22 @@ def wanted(books, head, busy):
     out['backscatter_day'] = list(of_backscatter(books))
     out.update(months(rows, head, busy))
     return out
+
+
+def of_tools(rows):
+    """tool_day, by the rules that are shipped."""
+    seen = collections.Counter()
+    for r in rows:
+        first = [(name, least, each) for name, holds, least, each in TOOLS if holds(r['flow'])][:1]
+        r['rule'] = first[0] if first else None
+        if first:
+            seen[r['day'], r['src'], first[0][0]] += r['packets'] if first[0][2] else 1
+    cells = collections.defaultdict(Sum)
+    for r in rows:
+        sure = r['rule'] and seen[r['day'], r['src'], r['rule'][0]] >= r['rule'][1]
+        for port in (r['port'], None):
+            cells[r['day'], port, r['rule'][0] if sure else 'unknown', r['country']].add(r)
+    return [(*k, s.packets, len(s.sources)) for k, s in cells.items()]
 
 
 def contents(cur):

@@ -60,6 +60,8 @@ def random_flows(rng, sensors):
                 tcp_flags=rng.choice([2, 2, 2, 16, 18, 4]) if proto == 6 else 0,
                 marks=marks,
                 src_port=rng.choice([53, 40000, 50000]) if proto in (6, 17) else None,
+                tcp_window=rng.choice([5656, 29200]) if proto == 6 else None,
+                ip_id=rng.choice([1, 2, 3, 54321]),
             )
         )
     return out

@@ -17,7 +17,7 @@ select f.ts, f.sensor_id, f.src, f.proto, f.port, f.src_port, f.ttl, f.tcp_flags
        when f.proto = 58 then case when f.port >> 8 in (1, 2, 3, 4, 129) then 'backscatter'
                                    when f.port >> 8 in (128, 139) then 'scan' else 'other' end
        else 'other' end as class,
-  f.duration_ms
+  f.duration_ms, f.tcp_window, f.ip_id, f.ip_len, f.options_id
 from hirundo.flow f;
 ----
 comment on view hirundo.flow_classed is

@@ -66,7 +66,7 @@ begin
   select coalesce(array_agg(d.day order by d.day), '{}'), range_agg(tstzrange(d.first, d.past))
   into days, v_covered
   from hirundo.rollup_day d
-  where d.zone = v_zone and d.first >= rollup_cover.first and d.past <= rollup_cover.past
+  where day_table is not null and d.zone = v_zone and d.first >= rollup_cover.first and d.past <= rollup_cover.past
     and d.day >= v_gone
     and date_trunc('month', d.day::timestamp)::date <> all (months)
     and not exists (select from hirundo.dirty_day x where x.day = d.day)
@@ -88,7 +88,7 @@ end
 $$;
 ----
 comment on function hirundo.rollup_cover(timestamptz, timestamptz, text, text, text) is
-  'How to answer for [first, past): whole months that this monthly rollup has, whole days of the daily one outside of these, whole hours of the hourly one, nothing of them dirty; and the rest, to be read from flow. Several tables of a kind are separated by commas. Example: select * from hirundo.rollup_cover(''2023-02-03'', ''2023-02-05'', ''port_day'', ''port_hour'', ''port_month'').';
+  'How to answer for [first, past): whole months that this monthly rollup has, whole days of the daily one outside of these, whole hours of the hourly one, nothing of them dirty (a table that is NULL has none); and the rest, to be read from flow. Several tables of a kind are separated by commas. Example: select * from hirundo.rollup_cover(''2023-02-03'', ''2023-02-05'', ''port_day'', ''port_hour'', ''port_month'').';
 ----
 create or replace function hirundo.observed_time(first timestamptz, past timestamptz)
 returns table (sensor_id smallint, day date, covered_ms bigint)
@@ -187,7 +187,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return array['port_day', 'source_port_day', 'source_day', 'sensor_day', 'ttl_day', 'country_day', 'port_country_day', 'network_port_day', 'scanner_day', 'observed_day', 'backscatter_day'];
+  return array['port_day', 'source_port_day', 'source_day', 'sensor_day', 'ttl_day', 'country_day', 'port_country_day', 'network_port_day', 'scanner_day', 'observed_day',
+    'backscatter_day', 'tool_day'];
 end
 $$;
 ----

@@ -2,24 +2,6 @@
 --
 -- The planner knows nothing of rows that the same transaction wrote, and would take nested loops over and sort what fits
 -- into a hash table: so joins and groups are hashed (enable_*); an ORDER BY still sorts.
---
--- hirundo.rollup_build_tools is where the daily rollup by tool belongs.
-create or replace function hirundo.rollup_build_tools(day date, first timestamptz, past timestamptz, sensors smallint[])
-returns void
-language plpgsql volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- A rollup by tool goes here: delete the rows of (day, sensors), insert from hirundo.flow where ts >= first and
-  -- ts < past and sensor_id = any (sensors), grouped by sensor_id, day, tool, port code, class and the country of the source in
-  -- hirundo.source_day, which is built. It is called in the transaction of the day's other rollups, again for late data.
-  return;
-end
-$$;
-----
-comment on function hirundo.rollup_build_tools(date, timestamptz, timestamptz, smallint[]) is
-  'Part of hirundo.rollup_step: the place of the daily rollup by tool; builds nothing as long as no rules name tools. Example: see hirundo.rollup_step.';
-----
 create or replace function hirundo.rollup_build_observed(day date, first timestamptz, past timestamptz, sensors smallint[])
 returns void
 language plpgsql volatile

@@ -73,3 +73,6 @@ grant select on hirundo.sensor_status, hirundo.dirty_day, hirundo.rollup_lag to 
 grant execute on function hirundo.period_bounds(tstzrange), hirundo.accounting(tstzrange), hirundo.local_range(date, date),
   hirundo.quarter(text), hirundo.month(text), hirundo.week(text), hirundo.day(text), hirundo.period_edge(text), hirundo.period(text)
   to hirundo_collector;
+----
+-- tools
+grant select on hirundo.fingerprint, hirundo.tool_day, hirundo.tool_built, hirundo.holiday to hirundo_analyst;

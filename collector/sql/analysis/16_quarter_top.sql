@@ -1,0 +1,150 @@
+-- Top services and source countries of a quarter, with the rank they had in the one before.
+-- All packets but class local, flood rows included; these have no source, so among countries they stand apart.
+create or replace function hirundo.period_before(first timestamptz, past timestamptz, out before_first timestamptz, out before_past timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_zone text := hirundo.time_zone();
+  a timestamp := first at time zone v_zone;
+  b timestamp := past at time zone v_zone;
+  v_months int;
+begin
+  if first is null or past is null or not isfinite(first) or not isfinite(past) or first >= past then
+    return;
+  end if;
+  if a = date_trunc('month', a) and b = date_trunc('month', b) then
+    v_months := (extract(year from b)::int - extract(year from a)::int) * 12 + extract(month from b)::int - extract(month from a)::int;
+    before_first := (a - make_interval(months => v_months)) at time zone v_zone;
+  elsif a = date_trunc('day', a) and b = date_trunc('day', b) then
+    before_first := (a - make_interval(days => b::date - a::date)) at time zone v_zone;
+  else
+    before_first := first - (past - first);
+  end if;
+  before_past := first;
+end
+$$;
+----
+comment on function hirundo.period_before(timestamptz, timestamptz) is
+  'The period just before [first, past) that is as long: so many months where both bounds begin months of the reporting time zone, so many days where they begin days, else so much time. Nulls for one without bounds. Example: select * from hirundo.period_before(''2023-01-01 00:00+09'', ''2023-04-01 00:00+09'').';
+----
+create or replace function hirundo.country_totals(first timestamptz, past timestamptz)
+returns table (country text, packets bigint, flood_packets bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_zone text := hirundo.time_zone();
+  v_days date[];
+  v_rest tstzmultirange;
+begin
+  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(first, past, 'country_day,sensor_day') c;
+  return query
+    with row as materialized (
+      select (f.ts at time zone v_zone)::date as d, f.src, sum(f.packets) as n
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest) and f.class <> 'local') f
+      group by 1, 2
+    ), set as materialized (
+      select e.d, hirundo.prefix_set_for(e.d) as id from (select distinct w.d from row w) e
+    )
+    select u.country, sum(u.n)::bigint, sum(u.flood)::bigint
+    from (
+      select c.country, c.packets as n, 0::bigint as flood
+      from hirundo.country_day c where c.day = any (v_days) and c.class <> 'local'
+      union all
+      -- in country_day already, under no country
+      select '', 0, s.flood_packets
+      from hirundo.sensor_day s where s.day = any (v_days) and s.class <> 'local' and s.flood_packets > 0
+      union all
+      select coalesce(n.country::text, ''), w.n, 0
+      from row w
+      join set s on s.d = w.d
+      left join lateral (
+        select x.hi, x.country from hirundo.network x
+        where x.set_id = s.id and x.lo <= w.src order by x.lo desc limit 1) n on n.hi >= w.src
+      union all
+      select '', f.packets, f.packets
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flood_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest) and f.class <> 'local') f) u
+    group by u.country;
+end
+$$;
+----
+comment on function hirundo.country_totals(timestamptz, timestamptz) is
+  'Packets of [first, past) by country of the source as registered on the day (empty: not known, or from flood rows, which have no source), all sensors together, all but class local. Example: select * from hirundo.country_totals(''2023-02-08'', ''2023-02-09'') order by packets desc limit 5.';
+----
+create or replace function hirundo.quarter_top(period tstzrange, n integer default 10)
+returns table (kind text, rank integer, item text, packets bigint, share numeric, average numeric, previous_rank integer, previous text,
+               previous_packets bigint, flood_packets bigint, sensor_days numeric, previous_sensor_days numeric)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_before_first timestamptz;
+  v_before_past timestamptz;
+  v_n int := greatest(coalesce(n, 10), 0);
+  v_ms numeric;
+  v_before_ms numeric;
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  if v_first is null then
+    return;
+  end if;
+  select p.before_first, p.before_past into v_before_first, v_before_past from hirundo.period_before(v_first, v_past) p;
+  select coalesce(sum(o.covered_ms), 0) into v_ms from hirundo.observed_time(v_first, v_past) o;
+  select coalesce(sum(o.covered_ms), 0) into v_before_ms from hirundo.observed_time(v_before_first, v_before_past) o;
+  return query
+    with now as materialized (
+      select 'service' as kind, t.port_code::text as key, t.packets as p, t.flood_packets as flood from hirundo.port_totals(v_first, v_past) t
+      union all
+      select 'country', t.country, t.packets, t.flood_packets from hirundo.country_totals(v_first, v_past) t
+    ), before as materialized (
+      select 'service' as kind, t.port_code::text as key, t.packets as p from hirundo.port_totals(v_before_first, v_before_past) t
+      union all
+      select 'country', t.country, t.packets from hirundo.country_totals(v_before_first, v_before_past) t
+    ), head as materialized (
+      -- with all that tie for the last place: names are made for these alone; what has no country has no place
+      select e.side, e.kind, e.key, e.p,
+        case e.kind when 'service' then hirundo.port_label(e.key::int) else e.key end as label
+      from (select k.side, k.kind, k.key, k.p, rank() over (partition by k.side, k.kind order by k.p desc) as r
+            from (select 'now' as side, w.kind, w.key, w.p from now w
+                  union all
+                  select 'before', b.kind, b.key, b.p from before b) k
+            where k.key <> '' and k.p > 0) e
+      where e.r <= case e.side when 'now' then v_n else 10 end
+    ), ranked as materialized (
+      select h.*, row_number() over (partition by h.side, h.kind order by h.p desc, h.label collate "C")::int as r from head h
+    ), total as (
+      select w.kind, sum(w.p) as p from now w group by w.kind
+    )
+    select w.kind, r.r, coalesce(r.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(v_ms, 0), 6),
+      l.r, case when v_before_ms > 0 and r.r is not null then coalesce(l.r::text, '-') end,
+      coalesce(b.p, case when v_before_ms > 0 then 0 end), w.flood,
+      round(v_ms / 86400000.0, 6), round(v_before_ms / 86400000.0, 6)
+    from now w
+    left join ranked r on r.side = 'now' and r.kind = w.kind and r.key = w.key and r.r <= v_n
+    left join ranked l on l.side = 'before' and l.kind = w.kind and l.key = w.key and l.r <= 10 and v_before_ms > 0
+    left join before b on b.kind = w.kind and b.key = w.key
+    join total t on t.kind = w.kind
+    where r.r is not null or (w.key = '' and w.p > 0)
+    order by w.kind desc, r.r nulls last;
+end
+$$;
+----
+comment on function hirundo.quarter_top(tstzrange, integer) is
+  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';

@@ -1,0 +1,101 @@
+-- Which sources send to many ports within a day, and whose are they?
+-- Distinct ports over all sensors; without backscatter, local traffic and flood rows (which have no source).
+create or replace function hirundo.scanners(period tstzrange, min_ports integer default 10)
+returns table (day date, src inet, ports bigint, sensors bigint, packets bigint, asn bigint, as_name text, country text, organisation text,
+               scanner text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set enable_hashjoin = on
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_days date[];
+  v_rest tstzmultirange;
+  v_zone text := hirundo.time_zone();
+  v_min int := greatest(coalesce(min_ports, 10), 0);
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  -- scanner_day has sources with five ports and more
+  select c.days, c.rest into v_days, v_rest
+  from hirundo.rollup_cover(v_first, v_past, case when v_min >= 4 then 'scanner_day' else 'source_port_day' end) c;
+  return query
+    with hit as materialized (
+      select s.day as d, s.src, s.ports::bigint as ports, s.sensors::bigint as sensors, s.packets as p
+      from hirundo.scanner_day s
+      where v_min >= 4 and s.day = any (v_days) and s.ports > v_min
+      union all
+      select x.day, x.src, count(distinct x.port_code), count(distinct x.sensor_id), sum(x.packets)::bigint
+      from hirundo.source_port_day x
+      where v_min < 4 and x.day = any (v_days) and x.class <> 'backscatter' and x.class <> 'local'
+      group by 1, 2
+      having count(distinct x.port_code) > v_min
+      union all
+      select (f.ts at time zone v_zone)::date, f.src, count(distinct f.port_code), count(distinct f.sensor_id), sum(f.packets)::bigint
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+          and f.class <> 'backscatter' and f.class <> 'local') f
+      group by 1, 2
+      having count(distinct f.port_code) > v_min
+    )
+    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner
+    from (select e.d, array_agg(e.src) as sources from hit e group by e.d) g
+    cross join lateral hirundo.lookup(g.sources, g.d) k
+    join hit h on h.d = g.d and h.src = k.address
+    order by h.d, h.ports desc, h.src;
+end
+$$;
+----
+comment on function hirundo.scanners(tstzrange, integer) is
+  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner). Most ports first. Without backscatter, local traffic and flood rows. Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
+----
+create or replace function hirundo.scanner_organisations(period tstzrange, min_ports integer default 10)
+returns table (day date, organisation text, kind text, hosts bigint, ports bigint, packets bigint, sensor_days numeric)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  return query
+    with hit as materialized (
+      select s.day as d, s.ports as n, s.packets as p,
+        case when s.organisation is not null then 'watched' when s.scanner is not null then 'research' when s.asn is not null then 'as' else 'unknown' end as kind,
+        coalesce(s.organisation, s.scanner, 'AS' || s.asn || coalesce(' ' || s.as_name, ''), 'unknown') as name
+      from hirundo.scanners(period, min_ports) s
+    ), observed as (
+      select o.day as d, sum(o.covered_ms) as ms from hirundo.observed_time(v_first, v_past) o group by 1
+    ), total as (
+      select h.d, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by h.d
+    ), days as (
+      select l.day as d from hirundo.local_days(v_first, v_past) l
+      union
+      select t.d from total t
+    )
+    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6)
+    from (
+      select h.d, h.name, h.kind, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by 1, 2, 3
+      union all
+      select d.d, 'total', 'total', coalesce(t.hosts, case when w.ms > 0 then 0 end), coalesce(t.n, case when w.ms > 0 then 0 end),
+        coalesce(t.p, case when w.ms > 0 then 0 end)
+      from days d
+      left join total t on t.d = d.d
+      left join observed w on w.d = d.d) e
+    left join observed o on o.d = e.d
+    order by e.d, e.kind = 'total', e.hosts desc, e.name collate "C", e.kind collate "C";
+end
+$$;
+----
+comment on function hirundo.scanner_organisations(tstzrange, integer) is
+  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';
