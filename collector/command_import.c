@@ -12,6 +12,7 @@ const char import_usage[] =
     "[--quiet]\n"
     "       hirundo-collector import asnames FILE... [--force] [--quiet]\n"
     "       hirundo-collector import organisations FILE\n"
+    "       hirundo-collector import holidays FILE\n"
     "       hirundo-collector import sensors FILE [--out DIRECTORY] [--with-key]\n"
     "prefixes: a MaxMind database (.mmdb: Country, City, ASN, ISP), or lines of prefix, AS, "
     "country, separated by tabs; AS and country may be empty. Of several files each fills in what "
@@ -24,6 +25,8 @@ const char import_usage[] =
     "replace all names.\n"
     "organisations: CSV with the heading name,prefixes,contacts,tlp; prefixes separated by "
     "semicolons. An organisation that is known is replaced.\n"
+    "holidays: CSV with the heading country,day,name. The years of a country that are in it are "
+    "replaced.\n"
     "sensors: CSV with the heading name,country,label_en,label_ja,hosted_by,key (the last four may "
     "be missing or empty): each is added as by sensor add, with a bundle NAME.bundle in DIRECTORY "
     "unless its key is given.\n"
@@ -167,7 +170,7 @@ int command_import(int argc, char **argv)
     static const struct subcommand table[] = {
         {"prefixes", import_prefixes}, {"organisations", import_organisations},
         {"scanners", import_scanners}, {"asnames", import_asnames},
-        {"sensors", import_sensors},
+        {"sensors", import_sensors},   {"holidays", import_holidays},
     };
     return command_dispatch(table, ARRAY_SIZE(table), import_usage, argc, argv);
 }

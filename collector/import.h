@@ -45,4 +45,5 @@ int import_prefixes(int argc, char **argv);
 int import_organisations(int argc, char **argv);
 int import_scanners(int argc, char **argv);
 int import_asnames(int argc, char **argv);
+int import_holidays(int argc, char **argv);
 int import_sensors(int argc, char **argv);

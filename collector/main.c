@@ -15,6 +15,7 @@ static const char usage[] =
     "  partner add | set | list | show | drop  logins for partners: own rows, coarse figures\n"
     "  import prefixes FILE [--as-of DATE]     TSV: prefix, AS, country; - for standard input\n"
     "  import organisations FILE               CSV: name,prefixes,contacts,tlp\n"
+    "  import holidays FILE                    CSV: country,day,name\n"
     "  quarantine list | show | retry | drop\n"
     "  notice add ORGANISATION --sent DATE | notice list\n"
     "  report PERIOD --out DIR [--lang ja|en] [--audience public|internal]     the quarterly, as a "

@@ -188,6 +188,7 @@ scenario_run() {
         >>"$log" 2>&1 || die_log "$log" "scenario-gen failed"
     hirundo_collector import prefixes "$dir/prefixes.tsv"
     hirundo_collector import organisations "$dir/organisations.csv"
+    hirundo_collector import holidays "$top/deploy/data/holidays-jp.csv"
     grep -v '^#' "$dir/sensors.tsv" >"$home/run/sensors.tsv"
     while IFS=$'\t' read -r code country label_en label_ja files; do
         sensor_add "$code" "$country" --label-en "$label_en" --label-ja "$label_ja"

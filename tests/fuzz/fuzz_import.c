@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "collector/holidays.h"
 #include "collector/lines.h"
 #include "collector/mmdb.h"
 #include "collector/organisations.h"
@@ -100,6 +101,19 @@ static void read_organisations(FILE *f)
         organisations_release(&o);
 }
 
+static void read_holidays(FILE *f)
+{
+    struct refusals refusals = SILENT;
+    struct holidays h;
+    struct errmsg e = {""};
+    int r = holidays_read(f, &refusals, &h, &e);
+    HOLDS(r == 0 || r == -ENOMEM || (r == -EINVAL && e.text[0]));
+    for (size_t i = 1; r == 0 && i < h.n; i++)
+        HOLDS(strcmp(h.list[i - 1].country, h.list[i].country) <= 0);
+    if (r == 0)
+        holidays_release(&h);
+}
+
 static void read_scanners(FILE *f)
 {
     struct refusals refusals = SILENT;
@@ -133,12 +147,13 @@ static void read_database(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    // seeds and findings name a reader by its place
     static void (*const readers[])(FILE *) = {read_prefixes, read_names, read_organisations,
-                                              read_scanners};
+                                              read_scanners, NULL,       read_holidays};
     if (size < 2)
         return 0;
-    size_t which = data[0] % (ARRAY_SIZE(readers) + 1);
-    if (which == ARRAY_SIZE(readers)) {
+    size_t which = data[0] % ARRAY_SIZE(readers);
+    if (!readers[which]) {
         read_database(data + 1, size - 1);
         return 0;
     }

@@ -84,9 +84,10 @@ def import_seeds(folder):
     """First byte: which reader (tests/fuzz/fuzz_import.c)."""
     texts = {0: b"10.0.0.0/8\t1\tJP\n10.1.0.0/16\tAS2\t\n2001:db8::/32\t\tus\n::/0\t3\tTW\n0.0.0.0/0\nx\n",
              1: b"1\tLVLT-1\nAS2\tB\xc3\xa9\n1\tagain\n", 2: b'name,prefixes,contacts,tlp\nA,"10.0.0.0/8; ::/0",x@y,RED\nB,1.2.3.4/32,,\n',
-             3: b"# list\n10.0.0.1\n2001:db8::/32 # x\n", 4: b'prefix,name\n10.0.0.0/8,"a, b"\n10.0.0.0/9,c\n'}
+             3: b"# list\n10.0.0.1\n2001:db8::/32 # x\n", 4: b'prefix,name\n10.0.0.0/8,"a, b"\n10.0.0.0/9,c\n',
+             5: "# from\ncountry,day,name\nJP,2023-02-23,天皇誕生日\nTW,2023-02-30,x\nTW,2023-02-28,\"a, b\"\nTW,2023-02-28,c\n".encode()}
     for kind, text in texts.items():
-        (folder / f"text_{kind}").write_bytes(bytes([min(kind, 3)]) + text)
+        (folder / f"text_{kind}").write_bytes(bytes([kind if kind == 5 else min(kind, 3)]) + text)
     for size in (24, 28, 32):
         database = Writer(6, "GeoLite2-City", size).insert("10.0.0.0/8", {"country": {"iso_code": "JP"}, "x": [True, 1, "y" * 40]})
         database.insert("10.1.0.0/16", {"autonomous_system_number": 7, "autonomous_system_organization": "é"})

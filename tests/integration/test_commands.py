@@ -1,9 +1,15 @@
 """The collector's commands: what they say, what they change, how they end."""
+import pathlib
 import subprocess
+import sys
 
 import pytest
 
 from hirundo import Collector, Keys, program
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests" / "lib"))
+import japan_holidays  # noqa: E402
 
 
 def lines(text):
@@ -184,6 +190,38 @@ def test_organisations_are_replaced_by_name(postgres, tmp_path):
     done = postgres.command("import", "organisations", str(path), check=False)
     assert done.returncode == 1 and "name,prefixes,contacts,tlp" in done.stderr
     assert len(organisations(postgres)) == 1
+
+
+def holidays(postgres, where="true"):
+    return postgres.query(f"select country, day::text, name from hirundo.holiday where {where} order by 1, 2")
+
+
+def test_holidays_of_a_year_are_replaced(postgres, tmp_path):
+    path = tmp_path / "holidays.csv"
+    path.write_text("# where from\n# and when\ncountry,day,name\nTW,2023-02-28,和平紀念日\nTW,2023-02-28,again\nTW,2022-02-28,x\nTW,2023-02-30,no day\n"
+                    "tw,2023-01-01,lower case\nTW,2023-01-02,\nTW,23-01-03,no year\nTW,1899-12-31,before\n", encoding="utf-8")
+    done = postgres.command("import", "holidays", str(path))
+    assert "2 holidays of 2 years loaded; 5 lines refused" in done.stdout
+    assert all(f"{path}, line {n}:" in done.stderr for n in range(7, 12))
+    assert holidays(postgres) == [("TW", "2022-02-28", "x"), ("TW", "2023-02-28", "和平紀念日")]
+    path.write_text("country,day,name\nTW,2023-10-10,國慶日\n", encoding="utf-8")
+    postgres.command("import", "holidays", str(path))
+    assert holidays(postgres) == [("TW", "2022-02-28", "x"), ("TW", "2023-10-10", "國慶日")]
+    for text in ("prefix,asn\n1,2\n", "# nothing\n", "country,day,name\nTW,2023-02-30,x\n"):
+        path.write_text(text)
+        done = postgres.command("import", "holidays", str(path), check=False)
+        assert done.returncode == 1 and str(path) in done.stderr
+    assert len(holidays(postgres)) == 2
+
+
+def test_holidays_of_japan_are_those_of_the_law(postgres):
+    done = postgres.command("import", "holidays", str(TOP / "deploy" / "data" / "holidays-jp.csv"))
+    assert "125 holidays of 7 years loaded; 0 lines refused" in done.stdout
+    want = [("JP", str(day), name) for year in japan_holidays.YEARS for day, name in japan_holidays.holidays(year).items()]
+    assert holidays(postgres, "country = 'JP'") == want
+    # as published: a day between two holidays, one that moved, those of the Olympics
+    known = {"2026-09-22": "休日", "2023-01-02": "休日", "2021-07-23": "スポーツの日", "2024-09-22": "秋分の日", "2022-03-21": "春分の日"}
+    assert {day: name for _, day, name in want if day in known} == known
 
 
 # ---- the rights of the logins

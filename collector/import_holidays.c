@@ -1,0 +1,81 @@
+#include <string.h>
+
+#include "collector/holidays.h"
+#include "collector/import.h"
+
+// The years of a country that are given are replaced: its others stay.
+static int clear_year(struct db *db, const struct holiday *h, struct errmsg *e)
+{
+    char year[16];
+    const char *values[] = {h->country, year};
+    snprintf(year, sizeof year, "%d", h->year);
+    return db_query(db,
+                    "delete from hirundo.holiday where country = $1::char(2) and day >= "
+                    "make_date($2::integer, 1, 1) and day < make_date($2::integer + 1, 1, 1)",
+                    2, values, NULL, e);
+}
+
+static int add(struct db *db, const struct holiday *h, struct errmsg *e)
+{
+    char day[40];
+    const char *values[] = {h->country, day, h->name};
+    snprintf(day, sizeof day, "%04d-%02d-%02d", h->year, h->month, h->day);
+    return db_query(db,
+                    "insert into hirundo.holiday (country, day, name) values ($1, $2::date, $3)", 3,
+                    values, NULL, e);
+}
+
+static int replace(struct db *db, const struct holidays *h, size_t *ret_years, struct errmsg *e)
+{
+    int r = db_exec(db, "begin", e);
+    *ret_years = 0;
+    for (size_t i = 0; i < h->n && r == 0; i++) {
+        const struct holiday *one = &h->list[i], *before = i > 0 ? one - 1 : NULL;
+        // sorted: those of a year stand together
+        if (!before || before->year != one->year || strcmp(before->country, one->country) != 0) {
+            ++*ret_years;
+            r = clear_year(db, one, e);
+        }
+        if (r == 0)
+            r = add(db, one, e);
+    }
+    return r == 0 ? db_exec(db, "commit", e) : r;
+}
+
+static int load(struct import *i)
+{
+    const char *path = i->files[0];
+    _cleanup_(db_freep) struct db *db = NULL;
+    if (import_open(i, &db))
+        return 1;
+    _cleanup_(fclosep) FILE *f = import_file(path, &i->e);
+    if (!f)
+        return -EINVAL;
+    i->refusals.file = path;
+    _cleanup_(holidays_release) struct holidays h = {0};
+    int r = holidays_read(f, &i->refusals, &h, &i->e);
+    if (r < 0) {
+        errmsg_prefix(&i->e, "%s", path);
+        return r;
+    }
+    refusals_end(&i->refusals);
+    if (h.n == 0)
+        return errmsg_set(&i->e, -EINVAL,
+                          "%s: no holiday in it that can be taken; nothing was changed", path);
+    size_t years = 0;
+    char refused[256];
+    r = replace(db, &h, &years, &i->e);
+    refusals_summary(&i->refusals, "lines", refused, sizeof refused);
+    if (r == 0)
+        printf("%zu holidays of %zu years loaded; %s\n", h.n, years, refused);
+    return r > 0 ? -EINVAL : r;
+}
+
+int import_holidays(int argc, char **argv)
+{
+    struct import i;
+    int code;
+    if (import_begin(argc, argv, 1, &i, &code))
+        return code;
+    return import_end(&i, load(&i));
+}
