@@ -7,6 +7,7 @@ order of a newcomer's day and build on each other.
 import collections
 import contextlib
 import csv
+import datetime
 import ipaddress
 import json
 import os
@@ -23,8 +24,10 @@ import psycopg2
 import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TOP / "tests" / "scenario"))
+sys.path[:0] = [str(TOP / "tests" / name) for name in ("scenario", "lib", "e2e")]
 import capture_reader  # noqa: E402  pylint: disable=wrong-import-position
+import sql_docs  # noqa: E402  pylint: disable=wrong-import-position
+import witness  # noqa: E402  pylint: disable=wrong-import-position
 
 GOLDEN = TOP.parent / "shared" / "golden"
 HOME = pathlib.Path(os.environ.get("RESULTS", TOP / "var" / "tests" / "quickstart")) / "home"
@@ -125,6 +128,13 @@ def truth(finished):
 
 
 @pytest.fixture(scope="module")
+def seen(finished):
+    """The figures computed from the captures."""
+    del finished
+    return witness.Witness(HOME / "scenario")
+
+
+@pytest.fixture(scope="module")
 def ask(finished):
     env = environment()
 
@@ -200,6 +210,87 @@ def test_sensor_average(ask, truth):
     expected = [(a["bucket"], a["side"], a["packets"], float(a["sensor_days"]), pytest.approx(a["average"], abs=1e-5))
                 for a in truth["average"]]
     assert sorted(rows) == sorted(expected, key=lambda row: row[:2])
+
+
+def near(got, want):
+    return all(len(g) == len(w) and all(a == b or (isinstance(a, float) and a == pytest.approx(float(b), abs=1e-5)) for a, b in zip(g, w))
+               for g, w in zip(got, want, strict=True))
+
+
+def test_port_trend_is_what_the_captures_hold(ask, seen):
+    rows = ask("select bucket::date, rank, port, packets, sensor_days::float, average::float from hirundo.port_trend(hirundo.quarter('2023Q1'), 'month', 5)")
+    months = [datetime.date(2023, m, 1) for m in (1, 2, 3, 4)]
+    top = seen.ranking(seen.packets, months[0], months[3], 5)
+    want = []
+    for first, past in zip(months, months[1:]):
+        days = seen.sensor_days(first, past)
+        packets = {port: sum(seen.packets[d, port] for d in seen.days(first, past)) for _, port, _ in top}
+        want += [(first, rank, port, packets[port], float(days), packets[port] / days) for rank, port, _ in top]
+    assert near(rows, want)
+    day = ask("select extract(hour from bucket)::int, packets from hirundo.port_trend(hirundo.day('2023-02-08'), 'hour', 1)")
+    assert len(day) == 24 and sum(n for _, n in day) == max(seen.packets[datetime.date(2023, 2, 8), port] for _, port, _ in top)
+
+
+@pytest.mark.parametrize("label, first, past, before", [("2023Q1", (2023, 1), (2023, 4), None), ("2023-02", (2023, 2), (2023, 3), (2023, 1))])
+def test_quarter_top_is_what_the_captures_hold(ask, seen, label, first, past, before):
+    rows = ask("select kind, rank, item, packets, average::float, previous_rank, previous, previous_sensor_days::int "
+               "from hirundo.quarter_top(hirundo.period(%s), 12) where rank is not null", label)
+    first, past = datetime.date(*first, 1), datetime.date(*past, 1)
+    days, want = seen.sensor_days(first, past), []
+    for kind, counts in (("service", seen.packets), ("country", seen.countries)):
+        old = {item: rank for rank, item, _ in seen.ranking(counts, datetime.date(*before, 1), first, 10)} if before else {}
+        old_days = seen.sensor_days(datetime.date(*before, 1), first) if before else 0
+        want += [(kind, rank, item, packets, packets / days, old.get(item), str(old.get(item, "-")) if before else None, old_days)
+                 for rank, item, packets in seen.ranking(counts, first, past, 12)]
+    assert near(rows, want)
+
+
+def test_tools_are_those_of_the_captures(ask, seen, truth):
+    for tool in ("mirai", "masscan", "zmap", "nmap", "window-5656", "unknown"):
+        rows = ask("select day, item, packets, hosts, all_packets from hirundo.tool_share(hirundo.quarter('2023Q1'), null, 'port', 5, %s)", tool)
+        assert {(day, item): tuple(rest) for day, item, *rest in rows} == seen.tool_share(tool, 5)
+    # one packet shows a Mirai type for certain: every one that was planted
+    planted = sum(s["tools"]["mirai"] for s in truth["sensors"])
+    assert ask("select sum(packets) from hirundo.tool_share(hirundo.quarter('2023Q1'), null, 'country', 0, 'mirai')") == [(planted,)]
+
+
+def test_scanners_are_those_of_the_captures(ask, seen):
+    rows = ask("select day, host(src), ports, sensors, packets from hirundo.scanners(hirundo.quarter('2023Q1'), 10)")
+    assert {(day, src): tuple(rest) for day, src, *rest in rows} == seen.scanners(10) and len(rows) == len(seen.scanners(10))
+    counted = ask("select day, hosts from hirundo.scanner_organisations(hirundo.quarter('2023Q1'), 10) where kind = 'total'")
+    days = collections.Counter(day for day, _ in seen.scanners(10))
+    assert dict(counted) == {day: days[day] for day in seen.covered}
+
+
+def test_activity_calendar_is_that_of_the_captures(ask, seen, truth):
+    prefixes = truth["hosting"]["prefixes"]
+    first, past = datetime.date(2023, 2, 10), datetime.date(2023, 3, 3)
+    rows = {row[0]: row[1:] for row in ask(
+        "select kind, days, hosts_per_day::float, p_value from hirundo.activity_calendar(hirundo.period(%s), %s::cidr[], %s)",
+        f"{first}..{past}", prefixes, PORTS)}
+    days = seen.days(first, past)
+    hosts = seen.hosts_per_day(prefixes, PORTS, days)
+    # 11 and 23 February are holidays; the month's end is 26 to 28
+    kinds = {d: "holiday" if (d.month, d.day) in ((2, 11), (2, 23)) else "weekend" if d.weekday() >= 5
+             else "month_end" if (d.month, d.day) in ((2, 27), (2, 28)) else "weekday" for d in days}
+    for kind in ("weekday", "weekend", "holiday", "month_end", "off", "all"):
+        marked = [kinds[d] == kind or kind == "all" or (kind == "off" and kinds[d] != "weekday") for d in days]
+        mine = [n for n, mark in zip(hosts, marked) if mark]
+        assert rows[kind][0] == len(mine) and rows[kind][1] == pytest.approx(sum(mine) / len(mine), abs=1e-4)
+        if kind not in ("weekday", "all"):
+            assert rows[kind][2] == pytest.approx(float(witness.rotation_p_value(days, hosts, marked)), abs=1e-9)
+    assert rows["off"][2] < 0.05
+
+
+@pytest.mark.parametrize("path", [path for path in sql_docs.FILES if path.exists()], ids=lambda path: path.name)
+def test_documentation_shows_what_the_database_answers(finished, monkeypatch, path):
+    del finished
+    for name, value in environment().items():
+        if name.startswith("PG"):
+            monkeypatch.setenv(name, value)
+    assert len(sql_docs.queries(path.read_text(encoding="utf-8"))) > 10
+    wrong = sql_docs.differences(path)
+    assert not wrong, "\n".join(f"{query}\n" + "\n".join(answer) for query, _, answer in wrong)
 
 
 def test_every_frame_is_accounted_for(ask, truth):
