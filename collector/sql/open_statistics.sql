@@ -17,26 +17,25 @@ where p.prokind = 'f' and pg_catalog.has_function_privilege('public', p.oid, 'ex
        and not (p.proname = 'age' and p.proargtypes[0] <> 'xid'::regtype)
        or p.proname ~ '^(pg_stat_statements|pg_buffercache|pgstat)')
 union all
--- reltuples and relpages of hirundo.flow grow with the traffic of every sensor; the other columns stay open, psql needs them
-select 'revoke select on pg_catalog.pg_class from public',
-  'grant select (' || (select string_agg(a.attname, ', ' order by a.attnum) from pg_catalog.pg_attribute a
-                       where a.attrelid = 'pg_catalog.pg_class'::regclass and a.attnum > 0 and not a.attisdropped
-                         and a.attname not in ('relpages', 'reltuples', 'relallvisible', 'relallfrozen', 'relfilenode', 'relfrozenxid', 'relminmxid'))
-    || ') on pg_catalog.pg_class to public'
-where pg_catalog.has_table_privilege('public', 'pg_catalog.pg_class', 'select')
-union all
-select 'revoke select on ' || c.oid::regclass || ' from public',
-  'grant select on ' || c.oid::regclass || ' to hirundo_owner, hirundo_collector, hirundo_analyst, pg_monitor'
+-- catalogs: column by column, so without xmin, which counts transactions; reltuples and relpages of hirundo.flow grow with the
+-- traffic of every sensor; definitions of other partners' views and policies; rows that a login can write itself
+select 'revoke select on ' || c.oid::regclass || ' from public', 'select'
 from pg_catalog.pg_class c
-where pg_catalog.has_table_privilege('public', c.oid, 'select')
-  and (c.relnamespace = 'pg_catalog'::regnamespace
-         -- definitions of other partners' views; xmin of rows that a login can write: how fast transactions go by
-         and c.relname in ('pg_rewrite', 'pg_policy', 'pg_policies', 'pg_default_acl', 'pg_db_role_setting', 'pg_shdepend', 'pg_largeobject_metadata')
-       or c.relname ~ '^pg_stat_statements')
+where (c.relnamespace = 'pg_catalog'::regnamespace and (c.relkind = 'r' or c.relname = 'pg_policies') or c.relname ~ '^pg_stat_statements')
+  and pg_catalog.has_table_privilege('public', c.oid, 'select')
 union all
-select 'grant select on pg_catalog.pg_class to hirundo_owner, hirundo_collector, hirundo_analyst, pg_monitor', 'select'
-where pg_catalog.has_table_privilege('public', 'pg_catalog.pg_class', 'select')
-  or not pg_catalog.has_table_privilege('hirundo_owner', 'pg_catalog.pg_class', 'select')
+select 'grant select (' || (select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_catalog.pg_attribute a
+                            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                              and a.attname not in ('relpages', 'reltuples', 'relallvisible', 'relallfrozen', 'relfilenode', 'relfrozenxid', 'relminmxid',
+                                                    'datfrozenxid', 'datminmxid')) || ') on ' || c.oid::regclass || ' to public', 'select'
+from pg_catalog.pg_class c
+where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind = 'r' and pg_catalog.has_table_privilege('public', c.oid, 'select')
+  and c.relname not in ('pg_rewrite', 'pg_policy', 'pg_default_acl', 'pg_db_role_setting', 'pg_shdepend', 'pg_largeobject_metadata')
+union all
+select 'grant select on ' || c.oid::regclass || ' to hirundo_owner, hirundo_collector, hirundo_analyst, pg_monitor', 'select'
+from pg_catalog.pg_class c
+where (c.relnamespace = 'pg_catalog'::regnamespace and (c.relkind = 'r' or c.relname = 'pg_policies') or c.relname ~ '^pg_stat_statements')
+  and pg_catalog.has_table_privilege('public', c.oid, 'select')
 union all
 select format('revoke temporary on database %I from public', pg_catalog.current_database()),
   format('grant temporary on database %I to hirundo_owner, hirundo_collector, hirundo_analyst', pg_catalog.current_database())

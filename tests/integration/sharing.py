@@ -116,7 +116,8 @@ def attempt(cursor, sql):
     """The rows as sorted texts; what was said, where it is refused."""
     try:
         cursor.execute(sql)
-        return sorted(map(str, cursor.fetchall())) if cursor.description else ["done"]
+        rows = [[bytes(v) if isinstance(v, memoryview) else v for v in row] for row in cursor.fetchall()] if cursor.description else ["done"]
+        return sorted(map(str, rows))
     except psycopg2.Error as error:
         cursor.connection.rollback()
         return [f"refused: {error.pgcode}"]
@@ -125,9 +126,10 @@ def attempt(cursor, sql):
 def relations(cursor):
     """(name, columns) of everything that this login may select from."""
     cursor.execute("select c.oid::regclass::text, array_agg(quote_ident(a.attname) order by a.attnum) from pg_class c "
-                   "join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
+                   "join pg_attribute a on a.attrelid = c.oid and (a.attnum > 0 or a.attname in ('xmin', 'ctid') and c.relkind <> 'v') and not a.attisdropped "
                    "where c.relkind in ('r', 'v', 'm', 'p', 'f', 'S') and has_schema_privilege(c.relnamespace, 'usage') "
-                   "and has_column_privilege(c.oid, a.attnum, 'select') group by 1 order by 1")
+                   "and has_column_privilege(c.oid, a.attnum, 'select') and c.relname <> 'element_types' "  # of the catalogs alone, and slow
+                   "group by 1 order by 1")
     return cursor.fetchall()
 
 

@@ -5,7 +5,7 @@ lists and scalars, such as a JSON report or the rows that a login can read.
 
     seen(reading, Marks(ports={40961}))     leaves in which a mark shows
     changed(before, after)                  leaves that differ between two readings
-    score(series, code)                     how well figures over time follow an on/off code, in standard deviations
+    score(table, code)                      how well figures over time follow an on/off code, in standard deviations
 """
 import dataclasses
 import math
@@ -58,17 +58,19 @@ def changed(before, after):
             if one.get(path) != other.get(path)]
 
 
-def score(series, code):
-    """How far series (lists of figures, one a period) follow code (+1 where the attacker sent, -1 where not), over all series
-    together: the mean of log-figures with less without, in its standard error. Beyond 3 an attacker would believe it."""
-    differences = []
-    for values in series:
-        logs = [math.log(max(v, 0.01)) for v in values]
-        on = [v for v, c in zip(logs, code) if c > 0]
-        off = [v for v, c in zip(logs, code) if c < 0]
-        if on and off:
-            differences.append(statistics.fmean(on) - statistics.fmean(off))
-    if len(differences) < 2:
+def score(table, code):
+    """How well figures over time follow an on/off code, in standard deviations: beyond 4 an attacker who tries a few thousand
+    addresses would believe it. table: figures by name, one a period (None: not published); code: by the same names, +1 where the
+    attacker sent much, -1 where nothing. What all figures of a period, or all periods of a figure, have in common is taken out."""
+    cells = [(name, i, math.log(max(v, 0.001))) for name, values in table.items() for i, v in enumerate(values) if v is not None]
+    for part in (0, 1, 0, 1):
+        groups = {}
+        for cell in cells:
+            groups.setdefault(cell[part], []).append(cell[2])
+        means = {name: statistics.fmean(values) for name, values in groups.items()}
+        cells = [(name, i, v - means[(name, i)[part]]) for name, i, v in cells]
+    products = [v * code[name][i] for name, i, v in cells]
+    if len(products) < 3 or not any(products):
         return 0.0
-    spread = statistics.stdev(differences)
-    return statistics.fmean(differences) / (spread / math.sqrt(len(differences))) if spread else 0.0
+    spread = math.sqrt(statistics.fmean(p * p for p in products))
+    return statistics.fmean(products) / spread * math.sqrt(len(products))

@@ -76,7 +76,11 @@ begin
   execute format('alter table %I.%I enable row level security', role, tab);
   execute format('drop policy if exists own_sensors on %I.%I', role, tab);
   execute format('create policy own_sensors on %I.%I for select to %I using (sensor = any (%L::text[]))', role, tab, role, sensors);
-  execute format('grant select on %I.%I to %I', role, tab, role);
+  -- column by column: not xmin, which counts transactions
+  execute format('revoke all on %I.%I from %I', role, tab, role);
+  execute format('grant select (%s) on %I.%I to %I',
+                 (select string_agg(quote_ident(a.attname), ', ') from pg_catalog.pg_attribute a
+                  where a.attrelid = format('%I.%I', role, tab)::regclass and a.attnum > 0 and not a.attisdropped), role, tab, role);
 end
 $$;
 ----
@@ -185,6 +189,7 @@ declare
 begin
   select d.partner_id, (d.hour at time zone 'UTC')::date, hirundo.partner_role(p.name) into v_partner, v_day, v_role
   from hirundo.partner_due d join hirundo.partner p on p.partner_id = d.partner_id
+  where exists (select from pg_catalog.pg_namespace n where n.nspname = hirundo.partner_role(p.name)) -- else: partner set
   order by d.hour, d.partner_id limit 1;
   if not found then
     return 0;
@@ -285,7 +290,7 @@ declare
 begin
   select x.*, n.bucket as first, n.past, n.first_at, n.past_at into p
   from hirundo.partner x cross join hirundo.share_next(x.partner_id) n
-  where n.bucket is not null
+  where n.bucket is not null and exists (select from pg_catalog.pg_namespace s where s.nspname = hirundo.partner_role(x.name))
   order by n.bucket, x.partner_id limit 1;
   if not found then
     return 0;
