@@ -159,6 +159,38 @@ select alike(fixture.verdict('2023-03-17'), 'contradicts_home: 2 of 10 regions a
 select fixture.send('2023-03-17', '198.18.0.', 1, 12, '{"de": 18}');
 select is(fixture.verdict('2023-03-17'), 'undetermined: closer: LK, MA', 'less than a fifth of eleven');
 
+-- 18 -- several initial TTLs behind one address (NAT, mixed systems): compared each with its own controls
+select fixture.send('2023-03-18', '198.18.0.', 1, 12, '{"jp1": 8, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => t) from unnest(array[64, 255]) t;
+select fixture.send('2023-03-18', '198.18.7.', 1, 20, '{"jp1": 8, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 255, port => 443);
+select is((select pairs from hirundo.ttl_origin(hirundo.day('2023-03-18'), '{198.18.0.0/24}', '{22/TCP}') where region = 'AU'), 24::bigint, 'a pair for each initial TTL of a source');
+select alike(fixture.verdict('2023-03-18'), 'home_nearest: % too few controls: 0 other sources%', 'no controls for one of the initial TTLs');
+select fixture.send('2023-03-18', '198.18.7.', 1, 20, '{"jp1": 8, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 64, port => 443);
+select alike(fixture.verdict('2023-03-18'), 'consistent_with_home: 4 of 4 regions%', 'controls for both');
+-- 19 -- the same addresses from home (initial TTL 64) and forged near AU, TW and MY (128): no majority, no verdict
+select fixture.send('2023-03-19', '198.18.0.', 1, 30, '{"jp1": 8, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 64);
+select fixture.send('2023-03-19', '198.18.0.', 1, 30, '{"jp1": 16, "my": 9, "tw": 8, "bn": 16, "au": 5}', t0 => 128);
+select alike(fixture.verdict('2023-03-19'), 'undetermined: home is not clearly nearest: % of 4 regions are farther%', 'half from home, half forged');
+-- 20 -- forged in a country without a sensor that is about as far from everybody as home is: the controls tell
+select fixture.send('2023-03-20', '198.18.0.', 1, 30, '{"jp1": 12, "my": 14, "tw": 14, "bn": 15, "au": 20}');
+select alike(fixture.verdict('2023-03-20'), 'home_nearest: 4 of 4%', 'without controls it looks like home, and is not called so');
+select fixture.send('2023-03-20', '198.18.7.', 1, 30, '{"jp1": 8, "my": 12, "tw": 15, "bn": 13, "au": 19}', port => 443);
+select is(fixture.verdict('2023-03-20'), 'undetermined: unlike other sources of JP', '... with controls');
+-- 21 -- each source seen by one sensor alone
+select fixture.send('2023-03-21', '198.18.0.', 1 + 20 * i, 20 + 20 * i, format('{"%s": %s}', s, 8 + i)::jsonb) from unnest(array['jp1', 'my', 'tw', 'bn', 'au']) with ordinality v(s, o), lateral (select o::int - 1) n(i);
+select is(fixture.verdict('2023-03-21'), 'undetermined: too few regions: only 0 away with 10 sources also seen at home (3 needed)', 'sources seen by one sensor only');
+-- 22 -- 64 and 65: a TTL of 64 at home is no hop from 64, one of 65 is 63 hops from 128, which is no path
+select fixture.send('2023-03-22', '198.18.0.', 1, 12, '{"jp1": 0, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 64);
+select alike(fixture.verdict('2023-03-22'), 'home_nearest: 4 of 4%', '64 at home');
+select fixture.send('2023-03-23', '198.18.0.', 1, 12, '{"jp1": -1, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 64);
+select alike(fixture.verdict('2023-03-23'), 'undetermined: too few regions: only 0 away%', '65 at home');
+-- 24 -- IPv6 home addresses forged in one foreign country
+select fixture.send('2023-03-24', '2001:db8:1::', 1, 12, '{"jp1": 15, "us": 4, "my": 18, "bn": 19, "au": 22, "tw": 17}', t0 => 64);
+select fixture.send('2023-03-24', '2001:db8:2::', 1, 25, '{"jp1": 8, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 64, port => 443);
+select is(fixture.verdict('2023-03-24'), 'undetermined: closer: US', 'IPv6 forged abroad');
+-- 25 -- one TTL for each packet, drawn at random: few of a source's packets are a path's length
+select fixture.flow(s, '2023-03-25 12:00Z', ('198.18.0.' || i)::inet, ttl => 100 + (i * 37 + k * 53 + o::int * 91) % 156) from generate_series(1, 60) i, generate_series(1, 4) k, unnest(array['jp1', 'my', 'tw', 'bn', 'au']) with ordinality v(s, o);
+select alike(fixture.verdict('2023-03-25'), 'undetermined: randomised TTLs: % of % cells%', 'random TTLs');
+
 -- home not set, empty and strange arguments
 select is((select string_agg(verdict || ': ' || reason, '') from hirundo.ttl_origin('empty')), 'undetermined: no packets that count from these sources on these ports in this period', 'empty period');
 select is((select count(*) from hirundo.ttl_origin(hirundo.day('2999-01-01'))), 1::bigint, 'future');
