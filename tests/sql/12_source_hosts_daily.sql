@@ -20,7 +20,7 @@ select fixture.flow('jp1', '2023-02-02T14:59:59.999Z', '198.18.0.6');           
 select fixture.flow('tw', '2023-02-06T15:00Z', '198.18.0.6');                          -- after
 select fixture.flood('jp1', '2023-02-03T16:00Z', 6, 22, 1000);
 
-prepare asked as select * from hirundo.source_hosts_daily(hirundo.period('2023-02-03..2023-02-07'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}');
+prepare asked as select day, port, hosts, packets, sensors from hirundo.source_hosts_daily(hirundo.period('2023-02-03..2023-02-07'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}');
 prepare answer as values
   ('2023-02-03'::date, '22/TCP', 2::bigint, 8::bigint, 2::bigint), ('2023-02-03', '5900/TCP', 0, 0, 0),
   ('2023-02-04', '22/TCP', 0, 0, 0), ('2023-02-04', '5900/TCP', 1, 1, 1),
@@ -40,7 +40,7 @@ select results_eq($$select day, hosts from hirundo.source_hosts_daily(tstzrange(
   $$values ('2023-02-02'::date, 1::bigint), ('2023-02-03', 0), ('2023-02-04', 0), ('2023-02-05', null), ('2023-02-06', 0), ('2023-02-07', 1)$$,
   '... and those with rows: what was seen is shown');
 select is_empty($$select * from hirundo.source_hosts_daily('empty', null, '{22/TCP}')$$, 'an empty period has no days');
-select results_eq($$select * from hirundo.source_hosts_daily(hirundo.day('2999-01-01'), null, '{22/TCP}')$$,
+select results_eq($$select day, port, hosts, packets, sensors from hirundo.source_hosts_daily(hirundo.day('2999-01-01'), null, '{22/TCP}')$$,
   $$values ('2999-01-01'::date, '22/TCP', null::bigint, null::bigint, 0::bigint)$$, 'a future day: nobody observed');
 select is_empty($$select * from hirundo.source_hosts_daily(hirundo.day('2999-01-01'))$$, 'and no port occurs');
 
@@ -60,6 +60,36 @@ select fixture.flow('tw', '2023-05-01T18:14:59Z', '198.18.3.1');
 select fixture.flow('tw', '2023-05-01T18:15:00Z', '198.18.3.2');
 select results_eq($$select day, hosts from hirundo.source_hosts_daily(hirundo.period('2023-05-01..2023-05-03'), '{198.18.3.0/24}', '{22/TCP}')$$,
   $$values ('2023-05-01'::date, 1::bigint), ('2023-05-02', 1)$$, 'a zone of quarter hours');
+
+-- with backscatter
+select fixture.zone('Asia/Tokyo');
+update hirundo.observation set lost = 0;
+select results_eq($$select day, hosts from hirundo.source_hosts_daily(hirundo.day('2023-02-04'), null, '{22/TCP}', true)$$, $$values ('2023-02-04'::date, 2::bigint)$$, 'backscatter counted too, of all sources');
+select results_eq($$select day, hosts from hirundo.source_hosts_daily(hirundo.day('2023-02-04'), '{198.18.0.0/24}', '{22/TCP}', true)$$, $$values ('2023-02-04'::date, 1::bigint)$$, '... of some');
+
+-- how much was observed, and what is missing, beside the figure
+select results_eq($$select distinct day, sensor_days, missing from hirundo.source_hosts_daily(hirundo.period('2023-02-03..2023-02-07'), '{198.18.0.0/24}', '{22/TCP}') order by 1$$,
+  $$values ('2023-02-03'::date, 1.0, null), ('2023-02-04', 1, null), ('2023-02-05', 0, null), ('2023-02-06', 0.010417, null)$$, 'observed sensor-days');
+update hirundo.observation set kernel_dropped = 100, if_dropped = 20, lost = 7 where slot in ('2023-02-03 14:45Z', '2023-02-03 15:00Z');
+update hirundo.observation set quarantined = 5 where slot = '2023-02-05 15:00Z';
+insert into hirundo.loss (sensor_id, spool_id, seq, kind, first_window, last_window, reason, declared_at)
+values (fixture.id('jp1'), '00000000-0000-0000-0000-000000000001', 1, 'unknown', '2023-02-04 14:59Z', '2023-02-05 14:00Z', 'test', now()),
+  (fixture.id('jp1'), '00000000-0000-0000-0000-000000000001', 2, 'unknown', '2023-02-04 14:59Z', '2023-02-04 15:00:30Z', 'test', now());
+insert into hirundo.heartbeat_hour (sensor_id, hour, heartbeats, spool_batches, spool_age_s, clock_offset_min_ms, clock_offset_max_ms, round_trip_ms, rss_kib)
+values (fixture.id('tw'), '2023-02-05 20:00Z', 60, 0, 0, -12300, 10, 1, 1), (fixture.id('tw'), '2023-02-05 21:00Z', 60, 0, 0, -4000, 5000, 1, 1);
+select results_eq($$select day, missing from hirundo.source_hosts_daily(hirundo.period('2023-02-03..2023-02-07'), '{198.18.0.0/24}', '{22/TCP}') order by 1$$,
+  $$values ('2023-02-03'::date, '120 packets dropped, 7 frames lost'), ('2023-02-04', '120 packets dropped, 7 frames lost, counts of 60 s unknown'),
+    ('2023-02-05', 'counts of 82800 s unknown'), ('2023-02-06', '5 frames in quarantine, clock off by up to 12.3 s')$$, 'what is missing');
+select results_eq($$select sensor, missing from hirundo.top_ports(hirundo.period('2023-02-03..2023-02-07'), 1)$$,
+  $$values ('jp1', '240 packets dropped, 14 frames lost, counts of 82860 s unknown'), ('tw', '5 frames in quarantine, clock off by up to 12.3 s')$$, 'by sensor');
+select results_eq($$select bucket, side, flood_packets, missing from hirundo.sensor_average(hirundo.period('2023-02-04..2023-02-05'), 'day')$$,
+  $$values ('2023-02-04'::date, 'home', 1000::bigint, '120 packets dropped, 7 frames lost, counts of 60 s unknown'), ('2023-02-04', 'overseas', 0, null)$$, 'by side, with what came as flood rows');
+-- days whose flow retention has dropped, and which no rollup has, are not calm either
+insert into hirundo.flow_dropped (day) values ('2023-02-03');
+select results_eq($$select day, missing like '%data of 1 day gone by retention' from hirundo.source_hosts_daily(hirundo.period('2023-02-02..2023-02-06'), '{198.18.0.0/24}', '{22/TCP}') where missing is not null$$,
+  $$values ('2023-02-03'::date, true), ('2023-02-04', true), ('2023-02-05', false)$$, 'a dropped day of UTC is part of two days in Tokyo');
+select alike((select missing from hirundo.sensor_average(hirundo.month('2023-02'), 'month') where side = 'overseas'), '%data of 2 days gone by retention', 'in an average');
+select alike((select missing from hirundo.top_ports(hirundo.month('2023-02'), 1) where sensor = 'tw'), '%data of 2 days gone by retention', 'in a ranking');
 
 select * from finish();
 rollback;

@@ -40,7 +40,7 @@ select fixture.observe('jp1', '2023-02-07T15:00Z', '2023-02-09T15:00Z');
 select fixture.observe('jp2', '2023-02-07T15:00Z', '2023-02-09T03:00Z');
 select fixture.observe('tw', '2023-02-07T15:00Z', '2023-02-07T15:15Z');
 -- February at home: 10 + 6 + 7 + 6 + 6 + 2 + 1000 = 1037 over 3.5 days; overseas 5000000001 over 1/96 day
-prepare average as select * from hirundo.sensor_average(hirundo.quarter('2023Q1'), 'month');
+prepare average as select bucket, side, packets, sensor_days, average from hirundo.sensor_average(hirundo.quarter('2023Q1'), 'month');
 prepare averages as values ('2023-01-01'::date, 'home', 0::numeric, 0::numeric, null::numeric), ('2023-01-01', 'overseas', 0, 0, null),
   ('2023-02-01', 'home', 1037, 3.5, 296.285714), ('2023-02-01', 'overseas', 5000000001, 0.010417, 480000000096),
   ('2023-03-01', 'home', 0, 0, null), ('2023-03-01', 'overseas', 0, 0, null);

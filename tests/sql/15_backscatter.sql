@@ -36,6 +36,10 @@ select results_eq($$select last_seen, packets, days, ports, sensors, sensor_days
 select results_eq($$select victim from hirundo.backscatter(hirundo.day('2023-02-08'), 2)$$, $$values ('198.18.0.1'::inet), ('198.18.0.2')$$, 'at least two packets');
 select alike((select note from hirundo.backscatter(hirundo.day('2023-02-08')) where victim = '198.18.0.2'), 'ICMP answers alone: %router%', 'ICMP may be a router''s');
 
+update hirundo.observation set lost = 4 where sensor_id = fixture.id('kr') and slot = '2023-02-07 15:00Z';
+select results_eq($$select distinct missing from hirundo.backscatter(hirundo.day('2023-02-08'))$$, $$values ('4 frames lost')$$, 'what is missing, on every row');
+update hirundo.observation set lost = 0;
+
 -- more than ten ports: the first ten, and how many
 select fixture.flow('jp', '2023-02-11T01:00Z', '198.18.1.1', port => 5000, ttl => i, flags => 18, src_port => i, packets => 100 - i) from generate_series(1, 12) i;
 select results_eq($$select ports, port_count from hirundo.backscatter(hirundo.day('2023-02-11'))$$,

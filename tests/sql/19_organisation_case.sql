@@ -33,6 +33,11 @@ select results_eq($$select day, port, hosts, packets, sensors, sensor_days from 
 select results_eq($$select day, hosts, packets, note from hirundo.organisation_case('Host & Co', hirundo.period('2023-02-20..2023-02-22')) where section = 'daily'$$,
   $$values ('2023-02-20'::date, 0::bigint, 0::bigint, null), ('2023-02-21', null, null, 'nobody observed')$$, 'a day that nobody observed is not a calm one');
 
+update hirundo.observation set kernel_dropped = 3 where sensor_id = fixture.id('kr') and slot = '2023-02-05 02:00Z';
+select alike((select note from fixture.case('summary')), '8 hosts %; missing: 3 packets dropped', 'with what is missing');
+select is((select note from fixture.case('daily') where day = '2023-02-05' and port is null), '3 packets dropped', '... on its day');
+update hirundo.observation set kernel_dropped = 0;
+
 select results_eq($$select item, day, hosts, value, note from fixture.case('shift')$$, $$values ('22/TCP to 5900/TCP', '2023-02-06'::date, 8::bigint, 1.0,
   '8 of 8 hosts on 22/TCP sent to 5900/TCP on a later day (median 2023-02-06), 0 the other way round; 0 of them had stopped sending to 22/TCP')$$, 'a shift between ports');
 select is((select count(*) from hirundo.organisation_case('Host & Co', hirundo.period('2023-02-06..2023-02-21')) where section = 'shift'), 0::bigint, 'none where both ports begin on one day');

@@ -75,9 +75,9 @@ select is((select string_agg(a, ',') from (select unnest(coalesce(nullif(p.proar
 from (values
   ('ttl_spread', 'region,ttl_min,ttl_max,ttl_median,sources,packets,all_sources'),
   ('ttl_origin', 'region,pairs,median_d,share_positive,p_value,ttl_min,ttl_max,sources,packets,weak,verdict,reason'),
-  ('source_hosts_daily', 'day,port,hosts,packets,sensors'),
-  ('sensor_average', 'bucket,side,packets,sensor_days,average'),
-  ('top_ports', 'sensor,label_en,label_ja,country,rank,port,packets'),
+  ('source_hosts_daily', 'day,port,hosts,packets,sensors,sensor_days,missing'),
+  ('sensor_average', 'bucket,side,packets,sensor_days,average,flood_packets,missing'),
+  ('top_ports', 'sensor,label_en,label_ja,country,rank,port,packets,sensor_days,missing'),
   ('tool_share', 'day,item,rank,tool,packets,hosts,all_packets,share,flood_packets,sensor_days'),
   ('port_trend', 'bucket,rank,port,packets,flood_packets,sensors,sensor_days,average'),
   ('quarter_top', 'kind,rank,item,packets,share,average,previous_rank,previous,previous_packets,flood_packets,sensor_days,previous_sensor_days'),

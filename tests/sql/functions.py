@@ -39,6 +39,8 @@ FUNCTIONS = {
         f"hirundo.source_hosts_daily(PERIOD, {HOSTS}, '{{22/TCP,ICMP,TCP/fragment}}')",
         "hirundo.source_hosts_daily(PERIOD, '{203.0.113.0/24}', '{65535/TCP}')",
         "hirundo.source_hosts_daily(PERIOD, '{}', '{}')",
+        f"hirundo.source_hosts_daily(PERIOD, {HOSTS}, null, true)",
+        'hirundo.source_hosts_daily(PERIOD, null, null, true)',
         refused=["hirundo.source_hosts_daily(PERIOD, null, '{22/SCTP}')"],
     ),
     'top_ports': Function(

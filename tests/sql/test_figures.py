@@ -240,14 +240,14 @@ def check(case):
         yield f'top_ports {n}', cur.fetchall(), case.top_ports(n)
     for sources, ports in ((None, None), (ASKED, PORTS), (ASKED, None), (None, PORTS)):
         cur.execute(
-            'select * from hirundo.source_hosts_daily(tstzrange(%s, %s), %s::cidr[], %s)',
+            'select day, port, hosts, packets, sensors from hirundo.source_hosts_daily(tstzrange(%s, %s), %s::cidr[], %s)',
             (*period, sources, ports),
         )
         yield f'source_hosts_daily {sources} {ports}', cur.fetchall(), case.source_hosts(
             sources, ports
         )
     for kind in ('day', 'week', 'month', 'quarter'):
-        cur.execute('select * from hirundo.sensor_average(tstzrange(%s, %s), %s)', (*period, kind))
+        cur.execute('select bucket, side, packets, sensor_days, average from hirundo.sensor_average(tstzrange(%s, %s), %s)', (*period, kind))
         yield f'sensor_average {kind}', cur.fetchall(), case.averages(kind)
 
 

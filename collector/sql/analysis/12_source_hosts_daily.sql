@@ -1,8 +1,14 @@
 -- How many hosts of these sources were seen per day and port?
--- Left out: backscatter (a victim's answers are not its scans), class local (from the sensor's own link), and flood rows
+-- Left out: backscatter (a victim's answers are not its scans; an argument counts them too), class local (from the sensor's own link), and flood rows
 -- (they have no sources). hosts 0: some sensor observed that day and saw none; null: nobody observed.
-create or replace function hirundo.source_hosts_daily(period tstzrange, sources cidr[] default null, ports text[] default null)
-returns table (day date, port text, hosts bigint, packets bigint, sensors bigint)
+-- columns and arguments are only appended, which takes a new function
+drop function if exists hirundo.source_hosts_daily(tstzrange, cidr[], text[]);
+----
+drop function if exists hirundo.source_hosts_daily(tstzrange, cidr[], text[], boolean);
+----
+create function hirundo.source_hosts_daily(period tstzrange, sources cidr[] default null, ports text[] default null,
+                                           with_backscatter boolean default false)
+returns table (day date, port text, hosts bigint, packets bigint, sensors bigint, sensor_days numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -23,7 +29,15 @@ declare
   v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
   v_codes int[] := hirundo.port_codes(ports);
   v_zone text := hirundo.time_zone();
+  v_back boolean := coalesce(with_backscatter, false);
 begin
+  if v_back and v_ranges is null then
+    -- no rollup has all hosts with it
+    v_ranges := hirundo.address_ranges('{0.0.0.0/0,::/0}');
+    v_lo := lower(v_ranges);
+    v_hi := upper(v_ranges);
+    v_probes := hirundo.address_probes(v_ranges);
+  end if;
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
   from hirundo.rollup_cover(v_first, v_past, 'source_port_day,network_port_day') c;
@@ -35,7 +49,7 @@ begin
         select * from hirundo.source_port_day x
         where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
           and (v_codes is null or x.port_code = any (v_codes))
-          and x.class <> 'backscatter' and x.class <> 'local'
+          and (v_back or x.class <> 'backscatter') and x.class <> 'local'
         offset 0) x
       group by 1, 2, 3, 4
       union all
@@ -46,7 +60,7 @@ begin
         where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
           and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
           and (v_codes is null or f.port_code = any (v_codes))
-          and f.class <> 'backscatter' and f.class <> 'local') f
+          and (v_back or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2, 3, 4
     ), by_port as materialized (
       -- a day is wholly in the rollup or in the rest
@@ -57,7 +71,7 @@ begin
       -- of all sources: added up already
       select x.day, x.port_code, sum(x.hosts), sum(x.packets - x.flood_packets)::bigint, sum(x.host_sensors)
       from hirundo.network_port_day x
-      where v_ranges is null and x.day = any (v_days) and (v_codes is null or x.port_code = any (v_codes))
+      where v_ranges is null and not v_back and x.day = any (v_days) and (v_codes is null or x.port_code = any (v_codes))
         and x.class <> 'backscatter' and x.class <> 'local'
       group by 1, 2 having sum(x.hosts) > 0
     ), by_sensor as (
@@ -72,20 +86,28 @@ begin
       select h.code from by_port h
     ), observed as (
       -- a quarter of an hour that the period begins in counts too
-      select distinct o.day as d from hirundo.observed_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past) o
+      select o.day as d, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past) o
+      group by 1
+    ), trouble as (
+      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t group by 1
+    ), gone as (
+      select g.day as d from hirundo.flow_gone_days(v_rest) g
     )
     select d.d, hirundo.port_label(c.code),
       coalesce(s.hosts, case when o.d is not null then 0 end),
       coalesce(s.packets, case when o.d is not null then 0 end),
-      coalesce(s.sensors, n.sensors, 0)
+      coalesce(s.sensors, n.sensors, 0), coalesce(o.days, 0), hirundo.missing_text(t.what, case when g.d is not null then 1 end)
     from days d
     cross join codes c
     left join by_port s on s.d = d.d and s.code = c.code
     left join by_sensor n on n.d = d.d and n.code = c.code
     left join observed o on o.d = d.d
+    left join trouble t on t.d = d.d
+    left join gone g on g.d = d.d
     order by d.d, hirundo.port_label(c.code) collate "C";
 end
 $$;
 ----
-comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[]) is
-  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them. hosts 0: observed, none seen; null: no sensor observed. Without backscatter, local traffic and flood rows. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';
+comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[], boolean) is
+  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). hosts 0: observed, none seen; null: no sensor observed. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';

@@ -4,8 +4,11 @@
 -- Whole months come from a head, which leaves out ports with few packets. So it gives a lower bound for each port, and for
 -- each month in which a port is missing at most head_packets - 1 are missing too. Ports that could still be among the n are
 -- looked up in port_day; where even a port that is in no head could be, all of the sensor's are.
-create or replace function hirundo.top_ports(period tstzrange, n integer default 10)
-returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.top_ports(tstzrange, integer);
+----
+create function hirundo.top_ports(period tstzrange, n integer default 10)
+returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint, sensor_days numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -103,14 +106,24 @@ begin
         row_number() over (partition by t.sensor_id order by t.n desc, l.label collate "C") as r
       from head t
       cross join lateral (select hirundo.port_label(t.code) as label) l
+    ), observed as (
+      select o.sensor_id, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(v_first, v_past) o group by 1
+    ), trouble as (
+      select t.sensor_id, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t group by 1
+    ), gone as materialized (
+      select g.day from hirundo.flow_gone_days(v_rest) g
     )
-    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n
+    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0),
+      hirundo.missing_text(t.what, (select count(*) from gone))
     from ranked r
     join hirundo.sensor s on s.sensor_id = r.sensor_id
+    left join observed o on o.sensor_id = r.sensor_id
+    left join trouble t on t.sensor_id = r.sensor_id
     where r.r <= v_n
     order by s.name collate "C", r.r;
 end
 $$;
 ----
 comment on function hirundo.top_ports(tstzrange, integer) is
-  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets. All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';
+  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off). All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';

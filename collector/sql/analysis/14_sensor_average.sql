@@ -28,18 +28,18 @@ begin
   from hirundo.rollup_cover(v_first, v_past, 'sensor_day', 'port_hour') c;
   return query
     with received as (
-      select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n
-      from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n
+      select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n, sum(u.flood) as flood
+      from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n, sum(d.flood_packets) as flood
             from hirundo.sensor_day d
             where d.day = any (v_days) and d.class <> 'local'
             group by 1, 2
             union all
-            select date_trunc(v_bucket, h.hour at time zone v_zone)::date, h.sensor_id, sum(h.packets)
+            select date_trunc(v_bucket, h.hour at time zone v_zone)::date, h.sensor_id, sum(h.packets), sum(h.flood_packets)
             from hirundo.port_hour h
             where h.hour = any (v_hours) and h.class <> 'local'
             group by 1, 2
             union all
-            select date_trunc(v_bucket, t.ts at time zone v_zone)::date, t.sensor_id, sum(t.packets)
+            select date_trunc(v_bucket, t.ts at time zone v_zone)::date, t.sensor_id, sum(t.packets), sum(t.packets) filter (where t.flood)
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.traffic t
@@ -54,20 +54,30 @@ begin
       from hirundo.observed_time(v_first, v_past) o
       join hirundo.sensor s on s.sensor_id = o.sensor_id
       group by 1, 2
+    ), trouble as (
+      select date_trunc(v_bucket, t.day::timestamp)::date as b, case when s.country::text = v_home then 'home' else 'overseas' end as side,
+        hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t
+      join hirundo.sensor s on s.sensor_id = t.sensor_id
+      group by 1, 2
+    ), gone as (
+      select date_trunc(v_bucket, g.day::timestamp)::date as b, count(*) as days from hirundo.flow_gone_days(v_rest) g group by 1
     ), buckets as (
       select distinct date_trunc(v_bucket, l.day::timestamp)::date as b from hirundo.local_days(v_first, v_past) l
       union
       select r.b from received r
     )
     select k.b, e.side, coalesce(r.n, 0), round(coalesce(o.ms, 0) / 86400000.0, 6),
-      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6)
+      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6), coalesce(r.flood, 0)::bigint, hirundo.missing_text(t.what, g.days)
     from buckets k
     cross join (values ('home'), ('overseas')) e(side)
     left join received r on r.b = k.b and r.side = e.side
     left join observed o on o.b = k.b and o.side = e.side
+    left join trouble t on t.b = k.b and t.side = e.side
+    left join gone g on g.b = k.b
     order by k.b, e.side;
 end
 $$;
 ----
 comment on function hirundo.sensor_average(tstzrange, text) is
-  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed, not calendar), average (null where nobody observed). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
+  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed, not calendar), average (null where nobody observed), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';

@@ -36,10 +36,13 @@ $$;
 comment on function hirundo.rollup_build_backscatter(date, timestamptz, timestamptz, smallint[]) is
   'Part of hirundo.rollup_step: rebuilds hirundo.backscatter_day for sensors of a day. Example: see hirundo.rollup_step.';
 ----
-create or replace function hirundo.backscatter(period tstzrange, min_packets bigint default 1)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.backscatter(tstzrange, bigint);
+----
+create function hirundo.backscatter(period tstzrange, min_packets bigint default 1)
 returns table (victim inet, first_seen timestamptz, last_seen timestamptz, packets bigint, bytes bigint, days bigint, kinds text[],
                ports text[], port_count bigint, sensors bigint, regions bigint, asn bigint, country text, organisation text,
-               sensor_days numeric, note text)
+               sensor_days numeric, note text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -56,11 +59,15 @@ declare
   v_zone text := hirundo.time_zone();
   v_known date;
   v_sensor_days numeric;
+  v_missing text;
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'backscatter_day,port_day') c;
   v_known := (case when isfinite(v_past) then v_past - interval '1 microsecond' else now() end at time zone v_zone)::date;
   select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) into v_sensor_days from hirundo.observed_time(v_first, v_past) o;
+  select hirundo.missing_text(hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)),
+                              (select count(*) from hirundo.flow_gone_days(v_rest)))
+  into v_missing from hirundo.trouble(v_first, v_past) t;
   return query
     with part as materialized (
       select x.victim, x.kind, x.port_code as code, x.sensor_id, x.day, x.first_ts, x.last_ts, x.packets, x.bytes
@@ -110,13 +117,13 @@ begin
     )
     select w.victim, w.first_ts, w.last_ts, w.packets, w.bytes, w.days, w.kinds, p.ports, p.port_count, w.sensors, w.regions,
       k.asn, k.country, k.organisation, v_sensor_days,
-      case when w.kinds = '{ICMP}' then 'ICMP answers alone: of the victim, or of a router on the way to it' end
+      case when w.kinds = '{ICMP}' then 'ICMP answers alone: of the victim, or of a router on the way to it' end, v_missing
     from whole w
     join ports p on p.victim = w.victim
     left join known k on k.address = w.victim
     union all
     select null, null, null, f.packets, f.bytes, f.days, null, null, null, f.sensors, f.regions, null, null, null, v_sensor_days,
-      'came as flood rows: victims, times and ports are not known'
+      'came as flood rows: victims, times and ports are not known', v_missing
     from flood f
     where f.packets > 0
     order by 4 desc, 1;
@@ -124,4 +131,4 @@ end
 $$;
 ----
 comment on function hirundo.backscatter(tstzrange, bigint) is
-  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, on every row), note. min_packets leaves out victims with fewer. A row without victim: packets in flood rows. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';
+  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';

@@ -117,6 +117,7 @@ declare
   v_to timestamptz;
   v_observed numeric;
   v_sensors bigint;
+  v_missing text;
 begin
   select count(distinct t.src) as hosts, sum(t.packets)::bigint as packets, count(distinct t.port_code) as ports, count(distinct t.sensor_id) as sensors,
     count(distinct s.country) as regions, min(t.day) as first_day, max(t.day) as last_day
@@ -124,6 +125,8 @@ begin
   from hirundo.source_hits(case_summary.first, case_summary.past, v_ranges) t join hirundo.sensor s on s.sensor_id = t.sensor_id;
   select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6), count(distinct o.sensor_id) into v_observed, v_sensors
   from hirundo.observed_time(case_summary.first, case_summary.past) o;
+  select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms))
+  into v_missing from hirundo.trouble(case_summary.first, case_summary.past) t;
   if h.hosts > 0 then
     -- times of day, where flow still has them
     select min(f.ts) into v_from from hirundo.flow_classed f
@@ -142,7 +145,8 @@ begin
          else format('%s hosts in %s prefixes sent %s packets to %s ports, from %s to %s (%s); seen by %s of %s observing sensors, in %s regions',
                      h.hosts, cardinality(prefixes), h.packets, h.ports, to_char(h.first_day, 'YYYY-MM-DD'), to_char(h.last_day, 'YYYY-MM-DD'), v_zone,
                      h.sensors, v_sensors, h.regions)
-              || case when v_from is null or v_to is null then '; times of day are not kept any more' else '' end end;
+              || case when v_from is null or v_to is null then '; times of day are not kept any more' else '' end end
+    || coalesce('; missing: ' || v_missing, '');
 end
 $$;
 ----
@@ -167,17 +171,21 @@ begin
       select h.day, null, count(distinct h.src), sum(h.packets)::bigint, count(distinct h.sensor_id) from hit h group by 1
     ), observed as (
       select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(case_daily.first, case_daily.past) o group by 1
+    ), trouble as (
+      select t.day, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(case_daily.first, case_daily.past) t group by 1
     ), days as (
       select l.day from hirundo.local_days(case_daily.first, case_daily.past) l union select g.day from got g
     )
     select 'daily', null::text, d.day, hirundo.port_label(k.code), null::timestamptz, null::timestamptz,
       coalesce(g.hosts, case when o.days > 0 then 0 end), coalesce(g.packets, case when o.days > 0 then 0 end), coalesce(g.sensors, 0),
       null::bigint, coalesce(o.days, 0), null::numeric, null::numeric, null::numeric, null::float8,
-      case when o.days is null and g.hosts is null then 'nobody observed' end
+      nullif(concat_ws(', ', case when o.days is null and g.hosts is null then 'nobody observed' end, t.what), '')
     from days d
     cross join (select unnest(codes) as code union all select null) k
     left join got g on g.day = d.day and g.port_code is not distinct from k.code
     left join observed o on o.day = d.day
+    left join trouble t on t.day = d.day
     order by d.day, hirundo.port_label(k.code) collate "C" nulls first;
 end
 $$;
