@@ -37,7 +37,7 @@ struct listener {
     uint16_t ports[ENDPOINTS_MAX];
     size_t n_endpoints;
     struct unfinished *unfinished;
-    int64_t checked_ms;
+    _Atomic int64_t checked_ms;
     uint64_t dropped; // for want of memory, since the last log line
     int64_t dropped_logged_ms;
     uint64_t greedy; // beyond their sensor's credit, since the last log line
@@ -445,6 +445,11 @@ static void *listener_loop(void *data)
     }
     forward_replies(l);
     return NULL;
+}
+
+int64_t listener_alive_ms(const struct listener *l)
+{
+    return l->checked_ms;
 }
 
 // ---- life

@@ -35,6 +35,8 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
 // As bound: the port where 0 was asked for. Those of the next key come last.
 const char *listener_endpoint(const struct listener *l, size_t i);
 int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e);
+// When its thread last went through its loop, CLOCK_MONOTONIC; a few times a second while it reads.
+int64_t listener_alive_ms(const struct listener *l);
 // Stops reading; replies still go out until listener_free.
 void listener_pause(struct listener *l);
 void listener_free(struct listener *l);

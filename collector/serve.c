@@ -12,6 +12,7 @@
 #include "collector/metrics_http.h"
 #include "collector/rollup.h"
 #include "common/log.h"
+#include "common/notify.h"
 
 struct server {
     const struct collector_conf *conf;
@@ -271,6 +272,25 @@ static void announce(const struct server *s)
     announce_keys(s);
 }
 
+#define LISTENER_STALLED_MS 5000
+
+// Until SIGTERM or SIGINT, whose number it returns. The service manager's watchdog hears of the
+// listener, by which everything comes in.
+static int wait_for_signal(const struct server *s, const sigset_t *set, struct notify *notify)
+{
+    const struct timespec second = {.tv_sec = 1};
+    for (;;) {
+        int number = sigtimedwait(set, NULL, &second);
+        if (number > 0)
+            return number;
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        int64_t now_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+        if (now_ms - listener_alive_ms(s->listener) < LISTENER_STALLED_MS)
+            notify_alive(notify, now_ms);
+    }
+}
+
 int serve(const struct collector_conf *conf, struct errmsg *e)
 {
     sigset_t set;
@@ -280,14 +300,18 @@ int serve(const struct collector_conf *conf, struct errmsg *e)
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before any thread: all inherit it
     struct server s = {.conf = conf};
+    struct notify notify;
+    notify_open(&notify);
     int r = start(&s, e);
     if (r == 0) {
-        int number = 0;
         announce(&s);
-        sigwait(&set, &number);
+        notify_send(&notify, "READY=1\nSTATUS=listening on %s", listener_endpoint(s.listener, 0));
+        int number = wait_for_signal(&s, &set, &notify);
+        notify_send(&notify, "STOPPING=1\nSTATUS=committing what is queued");
         log_notice("%s: committing what is queued", strsignal(number));
     }
     stop(&s);
+    notify_close(&notify);
     if (r == 0)
         log_notice("stopped");
     return r;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/notify.h"
 #include "sensor/capture.h"
 #include "sensor/clock.h"
 #include "sensor/cmd.h"
@@ -26,6 +27,7 @@ struct run {
     struct capture *capture;
     const struct decode_link *link;
     const volatile sig_atomic_t *stop;
+    struct notify notify;
     struct capture_stats seen;
     int64_t report_at;
 };
@@ -49,6 +51,7 @@ static void count_drops(struct run *r)
 static int tick(struct run *r)
 {
     int64_t now = mono_ms();
+    notify_alive(&r->notify, now);
     count_drops(r);
     int result = batcher_tick(r->sensor.batcher, wall_ms(), now);
     if (now >= r->report_at) {
@@ -120,11 +123,13 @@ static int capture_and_deliver(struct run *r)
 {
     struct errmsg e = {""};
     log_notice("listening on %s", capture_name(r->capture));
+    notify_send(&r->notify, "READY=1\nSTATUS=listening on %s", capture_name(r->capture));
     int result = batcher_begin(r->sensor.batcher, wall_ms(), mono_ms());
     if (result == 0)
         result = capture_loop(r, &e);
     if (result != 0)
         cmd_say("%s; what was captured is in the spool", e.text);
+    notify_send(&r->notify, "STOPPING=1\nSTATUS=%s", result == 0 ? "delivering the rest" : e.text);
     return end(r, result);
 }
 
@@ -151,6 +156,7 @@ static int run(const struct sensor_conf *conf, const struct sensor_keys *keys)
     if (open_interface(conf, &capture) != 0)
         return EXIT_FAILED;
     r.capture = capture;
+    notify_open(&r.notify); // before rights and the way to its path are given up
     r.link = decode_link_find(capture_link_type(capture));
     struct errmsg e;
     struct sensor_options options = {.live = true, .stop = r.stop};
@@ -161,9 +167,12 @@ static int run(const struct sensor_conf *conf, const struct sensor_keys *keys)
         sensor_start(conf, keys, &options, &r.sensor, &e) < 0 || sensor_confine(&e) < 0) {
         cmd_say("%s", e.text);
         sensor_clear(&r.sensor);
+        notify_close(&r.notify);
         return EXIT_FAILED;
     }
-    return capture_and_deliver(&r);
+    int result = capture_and_deliver(&r);
+    notify_close(&r.notify);
+    return result;
 }
 
 int command_run(int argc, char *argv[])

@@ -173,13 +173,13 @@ class Live:
                               capture_output=True, check=True)
         collector.postgres.command("sensor", "add", name, "--country", "JP", "--key", done.stdout.strip())
         self.program = hirundo.program("hirundo-sensor")
-        self.server = None
+        self.server, self.environment = None, None
 
     def command(self):
         return self.veth.inside(*self.prefix, self.program, "run", "-c", str(self.conf))
 
     def start(self):
-        self.server = hirundo.Server(self.command()).start()
+        self.server = hirundo.Server(self.command(), env=self.environment).start()
         self.server.wait_log(f"listening on {self.interface}")
         return self
 
