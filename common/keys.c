@@ -52,6 +52,35 @@ int key_pair_generate(struct key_pair *ret)
     return crypto_scalarmult_base(ret->public_key, ret->secret_key) == 0 ? 0 : -EIO;
 }
 
+// The service manager's directory of this service's credentials (systemd.exec(5)), or NULL.
+static const char *credentials(void)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    return directory && directory[0] == '/' ? directory : NULL;
+}
+
+static bool in_credentials(const char *path)
+{
+    const char *directory = credentials();
+    size_t n = directory ? strlen(directory) : 0;
+    return directory && strncmp(path, directory, n) == 0 && path[n] == '/' &&
+           !strchr(path + n + 1, '/');
+}
+
+int key_file_place(const char *path, char *ret, size_t size)
+{
+    const char *directory = credentials(), *slash = strrchr(path, '/');
+    int n = -1;
+    if (directory) {
+        n = snprintf(ret, size, "%s/%s", directory, slash ? slash + 1 : path);
+        if (n < 0 || (size_t)n >= size || access(ret, F_OK) < 0)
+            n = -1;
+    }
+    if (n < 0)
+        n = snprintf(ret, size, "%s", path);
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
 // Opens the file only if its mode and owner keep the secret in it secret.
 int key_file_open(const char *path, struct errmsg *e)
 {
@@ -64,7 +93,9 @@ int key_file_open(const char *path, struct errmsg *e)
         return errmsg_set(e, -errno, "key file %s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return errmsg_set(e, -EINVAL, "key file %s: not a regular file", path);
-    if (st.st_mode & 077)
+    // A credential's group bits are the mask of the list by which its one reader is let in.
+    mode_t others = in_credentials(path) ? 037 : 077;
+    if (st.st_mode & others)
         return errmsg_set(e, -EPERM,
                           "key file %s: mode %04o lets others read it; run: chmod 600 %s", path,
                           (unsigned)(st.st_mode & 07777), path);

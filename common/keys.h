@@ -15,6 +15,9 @@ struct key_pair {
 };
 
 int key_pair_generate(struct key_pair *ret);
+// Where a key file is to be read: in $CREDENTIALS_DIRECTORY if the service manager has put a file
+// of that name there, else at its path. -ENAMETOOLONG.
+int key_file_place(const char *path, char *ret, size_t size);
 // A key file is two lines, "public = Z85" and "secret = Z85", mode 0600 or stricter, owned by the
 // user or root, a regular file. Anything else is refused with a message that says how to mend it.
 int key_file_read(const char *path, struct key_pair *ret, struct errmsg *e);

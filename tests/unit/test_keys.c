@@ -108,12 +108,40 @@ static void test_refused_files(void **state)
     assert_null(strstr(e.text, secret_text));
 }
 
+// As systemd leaves credentials: mode 0400, or 0440 where an access list lets one reader in.
+static void test_credentials(void **state)
+{
+    (void)state;
+    struct key_pair pair, read;
+    struct errmsg e = {""};
+    char place[96], small[12];
+    assert_int_equal(key_pair_generate(&pair), 0);
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", directory, 1), 0);
+    assert_int_equal(key_file_place("/elsewhere/key", place, sizeof place), 0);
+    assert_string_equal(place, "/elsewhere/key"); // no such credential
+    assert_int_equal(key_file_write(path, &pair, &e), 0);
+    assert_int_equal(key_file_place("/elsewhere/key", place, sizeof place), 0);
+    assert_string_equal(place, path);
+    assert_int_equal(key_file_place("/elsewhere/key", small, sizeof small), -ENAMETOOLONG);
+    assert_int_equal(chmod(path, 0440), 0);
+    assert_int_equal(key_file_read(place, &read, &e), 0);
+    assert_int_equal(chmod(path, 0444), 0);
+    assert_int_equal(key_file_read(place, &read, &e), -EPERM);
+    assert_int_equal(chmod(path, 0440), 0);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+    assert_int_equal(key_file_place("/elsewhere/key", place, sizeof place), 0);
+    assert_string_equal(place, "/elsewhere/key");
+    assert_int_equal(key_file_read(path, &read, &e), -EPERM); // anywhere else it is open to a group
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_text_forms),
         cmocka_unit_test(test_refused_files),
+        cmocka_unit_test(test_credentials),
     };
     return cmocka_run_group_tests_name("keys", tests, set_up, tear_down);
 }
