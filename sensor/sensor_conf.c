@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/bundle.h"
 #include "sensor/batch.h"
@@ -208,17 +209,27 @@ void sensor_conf_dump(const struct sensor_conf *c, FILE *out)
     conf_dump(keys, ARRAY_SIZE(keys), &c->values, out);
 }
 
+// The unit file's stand-in for a credential that is not there: an end of line.
+static bool is_stand_in(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= 1;
+}
+
 int sensor_keys_read(const char *path, struct sensor_keys *ret, struct errmsg *e)
 {
-    char next[PATH_MAX];
+    char next_path[PATH_MAX], present[PATH_MAX], next[PATH_MAX];
     struct sensor_keys read = {0};
-    int n = snprintf(next, sizeof next, "%s" SENSOR_KEY_NEXT, path);
-    if (n < 0 || (size_t)n >= sizeof next)
+    int n = snprintf(next_path, sizeof next_path, "%s" SENSOR_KEY_NEXT, path);
+    if (n < 0 || (size_t)n >= sizeof next_path ||
+        key_file_place(path, present, sizeof present) < 0 ||
+        key_file_place(next_path, next, sizeof next) < 0)
         return errmsg_set(e, -ENAMETOOLONG, "[sensor] key: too long a path");
-    int r = key_file_read(path, &read.present, e);
+    int r = key_file_read(present, &read.present, e);
     if (r < 0)
         return r;
-    r = key_file_read(next, &read.next, e);
+    r = strcmp(next, next_path) != 0 && is_stand_in(next) ? -ENOENT
+                                                          : key_file_read(next, &read.next, e);
     read.has_next = r == 0;
     if (r == 0 || r == -ENOENT)
         *ret = read;

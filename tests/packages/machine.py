@@ -1,0 +1,135 @@
+"""A machine with systemd in a directory: Debian by debootstrap, booted by systemd-nspawn in a network namespace."""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import hirundo
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+PACKAGES = "systemd,systemd-sysv,dbus,iproute2"
+
+
+def run(words, timeout=300, **options):
+    return subprocess.run([*map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          timeout=timeout, **options)
+
+
+def mirror():
+    found = re.search(r"^'(.*/debian)/dists/", run(["apt-get", "--print-uris", "update"]).stdout, re.MULTILINE)
+    return found and found[1]
+
+
+def why_not():
+    if os.geteuid() != 0:
+        return "booting a container needs root rights"
+    for program in ("debootstrap", "systemd-nspawn"):
+        if not shutil.which(program):
+            return f"{program} is not here"
+    return None if mirror() else "apt knows no Debian mirror here"
+
+
+def make_base(directory, release="bookworm"):
+    """A root with nothing but the base system and systemd."""
+    done = run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, directory, mirror()], timeout=1200)
+    if done.returncode != 0:
+        last = (done.stderr + done.stdout).strip().splitlines()[-1:]
+        pytest.skip(f"debootstrap cannot make a root of {release} from this machine's mirror: {last}")
+
+
+class Machine:
+    """Booted; commands run inside. The network is a namespace that is there already."""
+
+    def __init__(self, base, directory, namespace):
+        self.directory, self.namespace = pathlib.Path(directory), namespace
+        subprocess.run(["cp", "-a", "--reflink=auto", str(base), str(self.directory)], check=True)
+        self.process, self.init, self.log = None, None, self.directory.with_suffix(".boot")
+
+    def install(self, *files):
+        """apt-get install of package files, through the host's network, before the boot."""
+        for file in files:
+            shutil.copy(file, self.directory / "root")
+        return self.install_names(*(f"/root/{pathlib.Path(file).name}" for file in files))
+
+    def install_names(self, *names):
+        resolv = self.directory / "etc/resolv.conf"
+        resolv.unlink(missing_ok=True)
+        shutil.copy("/etc/resolv.conf", resolv)
+        for source in pathlib.Path("/etc/apt/apt.conf.d").glob("*prox*"):
+            shutil.copy(source, self.directory / "etc/apt/apt.conf.d")
+        done = run(["chroot", self.directory, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "install", "-y",
+                    "--no-install-recommends", *names], timeout=900)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout + done.stderr
+
+    def boot(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                ["systemd-nspawn", "-q", "-D", self.directory, "--boot", "--register=no", "--keep-unit", "--console=pipe",
+                 f"--network-namespace-path=/run/netns/{self.namespace}", "--capability=CAP_NET_RAW,CAP_NET_ADMIN"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        hirundo.wait_for(self._find_init, "systemd in the container", 60)
+        hirundo.wait_for(lambda: self("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"),
+                         "the end of the boot", 120)
+        return self
+
+    def _find_init(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"systemd-nspawn ended:\n{self.log.read_text(errors='replace')[-2000:]}")
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for child in children:
+            if (pathlib.Path(f"/proc/{child}/comm").read_text().strip()) == "systemd":
+                self.init = child
+                return True
+        return False
+
+    def __call__(self, *words, timeout=300):
+        return run(["nsenter", "-t", self.init, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "/usr/bin/env", "-i",
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", *words],
+                   timeout=timeout)
+
+    def do(self, *words, timeout=300):
+        done = self(*words, timeout=timeout)
+        if done.returncode != 0:
+            journal = self("journalctl", "-q", "-o", "cat", "-n", "20").stdout
+            raise AssertionError(f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout}{done.stderr}{journal}")
+        return done.stdout
+
+    def runs(self, name):
+        return name[:15] in self("sh", "-c", "cat /proc/[0-9]*/comm").stdout.splitlines()
+
+    def property(self, unit, name):
+        return self.do("systemctl", "show", "-P", name, unit).strip()
+
+    def journal(self, unit):
+        return self("journalctl", "-q", "-o", "cat", "-u", unit).stdout
+
+    def wait_journal(self, unit, text, times=1):
+        """Until a text is so often in the unit's journal."""
+        try:
+            hirundo.wait_for(lambda: self.journal(unit).count(text) >= times, text, 90)
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.journal(unit)}") from error
+
+    def upgrade(self, *files):
+        """By dpkg inside the running machine, as apt does it."""
+        for file in files:
+            shutil.copy(file, self.directory / "root")
+        return self.do("env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "-i",
+                       *(f"/root/{pathlib.Path(file).name}" for file in files))
+
+    def shutdown(self):
+        if self.process and self.process.poll() is None:
+            self("systemctl", "poweroff")
+            end = time.monotonic() + 30
+            while self.process.poll() is None and time.monotonic() < end:
+                time.sleep(0.2)
+            if self.process.poll() is None:
+                self.process.kill()
+        if self.process:
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
