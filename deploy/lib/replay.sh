@@ -5,6 +5,7 @@ batches_acked=0 batches_total=0 frames_read=0 frames_total=0
 
 scenario_name() {
     printf 'seed %s, %s packets a day' "$seed" "$packets_per_day"
+    [[ -z $plant_surges ]] || printf ', surges %s' "$plant_surges"
 }
 
 scenario_done() {
@@ -185,7 +186,7 @@ scenario_run() {
     fi
     say "Generating what 13 sensors would have captured in January to March 2023 ..."
     "$bin/scenario-gen" --out "$dir" --seed "$seed" --packets-per-day "$packets_per_day" \
-        >>"$log" 2>&1 || die_log "$log" "scenario-gen failed"
+        ${plant_surges:+--plant-surges "$plant_surges"} >>"$log" 2>&1 || die_log "$log" "scenario-gen failed"
     hirundo_collector import prefixes "$dir/prefixes.tsv"
     hirundo_collector import organisations "$dir/organisations.csv"
     hirundo_collector import holidays "$top/deploy/data/holidays-jp.csv"
