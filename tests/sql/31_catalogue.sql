@@ -84,6 +84,8 @@ from (values
   ('scanners', 'day,src,ports,sensors,packets,asn,as_name,country,organisation,scanner'),
   ('scanner_organisations', 'day,organisation,kind,hosts,ports,packets,sensor_days'),
   ('activity_calendar', 'kind,days,compared_days,sensor_days,hosts_per_day,packets,average,ratio,p_value,weeks,reason'),
+  ('scope', 'sensor,country,days_before,days,before,expected,sources,packets_before,packets,ratio,p_value,rose,share_of_rise,sensors_rose,sensors_compared,sensors_left_out,largest_share,mean_expected,mean,median_expected,median,verdict,reason,note'),
+  ('surges', 'port,first_day,last_day,days,peak_day,hosts,expected,ratio,p_value,p_corrected,ports_looked_at,sensor_days,sensors_rose,sensors_compared,largest_share,verdict,reason,note,days_judged,days_asked'),
   ('accounting', 'sensor,hour,frames,row_packets,flood_packets,non_ip,malformed,quarantined,lost,unknown_s,kernel_dropped,if_dropped,difference')) v(f, columns);
 select columns_are('hirundo', 'sensor_status', array['sensor', 'state', 'reason', 'last_batch_at', 'last_ts', 'spool_batches', 'spool_age', 'clock_offset_ms']);
 

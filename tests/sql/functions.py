@@ -128,6 +128,13 @@ FUNCTIONS = {
         refused=["hirundo.activity_calendar(PERIOD, null, '{22}')", "hirundo.activity_calendar(PERIOD, null, null, 'Japan')"],
     ),
     'retag': Function('hirundo.retag(PERIOD)', equal=False),
+    'scope': Function(
+        "hirundo.scope(PERIOD, '22/TCP')",
+        "hirundo.scope(PERIOD, 'icmp')",
+        "hirundo.scope(PERIOD, 'IP/253')",
+        refused=["hirundo.scope(PERIOD, '22')", "hirundo.scope(PERIOD, '')"],
+    ),
+    'surges': Function('hirundo.surges(PERIOD)', 'hirundo.surges(PERIOD, 1000000000, 1)', 'hirundo.surges(PERIOD, -1, 2147483647)'),
     'accounting': Function('hirundo.accounting(PERIOD)'),
     'accounting_check': Function('hirundo.accounting_check(PERIOD)'),
 }

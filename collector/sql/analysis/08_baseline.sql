@@ -1,0 +1,157 @@
+-- What a count of sources is compared with: the days before, robustly, by weekday, overdispersed. Used by scope and surges.
+--
+-- The method, its constants and how often it errs: docs/methods/surge.md.
+create or replace function hirundo.log_gamma(x double precision)
+returns double precision
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  z float8 := x;
+  below float8 := 0;
+begin
+  -- Stirling's series, its error below 1e-14 from 10 on
+  while z < 10 loop
+    below := below + ln(z);
+    z := z + 1;
+  end loop;
+  return (z - 0.5) * ln(z) - z + 0.5 * ln(2 * pi())
+    + 1 / (12 * z) - 1 / (360 * z ^ 3) + 1 / (1260 * z ^ 5) - 1 / (1680 * z ^ 7) + 1 / (1188 * z ^ 9) - below;
+end
+$$;
+----
+comment on function hirundo.log_gamma(double precision) is
+  'The natural logarithm of the gamma function of a number above 0. Example: select exp(hirundo.log_gamma(5)) gives 24.';
+----
+create or replace function hirundo.count_tail(y bigint, mean double precision, phi double precision)
+returns double precision
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  poisson boolean := phi < 1.000001;
+  k float8 := case when phi < 1.000001 then 0 else mean / (phi - 1) end;
+  q float8 := case when phi < 1.000001 then 0 else (phi - 1) / phi end;
+  upper boolean := y > mean;
+  i float8 := case when y > mean then y else y - 1 end;
+  log_term float8;
+  term float8;
+  total float8 := 0;
+begin
+  if y <= 0 then
+    return 1;
+  elsif mean <= 0 then
+    return 0;
+  end if;
+  log_term := case when poisson then i * ln(mean) - mean - hirundo.log_gamma(i + 1)
+                   else hirundo.log_gamma(i + k) - hirundo.log_gamma(k) - hirundo.log_gamma(i + 1) - k * ln(phi) + i * ln(q) end;
+  if log_term < -650 then
+    return case when upper then 0 else 1 end; -- below 1e-280
+  end if;
+  -- away from the mean, so that terms fall
+  term := exp(log_term);
+  while term > total * 1e-15 loop
+    total := total + term;
+    exit when i = 0 and not upper;
+    if upper then
+      term := term * case when poisson then mean / (i + 1) else q * (i + k) / (i + 1) end;
+      i := i + 1;
+    else
+      term := term * case when poisson then i / mean else i / (q * (i - 1 + k)) end;
+      i := i - 1;
+    end if;
+  end loop;
+  return greatest(least(case when upper then total else 1 - total end, 1), 0);
+end
+$$;
+----
+comment on function hirundo.count_tail(bigint, double precision, double precision) is
+  'The probability of a count of at least y, of this mean and of phi times as much variance: negative binomial, Poisson where phi is 1. Example: select hirundo.count_tail(10, 3, 2.0).';
+----
+create or replace function hirundo.median(v double precision[])
+returns double precision
+language plpgsql immutable strict parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select percentile_cont(0.5) within group (order by x) from unnest(v) x);
+end
+$$;
+----
+comment on function hirundo.median(double precision[]) is
+  'The median of the elements that are not null, the mean of the middle two where they are even; null for none. Example: select hirundo.median(''{1,4,2,9}'') gives 3.';
+----
+-- history: sources a day, scaled to one exposure, latest first, null where not observed; so elements seven apart are of one weekday.
+--
+-- A surge within the history must not become the measure: level and spread start from medians, and days far above them weigh less
+-- or nothing. A weekday on which more is usual (weekly scans) is known by the lower median of its days; one on which less is usual is
+-- compared with the level, since four days are too few to lower it safely.
+create or replace function hirundo.count_baseline(history double precision[], out days integer, out level double precision,
+                                                  out phi double precision, out weekday double precision[])
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_known float8[] := array_remove(history, null);
+  v_middle float8;
+  v_spread float8;
+  v_norm float8;
+  v_weight float8;
+  v_weights float8 := 0;
+  v_sum float8 := 0;
+  v_squares float8 := 0;
+  x float8;
+begin
+  days := coalesce(cardinality(v_known), 0);
+  if days < 14 then
+    return;
+  end if;
+  v_middle := greatest(hirundo.median(v_known), 0.25);
+  select hirundo.median(array_agg(abs(u - v_middle))) into v_spread from unnest(v_known) u;
+  v_norm := 1.5 * v_middle ^ (-1 / 6.0::float8) / sqrt(greatest(1, (1.4826 * v_spread) ^ 2 / v_middle));
+  foreach x in array v_known loop
+    -- Anscombe's residual
+    v_weight := (x ^ (2 / 3.0::float8) - v_middle ^ (2 / 3.0::float8)) * v_norm;
+    v_weight := case when v_weight > 5 then 0 when v_weight > 2.58 then (2.58 / v_weight) ^ 2 else 1 end;
+    v_weights := v_weights + v_weight;
+    v_sum := v_sum + v_weight * x;
+    v_squares := v_squares + v_weight * x ^ 2;
+  end loop;
+  -- half a source over all days: what was never seen is not impossible
+  level := (v_sum + 0.5) / v_weights;
+  -- and a quarter more, since a spread known from four weeks may be too small
+  phi := greatest(1, (v_squares - 2 * level * v_sum + level ^ 2 * v_weights) / (v_weights - 1) / level) * (1.25 + 1 / v_weights);
+  weekday := array(
+    select greatest(level, case when count(h.u) >= 3 then percentile_disc(0.5) within group (order by h.u) end)
+    from generate_series(0, 6) k
+    left join unnest(history) with ordinality h(u, i) on h.i % 7 = k
+    group by k order by k);
+end
+$$;
+----
+comment on function hirundo.count_baseline(double precision[]) is
+  'What daily counts of a history (latest first, null: not observed) lead to expect: days (known ones; fewer than 14 are no baseline, the rest null), level (a day), phi (variance of a day''s count over its mean, with an allowance for its error), weekday (expected counts: the element k + 1 is for days k after a multiple of seven days before the day that follows). Example: select * from hirundo.count_baseline(''{3,4,5,3,4,2,5,3,4,5,3,4,2,5}'').';
+----
+create or replace function hirundo.whole_days(period tstzrange)
+returns table (day date, first timestamptz, past timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+  v_zone text := hirundo.time_zone();
+begin
+  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  return query
+    select d.day, d.first, d.past
+    from (select l.day, l.day::timestamp at time zone v_zone as first, (l.day + 1)::timestamp at time zone v_zone as past
+          from hirundo.local_days(v_first, v_past) l) d
+    where d.first >= v_first and d.past <= v_past and d.past <= now()
+    order by d.day;
+end
+$$;
+----
+comment on function hirundo.whole_days(tstzrange) is
+  'Internal to scope and surges: the days of the reporting time zone that lie wholly in a period and have ended; an infinite bound ends where observation does. Sources of a part of a day cannot be compared with a day''s: most come more than once. Example: select day from hirundo.whole_days(hirundo.week(''2023-W06'')).';
