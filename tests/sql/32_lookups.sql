@@ -40,6 +40,24 @@ select results_eq($$select * from fixture.looked_up('{198.17.255.255,198.18.0.0,
 select results_eq($$select * from fixture.looked_up('{198.18.1.127,198.18.1.128,198.18.1.1,198.18.1.1,198.18.1.1/24}', '2023-02-08')$$,
   $$values ('198.18.1.1 AS64496 Example JP Small census'), ('198.18.1.127 AS64496 Example JP Small census'), ('198.18.1.128 AS64496 Example JP Small -')$$,
   'the most specific organisation; scanners; an address given twice is one row, its length does not matter');
+-- few and many addresses take different ways: every edge of every range, and beside it
+create function fixture.edges(kind text, day date) returns setof text language plpgsql as
+$$
+declare asked inet[] := array(select distinct x from hirundo.network w, unnest(array[w.lo, w.hi, w.lo + 1, w.hi - 1]) x
+                              union select distinct x from hirundo.scanner_range w, unnest(array[w.lo, w.hi, w.lo - 1, w.hi + 1]) x
+                              union select unnest('{0.0.0.0,198.17.255.255,::,ffff::}'::inet[]));
+begin
+  return query execute format('select f::text from hirundo.lookup_%s($1, hirundo.prefix_set_for($2), hirundo.scanner_set_for($2)) f order by f.address', kind) using asked, day;
+end
+$$;
+update hirundo.network set hi = '255.255.255.254', lo = '255.255.255.254' where lo = '255.255.255.255';
+select cmp_ok((select count(*) from fixture.edges('few', '2023-02-08')), '>', 15::bigint, 'some addresses');
+select results_eq($$select * from fixture.edges('many', '2023-02-08')$$, $$select * from fixture.edges('few', '2023-02-08')$$, 'both ways give the same');
+select results_eq($$select * from fixture.edges('many', '2023-03-01')$$, $$select * from fixture.edges('few', '2023-03-01')$$, 'of other sets too');
+update hirundo.network set hi = '255.255.255.255', lo = '255.255.255.255' where lo = '255.255.255.254';
+update hirundo.prefix_set set ranges = 1000;
+select results_eq($$select * from fixture.looked_up('{198.18.1.127,198.18.4.0,198.18.6.1}', '2023-02-08')$$,
+  $$values ('198.18.1.127 AS64496 Example JP Small census'), ('198.18.4.0 - - TW Large -'), ('198.18.6.1 - - - Large -')$$, 'of few addresses among many ranges');
 select results_eq($$select * from fixture.looked_up('{198.18.0.1,198.18.1.200}', '2023-03-01')$$,
   $$values ('198.18.0.1 AS64497 Other KR Large -'), ('198.18.1.200 - - - Small survey')$$, 'the newest set not after the day');
 select results_eq($$select * from fixture.looked_up('{198.18.1.1}', '2022-01-01')$$,

@@ -76,6 +76,69 @@ $$;
 comment on function hirundo.data_sets_expire() is
   'Deletes the sets of prefixes and scanners that were loaded longer ago than setting keep_data_sets and that no younger day needs, nor any day of flow; says which. The import commands call it. Example: see hirundo.prefix_set_for.';
 ----
+-- Many addresses at once: addresses and ranges in one order, in which the last range before an address is the number of ranges
+-- before it. One sort instead of a descent of each index for each address.
+create or replace function hirundo.lookup_many(addresses inet[], networks integer, scanners integer)
+returns table (address inet, asn bigint, country text, scanner text)
+language plpgsql stable rows 1000000
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '128MB'
+set enable_nestloop = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with network as materialized (
+      select row_number() over (order by w.lo) as i, w.hi, w.asn, w.country from hirundo.network w where w.set_id = networks
+    ), scanner as materialized (
+      select row_number() over (order by w.lo) as i, w.hi, w.name from hirundo.scanner_range w where w.set_id = scanners
+    ), placed as (
+      select u.address, u.kind, count(*) filter (where u.kind = 0) over o as network, count(*) filter (where u.kind = 1) over o as scanner
+      from (select w.lo as address, 0 as kind from hirundo.network w where w.set_id = networks
+            union all
+            select w.lo, 1 from hirundo.scanner_range w where w.set_id = scanners
+            union all
+            select a, 2 from unnest(addresses) a) u
+      window o as (order by u.address, u.kind rows unbounded preceding)
+    )
+    select p.address, n.asn, n.country::text, c.name
+    from placed p
+    left join network n on n.i = p.network and n.hi >= p.address
+    left join scanner c on c.i = p.scanner and c.hi >= p.address
+    where p.kind = 2;
+end
+$$;
+----
+comment on function hirundo.lookup_many(inet[], integer, integer) is
+  'Part of hirundo.lookup: network and scanner of each of many addresses, in sets of prefixes and scanners; reads all of both. Example: select * from hirundo.lookup_many(''{198.18.0.7}'', hirundo.prefix_set_for(''2023-02-08''), hirundo.scanner_set_for(''2023-02-08'')).';
+----
+-- Few addresses: each descends the index.
+create or replace function hirundo.lookup_few(addresses inet[], networks integer, scanners integer)
+returns table (address inet, asn bigint, country text, scanner text)
+language plpgsql stable rows 1000
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select a.address, n.asn, n.country::text, c.name
+    from unnest(addresses) a(address)
+    left join lateral (
+      select w.hi, w.asn, w.country from hirundo.network w
+      where w.set_id = networks and w.lo <= a.address order by w.lo desc limit 1) n on n.hi >= a.address
+    left join lateral (
+      select w.hi, w.name from hirundo.scanner_range w
+      where w.set_id = scanners and w.lo <= a.address order by w.lo desc limit 1) c on c.hi >= a.address;
+end
+$$;
+----
+comment on function hirundo.lookup_few(inet[], integer, integer) is
+  'Part of hirundo.lookup: what hirundo.lookup_many gives, by a descent of each index for each address. Example: select * from hirundo.lookup_few(''{198.18.0.7}'', hirundo.prefix_set_for(''2023-02-08''), hirundo.scanner_set_for(''2023-02-08'')).';
+----
 -- A view needs no array; this is for addresses from elsewhere: a log, another table (array_agg).
 create or replace function hirundo.lookup(addresses inet[], day date default null)
 returns table (address inet, asn bigint, as_name text, country text, organisation text, scanner text)
@@ -91,30 +154,27 @@ declare
   v_networks int := hirundo.prefix_set_for(v_day);
   v_scanners int := hirundo.scanner_set_for(v_day);
   v_watched hirundo.inetmultirange := (select hirundo.address_ranges(array_agg(p.prefix)) from hirundo.organisation_prefix p);
+  -- in order: neighbours share pages of the index
+  v_asked inet[] := array(select distinct set_masklen(a, case family(a) when 4 then 32 else 128 end)
+                          from unnest(addresses) a where a is not null order by 1);
+  -- a descent costs as much as passing over some ten ranges
+  v_many boolean := cardinality(v_asked) * 10 > (select s.ranges from hirundo.prefix_set s where s.set_id = v_networks);
 begin
   return query
-    with asked as materialized (
-      -- in order: neighbours share pages of the index
-      select distinct set_masklen(a, case family(a) when 4 then 32 else 128 end) as address
-      from unnest(addresses) a where a is not null order by 1
+    with found as (
+      select f.* from hirundo.lookup_many(v_asked, v_networks, v_scanners) f where v_many
+      union all
+      select f.* from hirundo.lookup_few(v_asked, v_networks, v_scanners) f where v_many is not true
     ), watched as materialized (
       select o.name, host(network(p.prefix))::inet as lo, host(broadcast(p.prefix))::inet as hi, masklen(p.prefix) as bits
       from hirundo.organisation_prefix p join hirundo.organisation o on o.organisation_id = p.organisation_id
-    ), owned as materialized (
-      select a.address, (select w.name from watched w where a.address >= w.lo and a.address <= w.hi
-                         order by w.bits desc, w.name limit 1) as name
-      from asked a where a.address <@ v_watched
     )
-    select a.address, n.asn, s.name, n.country::text, o.name, c.name
-    from asked a
-    left join lateral (
-      select w.hi, w.asn, w.country from hirundo.network w
-      where w.set_id = v_networks and w.lo <= a.address order by w.lo desc limit 1) n on n.hi >= a.address
-    left join lateral (
-      select w.hi, w.name from hirundo.scanner_range w
-      where w.set_id = v_scanners and w.lo <= a.address order by w.lo desc limit 1) c on c.hi >= a.address
-    left join hirundo.as_name s on s.asn = n.asn
-    left join owned o on o.address = a.address;
+    select f.address, f.asn, s.name, f.country,
+      case when f.address <@ v_watched
+        then (select w.name from watched w where f.address >= w.lo and f.address <= w.hi order by w.bits desc, w.name limit 1) end,
+      f.scanner
+    from found f
+    left join hirundo.as_name s on s.asn = f.asn;
 end
 $$;
 ----
