@@ -434,6 +434,7 @@ def test_organisation_case(ask, truth):
         (len(hosts), truth["hosting"]["packets"], 13, 10, sum(float(a["sensor_days"]) for a in truth["average"]))]
     assert ask(f"select item, day > '2023-02-09' {case[0]}", case[1], "shift") == [("22/TCP to 5900/TCP", True)]
     assert ask(f"select item {case[0]} and hosts is null", case[1], "origin") == [("consistent_with_home",)]
+    assert ask(f"select sum(packets), sum(value)::float {case[0]}", case[1], "tool") == [(truth["hosting"]["packets"], pytest.approx(1, abs=1e-3))]
     effect = dict((row[0], row[1:]) for row in ask(f"select item, value::float, high::float, note {case[0]}", case[1], "effect"))
 
     def rate(days):
