@@ -34,7 +34,7 @@ def fixture_partner(pg, world, key):
     def command(*words, check=True):
         more = ["--pseudonym-key", str(key)] if words[0] in ("add", "set") and "--pseudonym-key" not in words else []
         return pg.command("partner", *words, *more, check=check)
-    done = command("add", "cert-xx", "--sensors", "s1,s2")
+    done = command("add", "cert-xx", "--sensors", "s1,s2", "--bucket", "week")
     assert "made the pseudonym key" in done.stderr and "closed" in done.stderr and "pg_hba.conf" in done.stderr
     command("add", "other-org", "--sensors", "s3", "--bucket", "day", "--delay", "30d")
     for role in ("partner_cert_xx", "partner_other_org"):
