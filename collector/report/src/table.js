@@ -2,7 +2,7 @@
 import { el } from './dom.js';
 import { columnsOf, indexOf, isNumeric } from './format.js';
 
-const ROWS = 300;
+const ROWS = 100;
 
 function scroll(table, label) {
   return el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label }, table);
