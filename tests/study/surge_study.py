@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """How often do surges find what is there, and what is not? Simulated networks in a database, for docs/methods/surge.md.
 
-    study_surge.py run FILE SEEDS FAMILY FIRST     so many networks of a family (tuning, held_out) from this seed on, into FILE
-    study_surge.py table FILE...                   what they say together, as Markdown
+    surge_study.py run FILE SEEDS FAMILY FIRST     so many networks of a family (tuning, held_out) from this seed on, into FILE
+    surge_study.py table FILE...                   what they say together, as Markdown
 
 Daily counts are written where the rollups are; hirundo.surge_days, hirundo.scope_items and hirundo.surges are asked. Detection against false
 alarms a month at many thresholds, beside simple rules on the same counts. Everything in the database (PG* environment) is rolled back.
@@ -12,12 +12,15 @@ import collections
 import datetime
 import io
 import math
+import pathlib
 import pickle
 import sys
 
-import common
 import surge_world
 from surge_world import DAYS, FIRST, HISTORY, JUDGED
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / 'sql'))
+import common  # noqa: E402
 
 MONTHS = JUDGED / 30.4375
 LEVELS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]

@@ -1,0 +1,33 @@
+#!/bin/bash
+# How often surges errs on simulated networks (docs/methods/surge.md): study-surge [SEEDS]
+# shellcheck source=tests/lib/suite.sh
+. "$(dirname "$0")/../lib/suite.sh"
+# shellcheck source=deploy/lib/say.sh
+. "$TOP/deploy/lib/say.sh"
+# shellcheck source=deploy/lib/postgres.sh
+. "$TOP/deploy/lib/postgres.sh"
+
+home=$(mktemp -d "$RESULTS/cluster.XXXXXX") || exit 1
+trap 'pg_down; pg_remove; rm -rf -- "$home"' EXIT
+trap 'exit 143' HUP INT TERM
+mkdir -p "$home/log"
+pg_up
+export PGHOST=$pg_socket PGPORT=$pg_port PGUSER=postgres
+for n in 1 2; do
+    psql -X -q -d postgres -c "create database study$n template template0 encoding 'UTF8'" &&
+        PGDATABASE=study$n PGOPTIONS='-c client_min_messages=warning' tests/sql/apply || exit 1
+done
+
+# study FAMILY SEEDS FIRST: half of the seeds in each database at once.
+study() {
+    local half=$((($2 + 1) / 2)) first
+    PGDATABASE=study1 "$PYTHON" -B tests/study/surge_study.py run "$RESULTS/$1.1" "$half" "$1" "$3" &
+    first=$!
+    PGDATABASE=study2 "$PYTHON" -B tests/study/surge_study.py run "$RESULTS/$1.2" $(($2 - half)) "$1" $(($3 + half)) || return 1
+    wait "$first" || return 1
+    "$PYTHON" -B tests/study/surge_study.py table "$RESULTS/$1".[12] >"$RESULTS/$1.md"
+}
+for family in held_out tuning; do
+    check "surges are what their parts say, on networks of the family $family" study "$family" "${1:-100}" 1
+    cat "$RESULTS/$family.md"
+done
