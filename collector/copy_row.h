@@ -39,7 +39,7 @@ struct batch_row {
     int16_t sensor_id;
     const uint8_t *spool_id;
     uint64_t seq;
-    const uint8_t *digest;
+    uint8_t digest[WIRE_SHA256_SIZE];
     int64_t committed_ms;
     bool has_windows;
     int64_t first_window_ms, last_window_ms;

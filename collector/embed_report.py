@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the report's page as a C file: template and style of report/, and the script that report/build bundled, if it did.
 
-usage: embed_report.py REPORT_DIRECTORY OUTPUT.c
+usage: embed_report.py REPORT_DIRECTORY OUTPUT.c [BUNDLE]
 
 The output is written only when it changes.
 """
@@ -25,9 +25,8 @@ def digest(text):
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def page(root):
+def page(root, bundle):
     """The three parts, or None without a bundle."""
-    bundle = root / "out" / "report.js"
     if not bundle.exists():
         return None
     script, style = bundle.read_text(encoding="utf-8").rstrip("\n"), (root / "style.css").read_text(encoding="utf-8")
@@ -43,7 +42,8 @@ def page(root):
 
 def main():
     root, output = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    parts = page(root)
+    given = sys.argv[3] if len(sys.argv) > 3 else ""
+    parts = page(root, pathlib.Path(given) if given else root / "out" / "report.js")
     text = ('#include "collector/report_page.h"\n\nconst char *const report_page[3] = {\n    '
             + (",\n    ".join(map(c_string, parts)) if parts else "NULL, NULL, NULL") + "};\n")
     if not output.exists() or output.read_text(encoding="utf-8") != text:

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "collector/copy_row.h"
+#include "collector/known.h"
 #include "collector/ledger.h"
 #include "collector/observe.h"
 
@@ -161,10 +162,10 @@ static void return_to(struct copy_buffer *b, struct mark mark)
     b->rows = mark.rows;
 }
 
-static int add_batch_row(struct group *g, const struct message *m, uint64_t seq, uint32_t flows,
-                         uint32_t floods, bool has_windows, int64_t frames, const char *outcome)
+// The row, of a message; what a message's header says of a batch is filled in where the caller
+// leaves it out.
+static int add_batch_row(struct group *g, const struct message *m, struct batch_row row)
 {
-    static const uint8_t none[WIRE_SHA256_SIZE];
     if (g->n_batch_rows == g->batch_rows_size) {
         size_t size = g->batch_rows_size ? 2 * g->batch_rows_size : 256;
         struct batch_row *rows = realloc(g->batch_rows, size * sizeof *rows);
@@ -173,22 +174,53 @@ static int add_batch_row(struct group *g, const struct message *m, uint64_t seq,
         g->batch_rows = rows;
         g->batch_rows_size = size;
     }
-    g->batch_rows[g->n_batch_rows++] = (struct batch_row){
-        .sensor_id = m->sensor_id,
-        .spool_id = m->header.spool_id,
-        .seq = seq,
-        .digest = m->header.kind == WIRE_BATCH ? m->header.sha256 : none,
-        .committed_ms = clock_ms(CLOCK_MONOTONIC) + g->clock_offset_ms,
-        .has_windows = has_windows,
-        .first_window_ms = m->header.first_window_ms,
-        .last_window_ms = m->header.last_window_ms,
-        .frames = frames,
-        .flows = flows,
-        .floods = floods,
-        .payload_bytes = (uint32_t)zmq_msg_size((zmq_msg_t *)&m->payload),
-        .outcome = outcome,
-    };
+    row.sensor_id = m->sensor_id;
+    row.spool_id = m->header.spool_id;
+    row.committed_ms = clock_ms(CLOCK_MONOTONIC) + g->clock_offset_ms;
+    row.payload_bytes = (uint32_t)zmq_msg_size((zmq_msg_t *)&m->payload);
+    if (m->header.kind == WIRE_BATCH) {
+        memcpy(row.digest, m->header.sha256, sizeof row.digest);
+        row.first_window_ms = m->header.first_window_ms;
+        row.last_window_ms = m->header.last_window_ms;
+    }
+    g->batch_rows[g->n_batch_rows++] = row;
     return 0;
+}
+
+// ---- what is there already
+
+static bool known_in_group(const struct group *g, const struct stream *s,
+                           const uint8_t digest[WIRE_SHA256_SIZE])
+{
+    for (size_t i = 0; i < g->n_batch_rows; i++) {
+        const struct batch_row *row = &g->batch_rows[i];
+        if (row->sensor_id == s->sensor_id &&
+            memcmp(row->digest, digest, sizeof row->digest) == 0 &&
+            memcmp(row->spool_id, s->spool_id, WIRE_SPOOL_ID_SIZE) != 0)
+            return true;
+    }
+    return false;
+}
+
+static int find_known(const struct group *g, struct db *db, const struct stream *s,
+                      const uint8_t digest[WIRE_SHA256_SIZE], int64_t last_ms, bool *ret,
+                      struct errmsg *e)
+{
+    static const uint8_t none[WIRE_SHA256_SIZE];
+    *ret = false;
+    if (!s->siblings || memcmp(digest, none, sizeof none) == 0)
+        return 0;
+    *ret = known_in_group(g, s, digest);
+    return *ret ? 0 : known_elsewhere(db, s, digest, last_ms, ret, e);
+}
+
+static int add_known_batch(struct group *g, struct stream *stream, const struct message *m)
+{
+    int r = add_batch_row(
+        g, m, (struct batch_row){.seq = m->header.seq, .has_windows = true, .outcome = "known"});
+    if (r == 0)
+        move_ledger(g, stream, m, m->header.seq);
+    return r;
 }
 
 static int add_rows(struct group *g, int16_t sensor_id, const struct batch *b)
@@ -220,6 +252,12 @@ static int add_batch(struct group *g, struct db *db, struct dims *dims, struct s
     const uint8_t *payload = zmq_msg_data((zmq_msg_t *)&m->payload);
     size_t size = zmq_msg_size((zmq_msg_t *)&m->payload);
     int r = validate_payload(&m->header, payload, size, e);
+    bool known = false;
+    if (r == 0 && message_has_windows(m)) {
+        r = find_known(g, db, stream, m->header.sha256, m->header.last_window_ms, &known, e);
+        if (r != 0 || known)
+            return r != 0 ? r : add_known_batch(g, stream, m);
+    }
     if (r == 0)
         r = wire_batch_decode(g->decoder, payload, size, &b, e);
     if (r == 0)
@@ -233,8 +271,13 @@ static int add_batch(struct group *g, struct db *db, struct dims *dims, struct s
         return r;
     r = add_rows(g, m->sensor_id, &b);
     if (r == 0)
-        r = add_batch_row(g, m, m->header.seq, b.n_flows, b.n_floods, true,
-                          to_bigint(m->header.frames), "committed");
+        r = add_batch_row(g, m,
+                          (struct batch_row){.seq = m->header.seq,
+                                             .has_windows = true,
+                                             .frames = to_bigint(m->header.frames),
+                                             .flows = b.n_flows,
+                                             .floods = b.n_floods,
+                                             .outcome = "committed"});
     if (r < 0) {
         return_to(&g->flows, flows);
         return_to(&g->floods, floods);
@@ -265,18 +308,32 @@ static void clean_text(char *to, size_t size, const char *from)
     to[i] = '\0';
 }
 
-static int add_loss_item(struct group *g, const struct stream *stream, const struct message *m,
-                         const struct loss_item *item)
+static int add_loss_item(struct group *g, struct db *db, const struct stream *stream,
+                         const struct message *m, const struct loss_item *item, struct errmsg *e)
 {
     enum receiver_loss what = receiver_loss_item(stream->receiver.pending_seq, item);
     if (what == RECEIVER_LOSS_KNOWN)
         return 0;
+    bool unknown = item->unknown || what == RECEIVER_LOSS_SPLIT;
+    struct batch_row batch = {.seq = MAX(item->seq_first, stream->receiver.pending_seq),
+                              .outcome = "unknown"};
+    if (!unknown) { // by its digest it is known again
+        batch.outcome = "lost";
+        batch.has_windows = true;
+        batch.first_window_ms = item->first_ms;
+        batch.last_window_ms = item->last_ms;
+        memcpy(batch.digest, item->sha256, sizeof batch.digest);
+        bool known;
+        int r = find_known(g, db, stream, item->sha256, item->last_ms, &known, e);
+        batch.outcome = known ? "known" : "lost";
+        if (r != 0 || known)
+            return r != 0 ? r : add_batch_row(g, m, batch);
+    }
     struct loss_row *row = new_loss(g);
     if (!row)
         return -ENOMEM;
-    bool unknown = item->unknown || what == RECEIVER_LOSS_SPLIT;
     row->stream = stream;
-    row->seq = MAX(item->seq_first, stream->receiver.pending_seq);
+    row->seq = batch.seq;
     row->unknown = unknown;
     row->first_ms = item->first_ms;
     row->last_ms = item->last_ms;
@@ -287,10 +344,11 @@ static int add_loss_item(struct group *g, const struct stream *stream, const str
             return r;
         row->frames += to_bigint(item->records[i].frames);
     }
-    return add_batch_row(g, m, row->seq, 0, 0, false, row->frames, unknown ? "unknown" : "lost");
+    batch.frames = row->frames;
+    return add_batch_row(g, m, batch);
 }
 
-static int add_loss(struct group *g, struct stream *stream, const struct message *m,
+static int add_loss(struct group *g, struct db *db, struct stream *stream, const struct message *m,
                     const struct validate_limits *limits, struct errmsg *e)
 {
     const uint8_t *payload = zmq_msg_data((zmq_msg_t *)&m->payload);
@@ -305,8 +363,8 @@ static int add_loss(struct group *g, struct stream *stream, const struct message
     if (r != 0)
         return r < 0 ? r : GROUP_POISON;
     for (size_t i = 0; i < n; i++) {
-        r = add_loss_item(g, stream, m, &items[i]);
-        if (r < 0)
+        r = add_loss_item(g, db, stream, m, &items[i], e);
+        if (r != 0)
             return r;
     }
     move_ledger(g, stream, m, items[n - 1].seq_last);
@@ -317,7 +375,7 @@ int group_add(struct group *g, struct db *db, struct dims *dims, struct stream *
               const struct message *m, const struct validate_limits *limits, struct errmsg *e)
 {
     if (m->header.kind == WIRE_LOSS)
-        return add_loss(g, stream, m, limits, e);
+        return add_loss(g, db, stream, m, limits, e);
     return add_batch(g, db, dims, stream, m, limits, e);
 }
 
@@ -346,8 +404,13 @@ int group_add_poison(struct group *g, struct stream *stream, const struct messag
     int r = observations_add_quarantined(g->observations, m->sensor_id, booked_at(m),
                                          booked_frames(&m->header));
     if (r == 0)
-        r = add_batch_row(g, m, stream->receiver.pending_seq, 0, 0, message_has_windows(m),
-                          booked_frames(&m->header), "quarantined");
+        r = add_batch_row(g, m,
+                          (struct batch_row){.seq = stream->receiver.pending_seq,
+                                             .has_windows = message_has_windows(m),
+                                             .first_window_ms = m->header.first_window_ms,
+                                             .last_window_ms = m->header.last_window_ms,
+                                             .frames = booked_frames(&m->header),
+                                             .outcome = "quarantined"});
     if (r < 0)
         return errmsg_set(e, r, "out of memory");
     g->n_poisons++;

@@ -24,6 +24,7 @@ struct stream {
     uint64_t through;
     const struct message *last; // the group's last message of this spool
     int64_t received_ms;        // of a message out of quarantine: when it came; else 0
+    bool siblings;              // the sensor has other spools in the ledger (known.h)
 };
 
 struct group;

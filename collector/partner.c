@@ -295,7 +295,7 @@ int partner_add_all(struct db *db, struct partner *p, struct errmsg *e)
     name_login(p);
     int r = db_query(db,
                      "insert into hirundo.partner (name, min_sensors, delay, bucket, ports) values "
-                     "($1, 5, '7 days', 'week', 50)",
+                     "($1, 5, '7 days', 'month', 20)",
                      1, values, NULL, e);
     if (r == DB_REFUSED && strcmp(db_sqlstate(db), "23505") == 0)
         return errmsg_set(e, -EEXIST, "there is a partner %s already: see partner show %s", p->name,

@@ -277,7 +277,7 @@ static int read_kept(struct db *db, const struct stream *stream, uint64_t first,
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query(
         db,
-        "select b.seq, b.outcome in ('committed', 'quarantined'), b.outcome = 'unknown', "
+        "select b.seq, b.outcome in ('committed', 'quarantined', 'known'), b.outcome = 'unknown', "
         "encode(b.digest, 'hex'), "
         "(extract(epoch from coalesce(l.first_window, b.first_window)) * 1000)::bigint, "
         "(extract(epoch from coalesce(l.last_window, b.last_window)) * 1000)::bigint, "

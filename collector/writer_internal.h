@@ -20,6 +20,10 @@ struct sensor_spools {
     uint8_t forked_route[ROUTE_MAX];
     size_t forked_size;
     uint64_t fork;
+    bool siblings; // it has several spools in the ledger; asked for this connection and spool
+    uint8_t asked_route[ROUTE_MAX];
+    size_t asked_size;
+    uint8_t asked_spool[WIRE_SPOOL_ID_SIZE];
 };
 
 // A message in hand and what became of it.

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "collector/alarms.h"
+#include "collector/known.h"
 #include "collector/map.h"
 #include "collector/writer_internal.h"
 #include "common/log.h"
@@ -177,6 +178,27 @@ static int take_item(struct writer *w, struct item *item, struct errmsg *e)
     return r;
 }
 
+// A life of the machine makes a connection of its own, and a fork a spool: asked then, and no more
+// once there are several.
+static int look_for_siblings(struct writer *w, struct item *item, struct errmsg *e)
+{
+    const struct message *m = item->m;
+    struct sensor_spools *s = sensor_of(w, m);
+    if (!s)
+        return -ENOMEM;
+    bool asked = s->asked_size == m->route_size &&
+                 memcmp(s->asked_route, m->route, m->route_size) == 0 &&
+                 memcmp(s->asked_spool, m->header.spool_id, sizeof s->asked_spool) == 0;
+    int r = s->siblings || asked ? 0 : known_has_siblings(w->db, item->stream, &s->siblings, e);
+    if (r != 0)
+        return r;
+    memcpy(s->asked_route, m->route, m->route_size);
+    s->asked_size = m->route_size;
+    memcpy(s->asked_spool, m->header.spool_id, sizeof s->asked_spool);
+    item->stream->siblings = s->siblings;
+    return 0;
+}
+
 int item_judge(struct writer *w, struct item *item, struct errmsg *e)
 {
     struct message *m = item->m;
@@ -192,6 +214,9 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
         item_settle(item);
         return 0;
     }
+    r = look_for_siblings(w, item, e);
+    if (r != 0)
+        return r;
     uint64_t first, last;
     message_range(m, &first, &last);
     item->last = last;

@@ -91,6 +91,7 @@ struct loss_item {
     int64_t last_ms;
     uint32_t n_records;
     const struct window_record *records; // NULL with unknown
+    uint8_t sha256[WIRE_SHA256_SIZE];    // of the batch that it was; zeros: not told
     char reason[WIRE_TEXT_MAX + 1];
 };
 

@@ -8,6 +8,8 @@
 // spare.
 #define UNPACK_MAX (WIRE_RECORDS_MAX * 256u + WIRE_LOSS_ITEMS_MAX * 1024u)
 
+static const uint8_t no_digest[WIRE_SHA256_SIZE];
+
 static void record_to_proto(const struct window_record *record, Hirundo__V1__WindowRecord *m)
 {
     hirundo__v1__window_record__init(m);
@@ -75,6 +77,8 @@ static int shapes_fill(struct loss_shapes *s, const struct loss_item *items, siz
         m->first = items[i].first_ms;
         m->last = items[i].last_ms;
         m->reason = (char *)items[i].reason;
+        if (memcmp(items[i].sha256, no_digest, sizeof no_digest) != 0)
+            m->sha256 = (ProtobufCBinaryData){sizeof items[i].sha256, (uint8_t *)items[i].sha256};
         m->n_records = items[i].n_records;
         m->records = &s->record_list[at];
         for (size_t k = 0; k < items[i].n_records; k++, at++) {
@@ -163,6 +167,10 @@ static int item_from_proto(const Hirundo__V1__Loss__Item *m, uint64_t expected,
     if (!sane_time(m->first) || !sane_time(m->last) || m->last < m->first ||
         (m->unknown && m->n_records))
         return errmsg_set(e, WIRE_REFUSED, "loss with an interval that is none");
+    if (m->sha256.len != 0 && m->sha256.len != sizeof ret->sha256)
+        return errmsg_set(e, WIRE_REFUSED, "loss with a digest of %zu bytes", m->sha256.len);
+    if (m->sha256.len != 0)
+        memcpy(ret->sha256, m->sha256.data, sizeof ret->sha256);
     for (size_t i = 0; i < m->n_records; i++) {
         records[i] = record_from_proto(m->records[i]);
         int r = wire_record_check(&records[i], e);

@@ -65,7 +65,6 @@ int spool_lose(struct spool *s, uint64_t row, const char *reason)
     snprintf(e.reason, sizeof e.reason, "%s", reason);
     e.size = 0;
     e.payload = NULL;
-    memset(e.sha256, 0, sizeof e.sha256);
     s->loss_bytes += e.records_size + 256;
     return db_entry_put(s, &e);
 }
@@ -214,6 +213,8 @@ int spool_append_one(struct spool *s, struct spool_state *state, const struct sp
     };
     if (item->payload)
         wire_sha256(item->payload, item->size, e.sha256);
+    else if (!item->unknown && item->records_size > 0)
+        wire_sha256(item->records, item->records_size, e.sha256);
     if (item->reason)
         snprintf(e.reason, sizeof e.reason, "%s", item->reason);
     r = db_entry_put(s, &e);

@@ -28,7 +28,8 @@ struct entry {
     uint64_t frames;
     uint32_t codec;
     int64_t spooled_ms;
-    uint8_t sha256[WIRE_SHA256_SIZE]; // of the payload; zero in a loss
+    // Of the payload; in a loss, of the batch that it was; zero: not known.
+    uint8_t sha256[WIRE_SHA256_SIZE];
     char reason[REASON_MAX + 1];
     const uint8_t *records;
     size_t records_size;

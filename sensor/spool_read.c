@@ -38,7 +38,7 @@ int spool_look(struct spool *s, uint64_t seq, struct spool_entry *ret)
         if (items == 0)
             found = (struct spool_entry){.first = e.row - s->state.base, .loss = loss};
         found.last = e.last_row - s->state.base;
-        found.bytes += loss ? e.records_size + 64 : e.size;
+        found.bytes += loss ? e.records_size + 100 : e.size;
         row = e.last_row + 1;
         if (!loss)
             break;
@@ -128,6 +128,8 @@ static int losses_add(struct losses *l, const struct spool *s, const struct entr
         .last_ms = e->last_ms,
     };
     memcpy(item->reason, e->reason, sizeof item->reason);
+    if (!item->unknown)
+        memcpy(item->sha256, e->sha256, sizeof item->sha256);
     l->records[l->n] = NULL;
     l->n++;
     if (item->unknown || e->records_size == 0)

@@ -283,7 +283,8 @@ static void on_lost(struct uplink *u, bool handshake)
         errmsg_set(&e, 0,
                    "collector %s refuses the handshake: it does not know this sensor's key (ask "
                    "its owner to run: hirundo-collector sensor add NAME --country CC --key '%s'), "
-                   "or [collector] server_key is not its key; trying on",
+                   "has revoked it (then only a new key gets in: hirundo-sensor keygen), or "
+                   "[collector] server_key is not its key; trying on",
                    endpoint_name(u), u->public_key);
     else if (u->was_ready)
         errmsg_set(&e, 0, "connection to collector %s broke; the spool keeps everything, trying on",

@@ -2,7 +2,7 @@
 # The quickstart's directory, the programs in it, its life: start, stop, status, clean. Sourced.
 
 # What quickstart makes in $home, and clean removes.
-home_parts=(bin build conf env keys log run scenario spool state)
+home_parts=(bin build conf env keys log report run scenario site spool state)
 
 home_find() {
     home=$(realpath -m -- "${HIRUNDO_HOME:-$top/var/quickstart}")
@@ -76,15 +76,15 @@ home_take() {
 
 # What is about to happen, and what it takes. Measured: 256 MB with 400 packets a day, 1,224 with 4,000.
 home_describe() {
-    local have need=$((170 + packets_per_day * 27 / 100))
+    local have need=$((260 + packets_per_day * 27 / 100))
     say "Hirundo quickstart, in $home"
     have=$(df --output=avail -m -- "$home" | tail -n 1)
     if ! scenario_done; then
-        say "It takes about $need MB there ($((have)) MB are free) and downloads nothing but Debian packages."
+        say "It takes about $need MB there ($((have)) MB are free) and downloads Debian packages and, from npm, what draws the report."
         ((have > need)) || die "too little room on the disk of $home; set HIRUNDO_HOME to a directory with more"
     fi
-    if [[ -z $(packages_missing "$top/deploy/packages/quickstart") ]]; then
-        say "All packages it needs are installed: no download."
+    if [[ -z $(packages_missing "$top"/deploy/packages/{quickstart,report}) ]]; then
+        say "All Debian packages it needs are installed."
     fi
 }
 
@@ -92,12 +92,13 @@ home_describe() {
 build() {
     local log=$home/log/build.log program changed=()
     say "Building ..."
+    report_bundle
     # Of this clone, not of another one that used the directory before.
-    if [[ ! -f $home/build/build.ninja || $(cat "$home/build/source" 2>/dev/null) != "$top" ]]; then
+    if [[ ! -f $home/build/build.ninja || $(cat "$home/build/source" 2>/dev/null) != "$top, $bundle" ]]; then
         rm -rf -- "$home/build"
-        meson setup --buildtype=release -Dwerror=false "$home/build" "$top" >"$log" 2>&1 ||
+        meson setup --buildtype=release -Dwerror=false -Dreport_bundle="$bundle" "$home/build" "$top" >"$log" 2>&1 ||
             die_log "$log" "meson setup failed"
-        printf '%s\n' "$top" >"$home/build/source"
+        printf '%s\n' "$top, $bundle" >"$home/build/source"
     fi
     ninja -C "$home/build" sensor/hirundo-sensor collector/hirundo-collector \
         tests/scenario/scenario-gen >>"$log" 2>&1 || die_log "$log" "the build failed"

@@ -8,6 +8,7 @@ with two writers: full batches (8 sensors, 3.9 million rows) and batches of 4 fl
 in a Markdown table: time against the base (more than 1: slower), WAL, CPU of PostgreSQL, checkpoints. VARIANTS: words of
 the names below.
 """
+import os
 import pathlib
 import re
 import statistics
@@ -102,6 +103,7 @@ def main():
             if shape.name == "full":
                 cells.append(f"{statistics.median(m['checkpoints'] for m in mine):.0f}")
         print(f"| `{name}` | " + " | ".join(cells) + " |")
+    print(f"\n{rounds} rounds, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":

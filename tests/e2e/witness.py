@@ -156,9 +156,12 @@ class Witness:
         for (_, label, name), (packets, _) in self.tools.items():
             total[label] += packets if name == tool else 0
         top = [label for _, label in sorted((-p, label) for label, p in total.items() if p)[:n]]
+        by_day = collections.defaultdict(list)
+        for (day, label, name), cell in self.tools.items():
+            by_day[day].append((label, name, *cell))
         out = {}
         for day in self.covered:
-            cells = [(label, name, *cell) for (d, label, name), cell in self.tools.items() if d == day]
+            cells = by_day[day]
             for item in top + ["total"]:
                 here = [c for c in cells if item in (c[0], "total")]
                 mine = [c for c in here if c[1] == tool]

@@ -242,8 +242,8 @@ def test_two_machines_with_one_key_raise_the_clone_alarm_and_are_served(postgres
     name, pair = enrolled()
     with Peer(collector, pair) as one, Peer(collector, pair) as two:
         for seq in (1, 2):
-            one.deliver(seq)
-            two.deliver(seq)
+            one.deliver(seq, seed=seq)
+            two.deliver(seq, seed=100 + seq)
         collector.wait_log("alarm clone: sensor " + name)
         wait_for(lambda: postgres.value("select count(*) from hirundo.audit where action = 'alarm clone' and sensor = %s", name) == 1,
                  "the alarm in the audit")

@@ -105,3 +105,26 @@ def test_database_set_back_is_refilled_from_where_it_stands(postgres, collector,
         for seq in range(1, 7):
             peer.deliver(seq)
     assert counts(postgres, name) == (60, {"committed": 6}, [], 0)
+
+
+def test_batch_that_comes_again_under_another_spool_counts_once(postgres, collector, enrolled):
+    """A machine was set back to a copy of itself after a fork, and the database too: what two of its lives have delivered
+    is told by its digest. What is new comes in, and a batch that one life had to drop is not lost where the other kept it."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        for seq in (1, 2):
+            peer.send_message("batch", seq, seed=seq)
+            peer.wait_ack(seq)
+        peer.send_message("loss", 3, seed=3)
+        peer.wait_ack(3)
+    with Peer(collector, pair) as peer:
+        for seq, (kind, seed) in enumerate([("batch", 2), ("loss", 1), ("batch", 3), ("loss", 3), ("batch", 4), ("loss", 5)], 1):
+            peer.send(*message(kind, seq, peer.spool, seed=seed))
+            peer.wait_ack(seq)
+        peer.send(*message("batch", 1, peer.spool, seed=2))  # a duplicate is compared as any other
+        peer.wait_ack(6)
+        peer.send(*message("batch", 1, peer.spool, seed=9))
+        assert peer.wait_reply("nack").reason == "fork"
+    rows, outcomes, losses, off = counts(postgres, name)
+    assert (rows, outcomes, off) == (30, {"committed": 3, "lost": 2, "known": 4}, 0)
+    assert [seq for seq, _, _ in losses] == [3, 6]

@@ -3,12 +3,14 @@ import hashlib
 import hmac
 import re
 import stat
+import urllib.request
 
 import psycopg2
 import pytest
 
 import hirundo
 import sharing
+from test_delivery import Replayer, capture
 
 
 @pytest.fixture(name="pg", scope="module")
@@ -34,7 +36,7 @@ def fixture_partner(pg, world, key):
     def command(*words, check=True):
         more = ["--pseudonym-key", str(key)] if words[0] in ("add", "set") and "--pseudonym-key" not in words else []
         return pg.command("partner", *words, *more, check=check)
-    done = command("add", "cert-xx", "--sensors", "s1,s2")
+    done = command("add", "cert-xx", "--sensors", "s1,s2", "--bucket", "week")
     assert "made the pseudonym key" in done.stderr and "closed" in done.stderr and "pg_hba.conf" in done.stderr
     command("add", "other-org", "--sensors", "s3", "--bucket", "day", "--delay", "30d")
     for role in ("partner_cert_xx", "partner_other_org"):
@@ -342,6 +344,25 @@ def test_other_roles_do_not_read_partners_schemas(pg, logins):
             if role == "service":
                 cursor.execute("select * from hirundo.retention_due()")
         conn.close()
+
+
+def test_serve_and_operators_do_not_notice(pg, logins, tmp_path):
+    """After the statistics were closed: a collector with a login of its own takes batches, rolls up, looks after sizes; analysts see figures."""
+    del logins
+    collector = hirundo.Collector(pg)
+    collector.conninfo = collector.conninfo.replace("user=hirundo_admin", "user=service")
+    with collector:
+        sensor = Replayer(collector, tmp_path, "new-one")
+        assert sensor.replay(capture(tmp_path / "a.pcap", 300)).returncode == 0
+        hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'new-one'"), "rows")
+        port = collector.wait_log(r"metrics[^\n]*127\.0\.0\.1:(\d+)").group(1)
+
+        def size():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+                return re.search(r"^hirundo_database_bytes [1-9]", page.read().decode(), re.M)
+        hirundo.wait_for(size, "the database's size in the metrics", 60)
+    assert "permission denied" not in collector.log() and "42501" not in collector.log()
+    assert pg.command("status").returncode == 0
 
 
 # ---- the commands

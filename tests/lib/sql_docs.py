@@ -3,7 +3,8 @@
     . var/quickstart/env; python3 tests/lib/sql_docs.py [--update] [FILE...]
 
 A query is an indented block that begins with select or with; an indented block that begins with | after it is its output; lines
-`\\set name value` before are psql's. What stands after <!-- not compared --> is run but not compared. --update writes what the
+`\\set name value` before are psql's. What stands after <!-- not compared --> is run but not compared, after <!-- not run -->
+neither (a partner's, say). --update writes what the
 database answers into the files.
 """
 import os
@@ -45,6 +46,8 @@ def queries(text):
         if answer and (not answer[2][0].startswith('|') or any(line.strip() for line in lines[past:answer[0]])):
             answer = None
         before = next((line for line in reversed(lines[:first]) if line.strip()), '')
+        if before == '<!-- not run -->':
+            continue
         found.append(('\n'.join(sets + block), answer[2] if answer else None, answer[:2] if answer else None,
                       before != '<!-- not compared -->'))
     return found

@@ -56,6 +56,8 @@ int payload_loss(uint64_t seq, uint64_t last, bool unknown, const struct payload
                              .n_records = unknown ? 0 : 1,
                              .records = unknown ? NULL : &record};
     snprintf(item.reason, sizeof item.reason, "the spool was full");
+    if (!unknown)
+        memcpy(item.sha256, batch->header.sha256, sizeof item.sha256);
     struct payload loss = *batch;
     loss.header.kind = WIRE_LOSS;
     loss.header.codec = WIRE_CODEC_PLAIN;

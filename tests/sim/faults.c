@@ -146,7 +146,7 @@ static bool hurt_sensor(struct world *w, struct sensor_node *s, enum fault_kind 
     case FAULT_SNAPSHOT:
         // Of a running machine: a copy made after a clean end does not know that it ever went on.
         // And not of one that was set back and has not told of it yet.
-        if (!s->running || s->unsettled)
+        if (!s->running || (s->unsettled && !w->again))
             return false;
         sensor_snapshot(w, s);
         return true;
@@ -190,7 +190,7 @@ static bool hurt_database(struct world *w, enum fault_kind kind)
         back_up(w);
         return w->db.up;
     }
-    if (!w->db.up || (kind == FAULT_RESTORE && (!w->db.backup || w->again)))
+    if (!w->db.up || (kind == FAULT_RESTORE && !w->db.backup))
         return false;
     w->db.restore = kind == FAULT_RESTORE;
     database_down(w);

@@ -66,8 +66,14 @@ static int add_row(struct collector_node *c, const struct sim_stream *s, uint64_
     return tx_add_row(c->tx, (struct tx_row){s->sensor, s->spool, seq, row});
 }
 
-static int add_loss_part(struct collector_node *c, const struct sim_stream *s,
-                         const struct loss_part *p)
+static enum row_kind unless_known(const struct world *w, const struct sim_stream *s,
+                                  uint32_t content, enum row_kind kind)
+{
+    return ledger_knows(w->db.ledger, s->sensor, s->spool, content) ? ROW_KNOWN : kind;
+}
+
+static int add_loss_part(const struct world *w, struct collector_node *c,
+                         const struct sim_stream *s, const struct loss_part *p)
 {
     const struct loss_item item = {.seq_first = p->first, .seq_last = p->last};
     enum receiver_loss what = receiver_loss_item(s->receiver.pending_seq, &item);
@@ -76,22 +82,24 @@ static int add_loss_part(struct collector_node *c, const struct sim_stream *s,
     struct row row = {.kind = ROW_LOST, .content = p->content, .lo = p->lo, .hi = p->hi};
     if (p->unknown || what == RECEIVER_LOSS_SPLIT)
         row = (struct row){.kind = ROW_UNKNOWN, .lo = p->lo, .hi = p->hi};
+    else
+        row.kind = unless_known(w, s, p->content, ROW_LOST);
     return add_row(c, s, MAX(p->first, s->receiver.pending_seq), row);
 }
 
-int group_add(struct collector_node *c, struct item *item)
+int group_add(const struct world *w, struct collector_node *c, struct item *item)
 {
     const struct sim_message *m = item->m;
     struct sim_stream *s = group_stream(c, item);
     int r = 0;
     if (m->kind == MESSAGE_BATCH)
         r = add_row(c, s, m->first,
-                    (struct row){.kind = ROW_COMMITTED,
+                    (struct row){.kind = unless_known(w, s, m->content, ROW_COMMITTED),
                                  .content = m->content,
                                  .lo = m->first_window,
                                  .hi = m->last_window});
     for (uint32_t i = 0; i < m->parts_n && r == 0; i++)
-        r = add_loss_part(c, s, &m->parts[i]);
+        r = add_loss_part(w, c, s, &m->parts[i]);
     if (r < 0)
         return r;
     if (s->from == 0)
@@ -123,7 +131,7 @@ static void read_kept(const struct world *w, const struct sim_message *m, uint64
     if (!row)
         return;
     ret->found = seq + 1 == first || row->kind == ROW_UNKNOWN;
-    ret->is_batch = row->kind == ROW_COMMITTED;
+    ret->is_batch = row->kind == ROW_COMMITTED || row->kind == ROW_KNOWN;
     put_content(ret->digest, row->content);
     ret->first_ms = row->lo;
     ret->last_ms = ret->latest_ms = row->hi;

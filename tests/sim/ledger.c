@@ -27,6 +27,7 @@ void ledger_free(struct ledger *l)
         for (size_t k = 0; k < l->sensors[i].n; k++)
             free(l->sensors[i].streams[k].rows);
         free(l->sensors[i].streams);
+        free(l->sensors[i].holders);
     }
     free(l->sensors);
     free(l);
@@ -57,8 +58,12 @@ int ledger_copy(const struct ledger *l, struct ledger **ret)
         const struct ledger_sensor *from = &l->sensors[i];
         struct ledger_sensor *to = &copy->sensors[i];
         to->streams = calloc(from->n + 1, sizeof *to->streams);
-        if (!to->streams)
+        to->holders = calloc(from->n_holders + 1, sizeof *to->holders);
+        if (!to->streams || !to->holders)
             return -ENOMEM;
+        to->n_holders = from->n_holders;
+        if (from->n_holders > 0)
+            memcpy(to->holders, from->holders, from->n_holders * sizeof *to->holders);
         for (size_t k = 0; k < from->n && r == 0; k++) {
             if (from->streams[k].exists)
                 r = copy_stream(&from->streams[k], &to->streams[to->n++]);
@@ -124,6 +129,31 @@ const struct row *ledger_row(const struct ledger *l, uint32_t sensor, uint32_t s
         return NULL;
     const struct row *row = &s->rows[seq - 1];
     return row->kind == ROW_NONE ? NULL : row;
+}
+
+bool ledger_knows(const struct ledger *l, uint32_t sensor, uint32_t spool, uint32_t content)
+{
+    const struct ledger_sensor *s = &l->sensors[sensor];
+    return content > 0 && content <= s->n_holders && s->holders[content - 1] != 0 &&
+           s->holders[content - 1] != spool;
+}
+
+static int hold(struct ledger_sensor *s, uint32_t spool, const struct row *row)
+{
+    if (row->kind != ROW_COMMITTED && row->kind != ROW_LOST)
+        return 0;
+    if (row->content > s->n_holders) {
+        size_t n = MAX(2 * s->n_holders, row->content + 15);
+        uint32_t *holders = realloc(s->holders, n * sizeof *holders);
+        if (!holders)
+            return -ENOMEM;
+        memset(holders + s->n_holders, 0, (n - s->n_holders) * sizeof *holders);
+        s->holders = holders;
+        s->n_holders = n;
+    }
+    if (row->content > 0)
+        s->holders[row->content - 1] = spool;
+    return 0;
 }
 
 // ---- transactions
@@ -218,6 +248,9 @@ int tx_commit(struct tx *t, struct ledger *l)
     for (size_t i = 0; i < t->n_rows; i++) {
         const struct tx_row *row = &t->rows[i];
         ledger_find(l, row->sensor, row->spool)->rows[row->seq - 1] = row->row;
+        int r = hold(&l->sensors[row->sensor], row->spool, &row->row);
+        if (r < 0)
+            return r;
     }
     t->n_locked = 0;
     return 0;

@@ -11,12 +11,13 @@
 
 #include "common/util.h"
 
-enum row_kind { ROW_NONE, ROW_COMMITTED, ROW_LOST, ROW_UNKNOWN };
+// ROW_KNOWN: the same content is there under another spool of the sensor.
+enum row_kind { ROW_NONE, ROW_COMMITTED, ROW_LOST, ROW_UNKNOWN, ROW_KNOWN };
 
 // What the table `batch` (and for losses `loss`) says about a number.
 struct row {
     enum row_kind kind;
-    uint32_t content; // committed, lost: which batch of the sensor
+    uint32_t content; // committed, lost, known: which batch of the sensor
     int64_t lo, hi;   // its windows: (lo, hi], ms
 };
 
@@ -34,6 +35,8 @@ struct ledger_stream {
 struct ledger_sensor {
     struct ledger_stream *streams;
     size_t n;
+    uint32_t *holders; // of content i at i - 1: the spool under which it is committed or lost
+    size_t n_holders;
 };
 
 struct ledger {
@@ -56,6 +59,9 @@ uint64_t ledger_next_seq(const struct ledger *l, uint32_t sensor, uint32_t spool
 int64_t ledger_last_window(const struct ledger *l, uint32_t sensor, int64_t until);
 // NULL: nothing is kept for that number.
 const struct row *ledger_row(const struct ledger *l, uint32_t sensor, uint32_t spool, uint64_t seq);
+
+// Whether the sensor has that content under another spool.
+bool ledger_knows(const struct ledger *l, uint32_t sensor, uint32_t spool, uint32_t content);
 
 // One transaction. Moves must be added in key order.
 struct ledger_move {

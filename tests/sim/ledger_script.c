@@ -114,7 +114,7 @@ static int take_line(struct world *w, const char *text)
 
 static void print_ledger(const struct ledger *l)
 {
-    static const char *const kinds[] = {"none", "committed", "lost", "unknown"};
+    static const char *const kinds[] = {"none", "committed", "lost", "unknown", "known"};
     for (uint32_t i = 0; i < l->n_sensors; i++) {
         for (size_t k = 0; k < l->sensors[i].n; k++) {
             const struct ledger_stream *s = &l->sensors[i].streams[k];

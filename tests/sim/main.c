@@ -24,9 +24,8 @@ static void usage(FILE *f)
         "  --worlds N  run N worlds, whatever YEARS says\n"
         "  --leftovers a sensor set back to a snapshot may meet messages of its former life that\n"
         "              a collector still holds: not survived yet, see docs/simulation.md\n"
-        "  --again     a sensor may be set back to the same snapshot again, and to one from "
-        "before\n"
-        "              a fork; the database is not set back\n",
+        "  --again     a sensor may be set back to the same snapshot again, to one from before a\n"
+        "              fork, and to one of a sensor that was set back\n",
         f);
 }
 

@@ -34,7 +34,14 @@ def make_script(seed):
         stream = rng.randrange(SENSORS), rng.randrange(1, SPOOLS + 1)
         last = highest.get(stream, 0)
         known = sorted(sent.get(stream, {}))
-        if known and rng.random() < 0.35:
+        others = [line for (sensor, spool), lines in sorted(sent.items()) if (sensor, spool != stream[1]) == (stream[0], True)
+                  for line in lines.values() if line[0] != "unknown"]
+        if others and rng.random() < 0.15:  # what another spool brought, as that or as the other kind of message
+            _, _, _, what, from_ms = rng.choice(others)
+            line = (rng.choice(["batch", "batch", "loss"]), last + 1, last + 1, what, from_ms)
+            sent.setdefault(stream, {})[last + 1] = line
+            highest[stream] = last + 1
+        elif known and rng.random() < 0.35:
             line = sent[stream][rng.choice(known)]
             if rng.random() < 0.3:  # the same number, another kind of message
                 line = (rng.choice(["batch", "loss"]), line[1], line[1], line[3], line[4])
@@ -153,3 +160,4 @@ def test_same_messages_same_ledger(seed):
             assert real.rows() == wanted
     kinds = {line[0] for line in lines}
     assert {"ack", "gap", "fork"} <= kinds, "the script asks too little"
+    assert any(line[0] == "row" and line[4] == "known" for line in lines), "nothing came under another spool"

@@ -334,7 +334,7 @@ void group_load(struct world *w, struct sim_stream *s);
 int group_get(struct world *w, struct collector_node *c, const struct sim_message *m,
               uint32_t *ret);
 void group_clear(struct collector_node *c);
-int group_add(struct collector_node *c, struct item *item);
+int group_add(const struct world *w, struct collector_node *c, struct item *item);
 // The first number of the message that the ledger holds with another content; 0: none.
 uint64_t group_find_fork(const struct world *w, const struct sim_message *m);
 

@@ -146,7 +146,7 @@ static int judge_item(struct world *w, struct collector_node *c, struct item *it
         if (item->state == ITEM_FORK)
             return 0;
         item->state = ITEM_GROUPED;
-        return group_add(c, item);
+        return group_add(w, c, item);
     case RECEIVER_DUPLICATE:
         item->state = ITEM_DUPLICATE;
         w->tally->duplicates++;

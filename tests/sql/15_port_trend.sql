@@ -17,7 +17,7 @@ select fixture.flood('jp', '2023-02-15T02:00Z', 6, 80, 13);
 select fixture.flow('jp', '2023-02-15T02:00Z', '198.18.0.2', port => 81, packets => 20, flags => 18); -- backscatter counts
 select fixture.flow('jp', '2023-02-15T02:00Z', '198.18.0.2', port => 9, packets => 1000, marks => 16); -- local does not
 
-prepare weeks as select * from hirundo.port_trend(hirundo.period('2023-02-06..2023-02-27'), 'week', 3);
+prepare weeks as select bucket, rank, port, packets, flood_packets, sensors, sensor_days, average from hirundo.port_trend(hirundo.period('2023-02-06..2023-02-27'), 'week', 3);
 prepare weeks_answer as values
   ('2023-02-06'::timestamp, 1, '23/TCP', 42::bigint, 0::bigint, 2::bigint, 14::numeric, 3::numeric), ('2023-02-06', 2, '80/TCP', 7, 0, 2, 14, 0.5), ('2023-02-06', 3, '81/TCP', 0, 0, 2, 14, 0),
   ('2023-02-13', 1, '23/TCP', 14, 0, 1, 7, 2), ('2023-02-13', 2, '80/TCP', 13, 13, 1, 7, 1.857143), ('2023-02-13', 3, '81/TCP', 20, 0, 1, 7, 2.857143),
@@ -79,5 +79,12 @@ select ok(fixture.reads('select * from hirundo.port_trend(hirundo.period(''2023-
   and not fixture.reads('select * from hirundo.port_trend(hirundo.period(''2023-02-08T10:00..2023-02-08T12:00''), ''hour'', 3)') && '{flow,flood}', 'by hour too');
 select ok(fixture.reads('select * from hirundo.quarter_top(hirundo.day(''2023-02-15''), 3)') @> '{network_port_day,country_day}', 'quarter_top reads rollups');
 
+-- what is missing stands in the row
+update hirundo.observation set kernel_dropped = 5 where slot = '2023-02-15T01:00Z';
+insert into hirundo.flow_dropped values ('2023-02-21');
+select results_eq($$select distinct bucket::date, missing from hirundo.port_trend(hirundo.period('2023-02-06..2023-02-27'), 'week', 3) order by 1$$,
+  $$values ('2023-02-06'::date, null), ('2023-02-13', '5 packets dropped'), ('2023-02-20', 'data of 2 days gone by retention')$$, 'port_trend says what is missing');
+select results_eq($$select distinct missing from hirundo.port_trend(hirundo.day('2023-02-15'), 'hour', 1)$$, $$values ('5 packets dropped')$$, 'by hour what the day lacks');
+select results_eq($$select distinct missing from hirundo.quarter_top(hirundo.month('2023-02'), 3)$$, $$values ('5 packets dropped, data of 2 days gone by retention')$$, 'so does quarter_top');
 select * from finish();
 rollback;

@@ -30,7 +30,7 @@ prepare list as values
   ('2023-02-08'::date, '100.64.0.1'::inet, 11::bigint, 1::bigint, 11::bigint, null::bigint, null::text, null::text, null::text, null::text),
   ('2023-02-08', '198.18.0.1', 11, 2, 22, 64500, 'EXAMPLE', 'US', null, null), ('2023-02-08', '198.18.0.3', 11, 1, 12, 64500, 'EXAMPLE', 'US', 'watched', 'research');
 select results_eq('listed', 'list', 'strictly more than ten, within a day, over all sensors; ICMP is one port, GRE another');
-prepare counted as select * from hirundo.scanner_organisations(hirundo.period('2023-02-08..2023-02-11'), 9);
+prepare counted as select day, organisation, kind, hosts, ports, packets, sensor_days from hirundo.scanner_organisations(hirundo.period('2023-02-08..2023-02-11'), 9);
 prepare count as values
   ('2023-02-08'::date, 'AS64500 EXAMPLE', 'as', 1::bigint, 11::bigint, 22::bigint, 1.5), ('2023-02-08', 'research', 'research', 1, 10, 10, 1.5), ('2023-02-08', 'unknown', 'unknown', 1, 11, 11, 1.5),
   ('2023-02-08', 'watched', 'watched', 1, 11, 12, 1.5), ('2023-02-08', 'total', 'total', 4, 11, 55, 1.5), ('2023-02-09', 'total', 'total', null, null, null, 0), ('2023-02-10', 'total', 'total', 0, 0, 0, 1);
@@ -55,5 +55,8 @@ select ok(fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08
   'reads scanner_day, not flow');
 select ok(fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 3)$$) @> '{source_port_day}' and not fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 3)$$) && '{flow,flood}', 'or source_port_day');
 
+update hirundo.observation set lost = 5, frames = 5 where slot = '2023-02-08T01:00Z' and sensor_id = fixture.id('jp');
+select results_eq($$select distinct day, missing from hirundo.scanner_organisations(hirundo.period('2023-02-08..2023-02-11'), 9) order by 1$$,
+  $$values ('2023-02-08'::date, '5 frames lost'), ('2023-02-09', null), ('2023-02-10', null)$$, 'what is missing stands in the row');
 select * from finish();
 rollback;

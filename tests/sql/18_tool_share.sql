@@ -74,7 +74,7 @@ select fixture.observe('jp', '2023-02-07T15:00Z', '2023-02-08T15:00Z'), fixture.
 -- the next day nobody observed; the day after, one sensor did and saw nothing
 select fixture.observe('jp', '2023-02-09T15:00Z', '2023-02-10T15:00Z');
 
-prepare by_port as select * from hirundo.tool_share(hirundo.day('2023-02-08'), null, 'port', 2);
+prepare by_port as select day, item, rank, tool, packets, hosts, all_packets, share, flood_packets, sensor_days from hirundo.tool_share(hirundo.day('2023-02-08'), null, 'port', 2);
 prepare by_port_answer as values
   ('2023-02-08'::date, '23/TCP', 1, 'masscan', 3::bigint, 2::bigint, 14::bigint, 0.2143, 1000::bigint, 1.5),
   ('2023-02-08', '23/TCP', 1, 'mirai', 6, 2, 14, 0.4286, 1000, 1.5), ('2023-02-08', '23/TCP', 1, 'unknown', 5, 2, 14, 0.3571, 1000, 1.5), ('2023-02-08', '23/TCP', 1, 'zmap', 0, 0, 14, 0, 1000, 1.5),
@@ -136,6 +136,8 @@ select is((select packets from hirundo.tool_share(hirundo.day('2023-02-08'), nul
 select is(hirundo.retag(), 0, 'and it stays');
 delete from hirundo.tool_built;
 select is((select packets from hirundo.tool_share(hirundo.day('2023-02-08'), null, 'port', 0, 'window-5656')), null, 'neither rolled up by tool nor in flow: not known, not 0');
+update hirundo.observation set if_dropped = 7 where slot = '2023-02-08T05:00Z' and sensor_id = fixture.id('jp');
+select results_eq($$select distinct missing from hirundo.tool_share(hirundo.day('2023-02-08'), null, 'port', 0, 'mirai')$$, $$values ('7 packets dropped, data of 1 day gone by retention')$$, 'and what is missing stands in the row');
 
 select * from finish();
 rollback;

@@ -63,5 +63,8 @@ select results_eq('asked', 'answer', 'from rollups');
 select ok(fixture.reads($$select * from hirundo.activity_calendar(hirundo.day('2023-02-25'), '{198.18.0.0/24}', '{22/TCP}')$$) @> '{source_port_day}'
   and not fixture.reads($$select * from hirundo.activity_calendar(hirundo.day('2023-02-25'), '{198.18.0.0/24}', '{22/TCP}')$$) && '{flow}', 'reads the rollup, not flow');
 
+update hirundo.observation set kernel_dropped = 9 where slot = '2023-02-25T01:00Z';
+select results_eq($$select kind, missing from hirundo.activity_calendar(hirundo.week('2023-W08'))$$, $$values ('weekday', null), ('weekend', '9 packets dropped'), ('holiday', null), ('month_end', null),
+  ('off', '9 packets dropped'), ('all', '9 packets dropped')$$, 'what is missing stands in the row');
 select * from finish();
 rollback;

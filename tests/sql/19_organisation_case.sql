@@ -46,6 +46,17 @@ select results_eq($$select item, hosts, packets, low, high, note from fixture.ca
   $$values ('undetermined', null::bigint, null::bigint, null::numeric, null::numeric, 'too few regions: only 0 away with 10 sources also seen at home (3 needed)'),
     ('JP', 8, 113, 100, 248, null), ('KR', 8, 32, 230, 230, null)$$, 'the verdict on their origin, with its regions');
 
+select results_eq($$select item, day, hosts, packets, value from fixture.case('tool')$$, $$values ('unknown', '2023-02-03'::date, 8::bigint, 145::bigint, 1.0)$$, 'no tool');
+update hirundo.flow set marks = 1 where ts >= '2023-02-06' and ts < '2023-02-07' and sensor_id = fixture.id('kr');
+select results_eq($$select item, day, hosts, packets, value, note from fixture.case('tool')$$, $$values ('unknown', '2023-02-03'::date, 8::bigint, 137::bigint, 0.9448, 'from 2023-02-03 to 2023-02-15'),
+  ('mirai', '2023-02-06', 8, 8, 0.0552, 'from 2023-02-06 to 2023-02-06')$$, 'Mirai-type on one day');
+-- one packet that masscan would send is chance
+update hirundo.flow set marks = case src when '198.18.0.1' then 2 else 0 end where ts >= '2023-02-06' and ts < '2023-02-07' and sensor_id = fixture.id('kr');
+select results_eq($$select item, hosts from fixture.case('tool')$$, $$values ('unknown', 8::bigint)$$, 'one packet fits by chance');
+update hirundo.flow set packets = 2 where marks = 2;
+select results_eq($$select item, hosts, packets from fixture.case('tool')$$, $$values ('unknown', 8::bigint, 144::bigint), ('masscan', 1, 2)$$, 'two do not');
+update hirundo.flow set packets = 1, marks = 0 where marks = 2;
+
 select results_eq($$select item, packets, sensor_days, value from fixture.case('calendar') where item in ('Saturday', 'Wednesday')$$,
   $$values ('Wednesday', 25::bigint, 4.0, 6.25), ('Saturday', 16, 3.0, 5.3333)$$, 'by weekday, from its first day to its last, over what was observed');
 
@@ -53,6 +64,9 @@ select is((select count(*) from fixture.case('evidence')), 16::bigint, 'a row fo
 select results_eq($$select item, day, port, first_seen, last_seen, packets, sensors, regions, low, high from fixture.case('evidence') where item = '198.18.0.1'$$,
   $$values ('198.18.0.1', '2023-02-03'::date, '22/TCP', '2023-02-03 01:00Z'::timestamptz, '2023-02-15 03:00:01.5Z'::timestamptz, 15::bigint, 1::bigint, 1::bigint, 100.0, 241.0),
     ('198.18.0.1', '2023-02-06', '5900/TCP', '2023-02-06 02:00Z', '2023-02-09 02:00Z', 4, 1, 1, 230, 230)$$, 'with times and TTLs');
+
+select results_eq($$select item, packets, value, p_value from fixture.case('calendar') where item in ('weekend', 'off')$$,
+  $$select kind, packets, average, p_value from hirundo.activity_calendar(hirundo.period('2023-02-01..2023-02-21'), '{198.18.0.0/28,2001:db8::/64}') where kind in ('weekend', 'off')$$, 'kinds of days as activity_calendar has them');
 
 -- before: 3 to 9 February, 13 sensor-days with 144 packets; after: 11 to 20, 20 sensor-days with 1
 select results_eq($$select item, day, hosts, packets, sensor_days, value from fixture.case('effect')$$,
@@ -81,8 +95,11 @@ union select o.sensor_id, date_trunc('hour', o.slot, 'UTC') from hirundo.observa
 do $$ begin while hirundo.rollup_step() > 0 loop end loop; end $$;
 select results_eq('select row_number() over (), c.* from hirundo.organisation_case(''Host & Co'', hirundo.month(''2023-02'')) c', 'select * from fixture.before', 'the same from rollups');
 delete from hirundo.flow;
-select results_eq($$select section, item, day, port, hosts, packets, sensors, regions, sensor_days, value from hirundo.organisation_case('Host & Co', hirundo.month('2023-02'))$$,
-  $$select section, item, day, port, hosts, packets, sensors, regions, sensor_days, value from fixture.before order by n$$, 'without flow: all but the times of day');
+select results_eq($$select section, item, day, port, hosts, packets, sensors, regions, sensor_days, value from hirundo.organisation_case('Host & Co', hirundo.month('2023-02')) where section <> 'tool'$$,
+  $$select section, item, day, port, hosts, packets, sensors, regions, sensor_days, value from fixture.before where section <> 'tool' order by n$$, 'without flow: all but the times of day and the tools');
+insert into hirundo.flow_dropped (day) select d::date from generate_series(timestamp '2023-02-02', '2023-02-08', interval '1 day') d;
+select is((select note from fixture.case('tool')), 'flow of its 7 days is not kept any more', '... and tools cannot be told');
+delete from hirundo.flow_dropped;
 select alike((select note from fixture.case('evidence') where item = '198.18.0.1' and port = '22/TCP'), 'times of day are not kept any more; last seen on 2023-02-15', '... and says so');
 
 -- nothing, nobody

@@ -62,7 +62,7 @@ insert into answers values
   ('mute', 'online', 'connected; its first batch is to come'),
   ('never', 'never seen', 'no batch ever came%'),
   ('old-clock', 'online', 'its batches arrive'),
-  ('online', 'online', 'its batches arrive; 1 in quarantine'),
+  ('online', 'online', 'its batches arrive; 1 in quarantine: will not decode'),
   ('replay', 'online', 'its batches arrive; its last batch ended at 2023-02-08 00:00 UTC by its own clock: a replay'),
   ('silent', 'silent', 'nothing since % UTC: is its host up%; its last batch ended at 2023-02-08 00:00 UTC by its own clock: backlog or replay'),
   ('silent-heard', 'silent', 'nothing since %35 batches waited in its spool'),

@@ -56,6 +56,7 @@ bench() {
 fill() {
     psql -X -q -d postgres -c 'create database hirundo_bench template template0' &&
         PGOPTIONS='-c client_min_messages=warning' tests/sql/apply &&
+        ls collector/sql/schema >"$home/schema" &&
         bench fill "$HIRUNDO_BUILD/tests/bench" "${1:-13}" "${2:-90}" "${3:-5000}"
 }
 
@@ -63,9 +64,15 @@ fill_and_measure() {
     fill "$@" && bench measure "${4:-5}"
 }
 
-# With the functions of this version: what it can do about the schema is what a version with the same tables can.
+# With schema and functions of this version.
 measure() {
-    PGOPTIONS='-c client_min_messages=warning' tests/sql/apply --analysis && bench measure "${1:-5}" "${2:-10}"
+    local -x PGOPTIONS='-c client_min_messages=warning'
+    local file
+    for file in $(comm -13 "$home/schema" <(ls collector/sql/schema)); do
+        psql -X -q -1 -v ON_ERROR_STOP=1 -c 'set role hirundo_owner' -f "collector/sql/schema/$file" || return
+        echo "$file" >>"$home/schema"
+    done
+    tests/sql/apply --analysis && bench measure "${1:-5}" "${2:-10}"
 }
 
 case $mode in

@@ -11,7 +11,7 @@ const palettes = {
   light: { ink: '#17212e', soft: '#4d5a6b', line: '#d3dae3', paper: '#ffffff', series: ['#0b5cad', '#c2410c', '#00796b', '#8a3ffc', '#7a6200', '#b0306a', '#3f4d5e'], heat: ['#e3edf8', '#0b3d6e'], full: '#9cc3ea', part: '#f0b34a', none: '#d9534a', undue: '#eceff3', hatch: 'rgba(23,33,46,.55)' },
   dark: { ink: '#e7ecf2', soft: '#a9b6c6', line: '#33414f', paper: '#17202b', series: ['#6cb2ff', '#ff9a66', '#4fd1b8', '#c9a6ff', '#e2c44d', '#ff8fbe', '#b7c3d1'], heat: ['#223247', '#8cc4ff'], full: '#33608f', part: '#c98a1e', none: '#b8443b', undue: '#222d39', hatch: 'rgba(231,236,242,.6)' },
 };
-const symbols = ['circle', 'triangle', 'rect', 'diamond', 'pin', 'roundRect', 'arrow'];
+const symbols = ['circle', 'triangle', 'rect', 'diamond', 'arrow', 'roundRect', 'emptyCircle'];
 const dashes = ['solid', 'dashed', 'dotted', [8, 3, 2, 3], [2, 2], [12, 4], 'solid'];
 const SENSORS = 60, PORTS = 30;
 
@@ -208,7 +208,61 @@ function coverage(figure, format, p) {
   };
 }
 
-export const kinds = { bars, lines, ranks, ranges, coverage };
+// The longest bar first; beside each what its rank was before.
+function ranking(figure, format, p) {
+  const at = (key) => indexOf(figure, figure.view[key]);
+  const name = at('name'), value = at('value'), previous = figure.view.previous ? at('previous') : -1, base = frame(p, format);
+  const rows = figure.rows.filter((r) => r[value] !== null).slice(0, 20);
+  const names = rows.map((r) => format.value(r[name], figure.columns[name]));
+  const written = rows.map((r) => format.value(r[value], figure.columns[value]));
+  const before = rows.map((r) => (previous < 0 ? '' : format.t.before(r[previous])));
+  return {
+    height: 50 + 28 * rows.length,
+    alt: format.t.alt(format.t.kinds.ranking, format.t.series([format.text(figure.columns[value])]), rows.length, rows.length && `${names[0]}, ${written[0]}`, rows.length && `${names.at(-1)}, ${written.at(-1)}`),
+    option: {
+      ...base, legend: undefined, grid: { ...base.grid, top: 6, right: previous < 0 ? 60 : 150 },
+      tooltip: { ...base.tooltip, formatter: (d) => `${names[d.dataIndex]}: ${written[d.dataIndex]} ${before[d.dataIndex]}` },
+      xAxis: values(p, format), yAxis: category(p, names, { inverse: true, axisTick: { show: false }, axisLabel: { color: p.ink, fontSize: 12, interval: 0 } }),
+      series: [{ id: 'ranking', name: format.text(figure.columns[value]), type: 'bar', barMaxWidth: 18, data: rows.map((r) => r[value]), itemStyle: { color: p.series[0] },
+                 label: { show: true, position: 'right', color: p.ink, fontSize: 12, formatter: (d) => `${written[d.dataIndex]} ${before[d.dataIndex]}` } }],
+    },
+  };
+}
+
+// Weeks across, days of the week down.
+function calendar(figure, format, p) {
+  const x = indexOf(figure, figure.view.x), v = indexOf(figure, figure.view.value), base = frame(p, format);
+  const days = figure.rows.map((r) => ({ day: r[x], value: r[v], date: new Date(`${r[x]}T00:00:00Z`) }));
+  const weekday = (d) => (d.date.getUTCDay() + 6) % 7;
+  const monday = (d) => new Date(d.date.getTime() - weekday(d) * 86400000).toISOString().slice(0, 10);
+  const weeks = unique(days.map(monday)), col = new Map(weeks.map((w, i) => [w, i]));
+  const names = [0, 1, 2, 3, 4, 5, 6].map((i) => new Intl.DateTimeFormat(format.lang, { weekday: 'short', timeZone: 'UTC' }).format(new Date(Date.UTC(2023, 0, 2 + i))));
+  const most = Math.max(1, ...days.map((d) => d.value ?? 0));
+  const seen = days.filter((d) => d.value !== null), missing = days.filter((d) => d.value === null);
+  const sorted = [...seen].sort((a, b) => b.value - a.value), t = format.t;
+  return {
+    height: 250, width: 90 + 34 * weeks.length,
+    alt: t.alt(t.kinds.calendar, t.series([format.text(figure.columns[v])]), seen.length, sorted.length && `${sorted[0].day}, ${format.numbers.format(sorted[0].value)}`, sorted.length && `${sorted.at(-1).day}, ${format.numbers.format(sorted.at(-1).value)}`),
+    option: {
+      ...base, legend: missing.length ? { ...base.legend, data: [t.unobserved] } : undefined, grid: { ...base.grid, top: missing.length ? 34 : 8 },
+      tooltip: { ...base.tooltip, formatter: (d) => `${d.value[3]}: ${d.value[2] === null ? t.unobserved : format.numbers.format(d.value[2])}` },
+      xAxis: category(p, weeks, { axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: p.ink, fontSize: 12, hideOverlap: true, formatter: (w) => format.tick(w, 'week') } }),
+      yAxis: category(p, names, { inverse: true, axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: p.ink, fontSize: 12, interval: 0 } }),
+      visualMap: { show: false, min: 0, max: most, dimension: 2, seriesIndex: 0, inRange: { color: p.heat } },
+      series: [
+        { id: 'calendar', name: format.text(figure.columns[v]), type: 'heatmap', data: seen.map((d) => [col.get(monday(d)), weekday(d), d.value, d.day]), itemStyle: { borderColor: p.paper, borderWidth: 2 }, label: { show: true, fontSize: 11, formatter: (d) => format.numbers.format(d.value[2]) } },
+        ...(missing.length ? [{ id: 'unobserved', name: t.unobserved, type: 'custom', itemStyle: { color: p.undue, decal: decal(p) }, data: missing.map((d) => [col.get(monday(d)), weekday(d), null, d.day]),
+          renderItem: (_, api) => {
+            const c = api.coord([api.value(0), api.value(1)]), size = api.size([1, 1]);
+            return { type: 'rect', shape: { x: c[0] - size[0] / 2 + 1, y: c[1] - size[1] / 2 + 1, width: size[0] - 2, height: size[1] - 2 }, style: { fill: p.undue, decal: decal(p) } };
+          } }] : []),
+      ],
+      labelOf: (value) => (value > most / 2 ? p.paper : p.ink),
+    },
+  };
+}
+
+export const kinds = { bars, lines, ranks, ranges, coverage, ranking, calendar };
 
 // Draws into the element; what is left behind on element.chart is for whoever resizes it, or looks at it.
 export function draw(element, figure, format, dark) {
@@ -218,7 +272,7 @@ export function draw(element, figure, format, dark) {
   if (made.width) element.style.minWidth = `${made.width}px`;
   const chart = echarts.init(element, null, { renderer: 'svg', width: element.clientWidth || undefined });
   const { format: _, labelOf, ...option } = made.option;
-  if (labelOf) for (const s of option.series) s.data = s.data.map((d) => ({ value: d, label: { color: labelOf(d[2]) } }));
+  if (labelOf) for (const s of option.series.filter((o) => o.type === 'heatmap')) s.data = s.data.map((d) => ({ value: d, label: { color: labelOf(d[2]) } }));
   chart.setOption(option);
   element.chart = chart;
   return made;

@@ -61,6 +61,9 @@ export class Format {
       case 'percent': return `${this.percents.format(v)}%`;
       case 'country': return this.country(v);
       case 'side': return this.t.sides[v] ?? v;
+      case 'scope': return this.t.scopes[v] ?? v;
+      case 'daykind': return this.t.days[v] ?? v;
+      case 'tool': return this.t.tools[v] ?? v;
       case 'bucket': return this.bucket(v, unit);
       case 'yes': return v ? this.t.yes : this.t.no;
       case 'verdict': return this.t.verdicts[v] ?? v;

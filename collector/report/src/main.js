@@ -45,7 +45,7 @@ function chartOf(figure, format, id) {
 
 function body(figure, format, id) {
   const t = format.t;
-  if (!figure.rows.length) return [el('p', { class: 'empty' }, t.empty)];
+  if (!figure.rows.length) return [el('p', { class: 'empty' }, figure.empty ? format.text(figure.empty) : t.empty)];
   const label = `${t.table}: ${format.text(figure.title)}`;
   if (figure.chart === 'cards') return [cards(figure, format)];
   if (figure.chart === 'table') return tableOf(figure, format, label);

@@ -2,7 +2,7 @@
 import { el } from './dom.js';
 import { columnsOf, indexOf, isNumeric } from './format.js';
 
-const ROWS = 300;
+const ROWS = 100;
 
 function scroll(table, label) {
   return el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label }, table);
@@ -19,13 +19,14 @@ function plain(figure, rows, format, label) {
   // what is the same in all rows and said above the table is left out of it
   const said = [figure.view.verdict, figure.view.reason, figure.view.all];
   const columns = columnsOf(figure, format.lang).filter((c) => !said.includes(c.key));
-  const table = el('table', {},
+  const most = Math.min(ROWS, figure.view.rows ?? ROWS);
+  const table = el('table', { class: columns.length > 8 ? 'dense' : null },
     el('thead', {}, el('tr', {}, columns.map((c) => el('th', { scope: 'col', class: isNumeric(c) ? 'number' : null }, format.text(c))))),
-    el('tbody', {}, rows.slice(0, ROWS).map((row) => el('tr', {}, columns.map((c, i) => {
+    el('tbody', {}, rows.slice(0, most).map((row) => el('tr', {}, columns.map((c, i) => {
       if (i > 0 || isNumeric(c)) return cell(row, c, format, figure.unit);
       return el('th', { scope: 'row' }, format.value(row[c.i], c, figure.unit));
     })))));
-  return [scroll(table, label), rows.length > ROWS && el('p', { class: 'cut' }, format.t.cutTable(ROWS, rows.length))];
+  return [scroll(table, label), rows.length > most && el('p', { class: 'cut' }, format.t.cutTable(most, rows.length))];
 }
 
 // Sensors down, ranks across.

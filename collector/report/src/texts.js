@@ -46,6 +46,10 @@ export const texts = {
     notDue: 'not expected',
     range: 'range of TTL',
     median: 'median',
+    before: (rank) => (rank === null ? '' : rank === '-' ? '(before: below 10)' : `(before: ${rank})`),
+    scopes: { local: 'local: one sensor', regional: 'regional: one country', partial: 'partial: several sensors', global: 'global', no_rise: 'no rise', undetermined: 'undetermined' },
+    days: { weekday: 'weekdays', weekend: 'weekends', holiday: 'public holidays', month_end: 'last days of the month', off: 'weekends, holidays and month’s ends', all: 'all days' },
+    tools: { unknown: 'unknown', mirai: 'Mirai type', total: 'total' },
     verdicts: {
       consistent_with_home: 'Consistent with being sent from home',
       home_nearest: 'Home is nearest, but there are too few other sources to compare with',
@@ -110,6 +114,10 @@ export const texts = {
     notDue: '対象外',
     range: 'TTL値の範囲',
     median: '中央値',
+    before: (rank) => (rank === null ? '' : rank === '-' ? '\uff08前期 圏外\uff09' : `\uff08前期 ${rank}位\uff09`),
+    scopes: { local: '局所的\uff081台のセンサー\uff09', regional: '地域的\uff081か国\uff09', partial: '一部のセンサー', global: '広域的', no_rise: '増加なし', undetermined: '判定できない' },
+    days: { weekday: '平日', weekend: '週末', holiday: '祝日', month_end: '月末3日間', off: '週末・祝日・月末', all: '全日' },
+    tools: { unknown: '不明', mirai: 'Mirai型', total: '全体' },
     verdicts: {
       consistent_with_home: '国内からの送信と矛盾しない',
       home_nearest: '国内が最も近いが、比較できる他の送信元が不足している',

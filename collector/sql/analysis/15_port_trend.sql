@@ -106,6 +106,14 @@ begin
         from hirundo.observation s
         where v_bucket = 'hour' and s.slot >= v_first and s.slot < v_past and s.covered_ms > 0) o
       group by 1
+    ), trouble as (
+      -- by day: an hour has what its day has
+      select date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, t.day::timestamp) as b,
+        hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t group by 1
+    ), gone as (
+      select date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, g.day::timestamp) as b, count(*) as days
+      from hirundo.flow_gone_days(v_rest) g group by 1
     ), buckets as (
       select distinct date_trunc(v_bucket, l.day::timestamp) as b from hirundo.local_days(v_first, v_past) l where v_bucket <> 'hour'
       union
@@ -121,14 +129,17 @@ begin
       select o.b from observed o
     )
     select k.b, t.r, t.label, coalesce(r.n, case when o.ms > 0 then 0 end), coalesce(r.flood, case when o.ms > 0 then 0 end),
-      coalesce(o.sensors, 0), round(coalesce(o.ms, 0) / 86400000.0, 6), round(coalesce(r.n, 0) * 86400000.0 / nullif(o.ms, 0), 6)
+      coalesce(o.sensors, 0), round(coalesce(o.ms, 0) / 86400000.0, 6), round(coalesce(r.n, 0) * 86400000.0 / nullif(o.ms, 0), 6),
+      hirundo.missing_text(b.what, g.days)
     from buckets k
     cross join top t
     left join received r on r.b = k.b and r.code = t.code
     left join observed o on o.b = k.b
+    left join trouble b on b.b = date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, k.b)
+    left join gone g on g.b = date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, k.b)
     order by k.b, t.r;
 end
 $$;
 ----
 comment on function hirundo.port_trend(tstzrange, text, integer) is
-  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed, not calendar), average (per observed sensor-day, whatever the bucket). Nobody observed: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';
+  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing). Nobody observed: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';

@@ -82,9 +82,12 @@ $$;
 comment on function hirundo.country_totals(timestamptz, timestamptz) is
   'Packets of [first, past) by country of the source as registered on the day (empty: not known, or from flood rows, which have no source), all sensors together, all but class local. Example: select * from hirundo.country_totals(''2023-02-08'', ''2023-02-09'') order by packets desc limit 5.';
 ----
-create or replace function hirundo.quarter_top(period tstzrange, n integer default 10)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.quarter_top(tstzrange, integer);
+----
+create function hirundo.quarter_top(period tstzrange, n integer default 10)
 returns table (kind text, rank integer, item text, packets bigint, share numeric, average numeric, previous_rank integer, previous text,
-               previous_packets bigint, flood_packets bigint, sensor_days numeric, previous_sensor_days numeric)
+               previous_packets bigint, flood_packets bigint, sensor_days numeric, previous_sensor_days numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -100,6 +103,7 @@ declare
   v_n int := greatest(coalesce(n, 10), 0);
   v_ms numeric;
   v_before_ms numeric;
+  v_missing text;
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   if v_first is null then
@@ -108,6 +112,12 @@ begin
   select p.before_first, p.before_past into v_before_first, v_before_past from hirundo.period_before(v_first, v_past) p;
   select coalesce(sum(o.covered_ms), 0) into v_ms from hirundo.observed_time(v_first, v_past) o;
   select coalesce(sum(o.covered_ms), 0) into v_before_ms from hirundo.observed_time(v_before_first, v_before_past) o;
+  select hirundo.missing_text(t.what, g.days) into v_missing
+  from (select hirundo.trouble_text(sum(x.dropped), sum(x.lost), sum(x.quarantined), sum(x.unknown_s), max(x.clock_off_ms)) as what
+        from hirundo.trouble(v_first, v_past) x) t
+  cross join (select count(*) as days
+              from hirundo.rollup_cover(v_first, v_past, 'network_port_day,country_day,sensor_day') c
+              cross join lateral hirundo.flow_gone_days(c.rest) d) g;
   return query
     with now as materialized (
       select 'service' as kind, t.port_code::text as key, t.packets as p, t.flood_packets as flood from hirundo.port_totals(v_first, v_past) t
@@ -135,7 +145,7 @@ begin
     select w.kind, r.r, coalesce(r.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(v_ms, 0), 6),
       l.r, case when v_before_ms > 0 and r.r is not null then coalesce(l.r::text, '-') end,
       coalesce(b.p, case when v_before_ms > 0 then 0 end), w.flood,
-      round(v_ms / 86400000.0, 6), round(v_before_ms / 86400000.0, 6)
+      round(v_ms / 86400000.0, 6), round(v_before_ms / 86400000.0, 6), v_missing
     from now w
     left join ranked r on r.side = 'now' and r.kind = w.kind and r.key = w.key and r.r <= v_n
     left join ranked l on l.side = 'before' and l.kind = w.kind and l.key = w.key and l.r <= 10 and v_before_ms > 0
@@ -147,4 +157,4 @@ end
 $$;
 ----
 comment on function hirundo.quarter_top(tstzrange, integer) is
-  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';
+  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed), missing (what the period lacks: hirundo.trouble; null: nothing). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';

@@ -55,8 +55,11 @@ $$;
 comment on function hirundo.scanners(tstzrange, integer) is
   'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner). Most ports first. Without backscatter, local traffic and flood rows. Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
 ----
-create or replace function hirundo.scanner_organisations(period tstzrange, min_ports integer default 10)
-returns table (day date, organisation text, kind text, hosts bigint, ports bigint, packets bigint, sensor_days numeric)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.scanner_organisations(tstzrange, integer);
+----
+create function hirundo.scanner_organisations(period tstzrange, min_ports integer default 10)
+returns table (day date, organisation text, kind text, hosts bigint, ports bigint, packets bigint, sensor_days numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -76,6 +79,12 @@ begin
       from hirundo.scanners(period, min_ports) s
     ), observed as (
       select o.day as d, sum(o.covered_ms) as ms from hirundo.observed_time(v_first, v_past) o group by 1
+    ), trouble as (
+      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t group by 1
+    ), gone as (
+      select g.day as d from hirundo.rollup_cover(v_first, v_past, case when min_ports < 4 then 'source_port_day' else 'scanner_day' end) c
+      cross join lateral hirundo.flow_gone_days(c.rest) g
     ), total as (
       select h.d, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by h.d
     ), days as (
@@ -83,7 +92,7 @@ begin
       union
       select t.d from total t
     )
-    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6)
+    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6), hirundo.missing_text(t.what, case when g.d is not null then 1 end)
     from (
       select h.d, h.name, h.kind, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by 1, 2, 3
       union all
@@ -93,9 +102,11 @@ begin
       left join total t on t.d = d.d
       left join observed w on w.d = d.d) e
     left join observed o on o.d = e.d
+    left join trouble t on t.d = e.d
+    left join gone g on g.d = e.d
     order by e.d, e.kind = 'total', e.hosts desc, e.name collate "C", e.kind collate "C";
 end
 $$;
 ----
 comment on function hirundo.scanner_organisations(tstzrange, integer) is
-  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';
+  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed), missing (what the day lacks: hirundo.trouble; null: nothing). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';

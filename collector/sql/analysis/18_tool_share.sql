@@ -107,6 +107,11 @@ begin
       from hirundo.local_days(v_first, v_past) l
       where l.day <> all (v_days)
         and hirundo.flow_is_gone(lower(hirundo.local_range(l.day, l.day + 1)), upper(hirundo.local_range(l.day, l.day + 1)))
+    ), trouble as (
+      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t group by 1
+    ), gone as (
+      select g.day as d from hirundo.flow_gone_days(v_rest) g
     ), days as (
       select l.day as d from hirundo.local_days(v_first, v_past) l
       union
@@ -121,7 +126,7 @@ begin
     select d.d, o.label, o.r, t.tool, coalesce(v.p, zero.n), case when v.p is null then zero.n else v.hosts end,
       coalesce(every.p, zero.n), round(coalesce(v.p, zero.n)::numeric / nullif(every.p, 0), 4),
       case when o.r is null or v_by = 'port' then coalesce(f.p, zero.n) end,
-      round(coalesce(w.ms, 0) / 86400000.0, 6)
+      round(coalesce(w.ms, 0) / 86400000.0, 6), hirundo.missing_text(b.what, case when g.d is not null then 1 end)
     from days d
     cross join shown o
     cross join tools t
@@ -132,6 +137,8 @@ begin
       from flood f join shown s on s.key is null or (v_by = 'port' and s.key = f.code::text)
       group by 1, 2) f on f.d = d.d and f.label = o.label
     left join observed w on w.d = d.d
+    left join trouble b on b.d = d.d
+    left join gone g on g.d = d.d
     cross join lateral (
       -- nothing of it seen: 0 where somebody observed and it is still known, else null
       select case when w.ms > 0 and d.d not in (select l.d from lost l) then 0::bigint end as n) zero
@@ -140,4 +147,4 @@ end
 $$;
 ----
 comment on function hirundo.tool_share(tstzrange, text[], text, integer, text) is
-  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';
+  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed), missing (what the day lacks: hirundo.trouble; null: nothing). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';

@@ -151,9 +151,12 @@ $$;
 comment on function hirundo.activity_days(timestamptz, timestamptz, cidr[], text[]) is
   'Distinct sources and packets of [first, past) by day, over all ports asked for together; days with none have no row. Without backscatter, local traffic and flood rows. Example: select * from hirundo.activity_days(''2023-02-08'', ''2023-02-10'', ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
 ----
-create or replace function hirundo.activity_calendar(period tstzrange, sources cidr[] default null, ports text[] default null, country text default null)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.activity_calendar(tstzrange, cidr[], text[], text);
+----
+create function hirundo.activity_calendar(period tstzrange, sources cidr[] default null, ports text[] default null, country text default null)
 returns table (kind text, days bigint, compared_days bigint, sensor_days numeric, hosts_per_day numeric, packets bigint, average numeric, ratio numeric,
-               p_value double precision, weeks integer, reason text)
+               p_value double precision, weeks integer, reason text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -203,6 +206,16 @@ begin
         avg(d.hosts) filter (where d.compared) as hosts, sum(d.packets)::bigint as packets
       from kinds k left join day d on d.kind = any (k.kinds)
       group by k.no, k.kind
+    ), trouble as materialized (
+      select t.* from hirundo.trouble(v_first, v_past) t
+    ), gone as materialized (
+      select g.day from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') c cross join lateral hirundo.flow_gone_days(c.rest) g
+    ), lacking as (
+      select k.no, hirundo.missing_text(
+        (select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms))
+         from trouble t join day d on d.d = t.day where d.kind = any (k.kinds)),
+        (select count(*) from gone g join day d on d.d = g.day where d.kind = any (k.kinds))) as what
+      from kinds k
     ), tested as (
       select k.no, t.p_value, t.informative
       from kinds k
@@ -218,13 +231,14 @@ begin
       case when f.kind in ('holiday', 'off') and v_unknown is not null then v_unknown
            when f.ms = 0 and f.days > 0 then 'nobody observed'
            when f.days = 0 then 'no such day in the period'
-           when t.informative = 0 then 'no week of the period can tell' end
+           when t.informative = 0 then 'no week of the period can tell' end, m.what
     from figure f
     left join figure w on w.kind = 'weekday'
     left join tested t on t.no = f.no
+    left join lacking m on m.no = f.no
     order by f.no;
 end
 $$;
 ----
 comment on function hirundo.activity_calendar(tstzrange, cidr[], text[], text) is
-  'Activity of sources by what its days are in a country (NULL: setting home_country): kind (weekday, weekend, holiday, month_end: the last three days, the first that fits of holiday, weekend, month_end; off: those three together; all), days (of the calendar), compared_days (observed for at least half as long as the median day), sensor_days (observed), hosts_per_day (distinct sources a compared day), packets, average (packets per observed sensor-day), ratio (hosts_per_day to that of weekdays), p_value (exact one-sided rotation test that hosts are not more on such days; hirundo.rotation_test), weeks (that can tell), reason (what limits the answer). Nobody observed: null, never 0. Four tests at once: of one below 0.05 little follows. Without backscatter, local traffic and flood rows. Example: select kind, hosts_per_day, p_value from hirundo.activity_calendar(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'Activity of sources by what its days are in a country (NULL: setting home_country): kind (weekday, weekend, holiday, month_end: the last three days, the first that fits of holiday, weekend, month_end; off: those three together; all), days (of the calendar), compared_days (observed for at least half as long as the median day), sensor_days (observed), hosts_per_day (distinct sources a compared day), packets, average (packets per observed sensor-day), ratio (hosts_per_day to that of weekdays), p_value (exact one-sided rotation test that hosts are not more on such days; hirundo.rotation_test), weeks (that can tell), reason (what limits the answer), missing (what these days lack: hirundo.trouble; null: nothing). Nobody observed: null, never 0. Four tests at once: of one below 0.05 little follows. Without backscatter, local traffic and flood rows. Example: select kind, hosts_per_day, p_value from hirundo.activity_calendar(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

@@ -279,26 +279,103 @@ begin
       select p.dow, sum(p.n)::bigint as n, sum(p.days) as days from span p group by 1
     ), hosts as (
       select extract(isodow from h.day)::int as dow, count(distinct h.src) as hosts from hit h group by 1
-    ), ratio as (
-      select r.*, sum(p.days) as days from
-        (select array_agg(p.n order by p.day) as y, array_agg(p.days order by p.day) as e, array_agg(p.dow > 5 order by p.day) as later from span p) a
-        cross join lateral hirundo.rate_ratio(a.y, a.e, a.later) r cross join span p
-      group by 1, 2, 3, 4
     )
     select 'calendar', (array['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'])[w.dow], null::date, null::text,
       null::timestamptz, null::timestamptz, coalesce(h.hosts, 0), w.n, null::bigint, null::bigint, round(w.days, 6),
       round(w.n / w.days, 4), null::numeric, null::numeric, null::float8, null::text
     from weekday w left join hosts h on h.dow = w.dow
     union all
-    select 'calendar', 'weekend by weekday', null, null, null, null, null, null, null, null, round(r.days, 6), r.ratio, r.low, r.high, null,
-      case when r.ratio is null then 'too little data: at least 3 observed days of each are needed'
-           when r.high < 1 then 'less at weekends' when r.low > 1 then 'more at weekends' else 'no clear difference' end
-    from ratio r;
+    select 'calendar', a.kind, null, null, null, null, null, a.packets, null, null, a.sensor_days, a.average, null, null, a.p_value,
+      nullif(concat_ws('; ', case when a.kind in ('weekend', 'holiday', 'month_end', 'off') and a.ratio is not null
+                                  then format('%s times the hosts of a weekday', round(a.ratio, 2)) end, a.reason), '')
+    from hirundo.activity_calendar(case when case_calendar.first < case_calendar.past then tstzrange(case_calendar.first, case_calendar.past) else 'empty' end,
+                                   prefixes) a
+    where exists (select from hit h);
 end
 $$;
 ----
 comment on function hirundo.case_calendar(cidr[], timestamptz, timestamptz) is
   'Internal to organisation_case: section calendar. Example: see hirundo.organisation_case.';
+----
+-- By the rules of hirundo.fingerprint, day by day, over the organisation's own rows of flow.
+create or replace function hirundo.case_tool_hosts(prefixes cidr[], first timestamptz, past timestamptz)
+returns table (day date, src inet, tool text, packets bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '64MB'
+as $$
+#variable_conflict use_column
+declare
+  v_ranges hirundo.inetmultirange := hirundo.address_ranges(prefixes);
+  d record;
+begin
+  for d in
+    select f.day, f.first, f.past
+    from (select distinct h.day from hirundo.source_hits(case_tool_hosts.first, case_tool_hosts.past, v_ranges) h) h
+    join hirundo.flow_days(tstzmultirange(tstzrange(case_tool_hosts.first, case_tool_hosts.past))) f on f.day = h.day
+    order by f.first
+  loop
+    return query execute format($q$
+      with hit as materialized (
+        select x.src, x.rule, sum(x.packets)::bigint as p, count(*) as rows
+        from (
+          select y.src, y.packets, %s as rule
+          from (
+            select f.src, f.packets, f.proto, f.port, f.src_port, f.ttl, f.tcp_flags, f.marks, f.tcp_window, f.ip_id, f.ip_len,
+              o.layout as options, o.mss, o.window_scale
+            from hirundo.flow_classed f
+            left join hirundo.tcp_options o on o.options_id = f.options_id
+            where f.ts >= $1 and f.ts < $2 and f.src >= $3 and f.src <= $4 and f.src <@ $5
+              and f.class <> 'backscatter' and f.class <> 'local') y) x
+        group by 1, 2
+      )
+      select $6, h.src, coalesce(r.name, 'unknown'), sum(h.p)::bigint
+      from hit h
+      left join hirundo.fingerprint r on r.rank = h.rule
+        -- other columns are of a row's first packet alone
+        and case when r.predicate ~ '\m(src_port|tcp_window|ip_id|ip_len|options|mss|window_scale)\M' then h.rows else h.p end >= r.min_packets
+      group by 2, 3$q$, hirundo.fingerprint_case(d.day))
+    using d.first, d.past, lower(v_ranges), upper(v_ranges), v_ranges, d.day;
+  end loop;
+end
+$$;
+----
+comment on function hirundo.case_tool_hosts(cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: packets by day, source and tool (hirundo.fingerprint), of days of which flow is kept. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_tools(prefixes cidr[], first timestamptz, past timestamptz)
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_gone bigint;
+begin
+  select count(*) into v_gone
+  from (select distinct h.day from hirundo.source_hits(case_tools.first, case_tools.past, hirundo.address_ranges(prefixes)) h) h
+  where hirundo.flow_is_gone(lower(hirundo.local_range(h.day, h.day + 1)), upper(hirundo.local_range(h.day, h.day + 1)));
+  return query
+    select 'tool', t.tool, min(t.day), null::text, null::timestamptz, null::timestamptz, count(distinct t.src), sum(t.packets)::bigint, null::bigint, null::bigint,
+      null::numeric, round(sum(t.packets) / sum(sum(t.packets)) over (), 4), null::numeric, null::numeric, null::float8,
+      format('from %s to %s', to_char(min(t.day), 'YYYY-MM-DD'), to_char(max(t.day), 'YYYY-MM-DD'))
+        || case when v_gone > 0 then format('; of %s further days flow is not kept any more', v_gone) else '' end
+    from hirundo.case_tool_hosts(prefixes, case_tools.first, case_tools.past) t
+    group by t.tool
+    order by sum(t.packets) desc, t.tool collate "C";
+  if not found and v_gone > 0 then
+    return query select 'tool', null::text, null::date, null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, null::bigint, null::bigint,
+      null::numeric, null::numeric, null::numeric, null::numeric, null::float8, format('flow of its %s days is not kept any more', v_gone);
+  end if;
+end
+$$;
+----
+comment on function hirundo.case_tools(cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: section tool. Example: see hirundo.organisation_case.';
 ----
 create or replace function hirundo.case_evidence(prefixes cidr[], first timestamptz, past timestamptz)
 returns setof hirundo.organisation_case_row
@@ -443,7 +520,8 @@ begin
       null::numeric, null::numeric, null::numeric, null::numeric, null::float8, 'there is no organisation of this name: select name from hirundo.organisation lists them';
     return;
   end if;
-  select coalesce(b.first, 'infinity'), coalesce(b.past, '-infinity') into v_first, v_past from hirundo.period_bounds(period) b;
+  -- nothing lies between one moment and itself
+  select coalesce(b.first, 'infinity'), coalesce(b.past, 'infinity') into v_first, v_past from hirundo.period_bounds(period) b;
   -- the ports that matter: most source-days
   select coalesce(array_agg(t.port_code order by t.place), '{}') into v_codes
   from (select u.port_code, row_number() over (order by count(*) desc, u.port_code) as place
@@ -454,6 +532,7 @@ begin
   return query select * from hirundo.case_daily(v_prefixes, v_first, v_past, v_codes);
   return query select * from hirundo.case_shifts(v_prefixes, v_first, v_past, v_codes);
   return query select * from hirundo.case_origin(v_prefixes, v_first, v_past);
+  return query select * from hirundo.case_tools(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_calendar(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_evidence(v_prefixes, v_first, v_past);
   for n in
@@ -473,4 +552,4 @@ end
 $$;
 ----
 comment on function hirundo.organisation_case(text, tstzrange) is
-  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), calendar (value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval). Without backscatter, local traffic and flood rows. Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';
+  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), tool (by the rules of hirundo.fingerprint; value: share of packets), calendar (weekdays, then the kinds of days of activity_calendar; value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval). Without backscatter, local traffic and flood rows. Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';

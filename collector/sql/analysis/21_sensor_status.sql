@@ -23,7 +23,7 @@ with c as materialized (
     hirundo.setting('silent_after')::interval as silent, hirundo.setting('losing_for')::interval as losing,
     extract(epoch from hirundo.setting('clock_off_after')::interval) * 1000 as off_ms
 ), seen as (
-  select s.name, s.revoked_at, c.tz, c.late, c.silent, c.losing, c.off_ms, l.last_batch_at, l.last_ts, l.live_spools, q.open,
+  select s.name, s.revoked_at, c.tz, c.late, c.silent, c.losing, c.off_ms, l.last_batch_at, l.last_ts, l.live_spools, q.open, q.open_reason,
     h.received_at as heard_at, h.problem, h.spool_batches, h.spool_bytes, h.spool_cap_bytes, make_interval(secs => h.spool_age_s) as spool_age,
     h.queue_batches, h.spool_failing, h.clock_offset_ms, x.lost, x.lost_frames, x.lost_reason, x.unknown, x.unknown_s, x.unknown_reason,
     d.dropped, d.offered, now() - l.last_batch_at as batch_age, now() - h.received_at as heard_age,
@@ -40,7 +40,7 @@ with c as materialized (
     where g.sensor_id = s.sensor_id
   ) l
   cross join lateral (
-    select count(*) as open from hirundo.quarantine k where k.sensor_id = s.sensor_id and k.resolved_at is null
+    select count(*) as open, max(k.reason) as open_reason from hirundo.quarantine k where k.sensor_id = s.sensor_id and k.resolved_at is null
   ) q
   cross join lateral (
     select count(*) filter (where o.kind = 'lost') as lost, sum(o.frames) filter (where o.kind = 'lost') as lost_frames,
@@ -112,7 +112,7 @@ select v.name as sensor,
     || case when v.unknown > 0 then '; ' || hirundo.span_text(make_interval(secs => v.unknown_s::double precision)) || ' unknown, declared in the last '
         || hirundo.span_text(v.losing) || ': ' || v.unknown_reason else '' end
     || case when v.live_spools > 1 then '; ' || v.live_spools || ' spools sent in the last hour: is it running twice, or was its spool replaced?' else '' end
-    || case when v.open > 0 then '; ' || v.open || ' in quarantine' else '' end
+    || case when v.open > 0 then '; ' || v.open || ' in quarantine: ' || v.open_reason else '' end
     || case when v.problem <> '' then '; it says: ' || v.problem else '' end end as reason,
   v.last_batch_at,
   v.last_ts,

@@ -3,6 +3,13 @@
 -- hirundo.partner_build makes a partner's schema: tables, policies of constant ids, views of constant conditions. The rollup
 -- job fills them (hirundo.share_step): rows of its own sensors are copied, figures of others' computed once and kept. So
 -- nothing that a partner runs reads a row that it may not see, and neither EXPLAIN nor a clock tells how many there are.
+-- sensor is a reference table on Citus and these are the coordinator's own; sensors are never deleted
+alter table hirundo.partner_sensor drop constraint if exists partner_sensor_sensor_id_fkey;
+----
+alter table hirundo.partner_pseudonym drop constraint if exists partner_pseudonym_sensor_id_fkey;
+----
+comment on column hirundo.partner.ports is 'How many ports, and how many countries, are published of each bucket: the busiest';
+----
 create or replace function hirundo.partner_role(partner text)
 returns name
 language plpgsql immutable
@@ -159,7 +166,7 @@ begin
     'Sensors of others, the busiest ports of each bucket (its first day). ' || v_figures || ' Example: select * from shared_port where port = ''22/TCP'' order by bucket.');
   perform hirundo.partner_build_view(partner, v_role, 'country',
     'country text not null, packets double precision not null, sources double precision not null', 'c.country, c.packets, c.sources',
-    'Sensors of others, by bucket (its first day) and country in which the source is registered. ' || v_figures || ' Example: select * from shared_country order by bucket, packets desc.');
+    'Sensors of others, by bucket (its first day) and country in which the source is registered: the busiest. ' || v_figures || ' Example: select * from shared_country order by bucket, packets desc.');
   -- what is no longer its own goes, what has come is copied
   execute format('delete from %I.flow where sensor <> all (%L::text[])', v_role, v_sensors);
   execute format('delete from %I.flood where sensor <> all (%L::text[])', v_role, v_sensors);
@@ -347,8 +354,9 @@ begin
                 group by d.country, d.sensor_id, o.days) x
           group by x.country) t
     where t.p > 0 and t.m >= $7
-    order by t.p desc, t.country$q$, v_role)
-  using p.first, p.past, p.past_at, v_ids, v_days, v_n, p.min_sensors;
+    order by t.p desc, t.country
+    limit $8$q$, v_role)
+  using p.first, p.past, p.past_at, v_ids, v_days, v_n, p.min_sensors, p.ports;
   return 1;
 end
 $$;

@@ -1,6 +1,6 @@
 -- The report: figures as JSON, for hirundo-collector report and whoever wants the data of its page.
 --
--- A figure is one entry of a catalogue (report_entries; the entries stand in 51 to 54): a query that can be shown as it is, the
+-- A figure is one entry of a catalogue (report_entries; the entries stand in 51 to 56): a query that can be shown as it is, the
 -- chart that draws it, its columns, and its texts in English and Japanese. report_figure runs the query and adds the rows. To
 -- add a figure is to add an entry.
 --
@@ -310,7 +310,7 @@ begin
                 case when t.cell ~ '[",\r\n]' then '"' || replace(t.cell, '"', '""') || '"' else t.cell end
               else coalesce(c #>> '{}', '') end, ',' order by k)
             from jsonb_array_elements(r) with ordinality x(c, k)
-            cross join lateral (select case when c #>> '{}' ~ '^[=+@\t\r-]' then '''' else '' end || (c #>> '{}') as cell) t)
+            cross join lateral (select case when c #>> '{}' ~ '^([=+@\t\r]|-.)' then '''' else '' end || (c #>> '{}') as cell) t)
       || e'\r\n'
     from jsonb_array_elements(figure -> 'rows') r) l;
   return v;
@@ -356,7 +356,9 @@ begin
   perform hirundo.report_check(period, audience);
   return query
     select * from hirundo.report_overview(period, audience)
+    union all select * from hirundo.report_events(period, audience)
     union all select * from hirundo.report_services(period, audience)
+    union all select * from hirundo.report_tools(period, audience)
     union all select * from hirundo.report_organisations(period, audience)
     union all select * from hirundo.report_quality(period, audience);
 end

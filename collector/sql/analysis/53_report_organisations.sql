@@ -99,9 +99,47 @@ order by 1, 2$q$, v_weeks, v_sources) end, $j${
          'en', (v_name ->> 'en') || ': source hosts per day', 'ja', (v_name ->> 'ja') || '：送信元ホスト数の推移')
        else jsonb_build_object(
          'en', (v_name ->> 'en') || ': source hosts, by week', 'ja', (v_name ->> 'ja') || '：送信元ホスト数の推移（週別）') end), 2000;
+
+    continue when not v_internal;
+    return query select 'calendar-' || o.n, 'organisations', 'calendar', format($q$
+select h.day, max(h.hosts) as hosts
+from hirundo.source_hosts_daily(%1$s, %2$s,
+  (select coalesce(array_agg(t.port), '{}') from hirundo.source_top_ports(%1$s, %2$s, 3) t)) h
+group by h.day
+order by h.day$q$, v_period, v_sources), $j${
+      "lead": {"en": "The same hosts as a calendar: activity that keeps to weekends or to the ends of months may mean to avoid being watched.",
+               "ja": "同じ送信元ホスト数を暦の形で示したものです。週末や月末に偏った活動は、監視の目を逃れる意図によるものとも考えられます。"},
+      "method": {"en": "Of the three ports above the one with most hosts that day.", "ja": "上の3ポートのうち、その日に送信元ホスト数が最も多いポートの値です。"},
+      "caveat": {"en": "Hatched: no sensor observed.", "ja": "斜線は観測がなかった日です。"},
+      "columns": [
+        {"key": "day", "type": "date", "en": "Day", "ja": "日付"},
+        {"key": "hosts", "type": "number", "en": "Source hosts", "ja": "送信元ホスト数"}],
+      "view": {"x": "day", "value": "hosts"}
+    }$j$::jsonb || jsonb_build_object('subject', v_name, 'title', jsonb_build_object(
+      'en', (v_name ->> 'en') || ': activity calendar', 'ja', (v_name ->> 'ja') || '：活動カレンダー')), 1000;
+
+    return query select 'rhythm-' || o.n, 'organisations', 'table', format($q$
+select a.kind, a.days, a.compared_days, round(a.hosts_per_day, 1) as hosts_per_day, round(a.ratio, 2) as ratio, round(a.p_value::numeric, 4) as p_value, a.weeks
+from hirundo.activity_calendar(%1$s, %2$s) a$q$, v_period, v_sources), $j${
+      "lead": {"en": "Does it keep to weekends, public holidays or the ends of months?", "ja": "週末・祝日・月末に活動が偏っているかどうかを検定したものです。"},
+      "method": {"en": "Source hosts a day, by what the day is in the home country. p: an exact one-sided rotation test within weeks that such days do not have more hosts (hirundo.activity_calendar).",
+                 "ja": "国内の暦による日の種別ごとに、1日あたりの送信元ホスト数を比較しています。p値は、その種別の日に送信元が多くないとする仮説に対する、週内の並べ替えによる正確片側検定です（hirundo.activity_calendar）。"},
+      "caveat": {"en": "Several kinds are tested at once, and over a long period a short pattern is diluted: of one p just below 0.05 little follows.",
+                 "ja": "複数の種別を同時に検定しており、期間が長いと短期間の傾向は現れにくくなります。0.05をわずかに下回るp値が1つあるだけでは、偏りがあるとは言えません。"},
+      "columns": [
+        {"key": "kind", "type": "daykind", "en": "Days", "ja": "日の種別"},
+        {"key": "days", "type": "number", "en": "In the period", "ja": "日数"},
+        {"key": "compared_days", "type": "number", "en": "Compared", "ja": "比較した日数"},
+        {"key": "hosts_per_day", "type": "number", "en": "Source hosts per day", "ja": "1日あたりの送信元ホスト数"},
+        {"key": "ratio", "type": "number", "en": "Against weekdays", "ja": "平日との比"},
+        {"key": "p_value", "type": "number", "en": "p", "ja": "p値"},
+        {"key": "weeks", "type": "number", "en": "Weeks that tell", "ja": "判定に使えた週数"}],
+      "view": {}
+    }$j$::jsonb || jsonb_build_object('subject', v_name, 'title', jsonb_build_object(
+      'en', (v_name ->> 'en') || ': weekdays, weekends, holidays', 'ja', (v_name ->> 'ja') || '：平日・週末・祝日・月末の比較')), 20;
   end loop;
 end
 $$;
 ----
 comment on function hirundo.report_organisations(tstzrange, text) is
-  'Part of hirundo.report_entries: TTLs and hosts of the organisations under watch, the five of whom most was seen. public: without their names. Example: select id, query from hirundo.report_organisations(hirundo.quarter(''2023Q1''), ''public'').';
+  'Part of hirundo.report_entries: TTLs, hosts and calendar of the organisations under watch, the five of whom most was seen. public: without their names. Example: select id, query from hirundo.report_organisations(hirundo.quarter(''2023Q1''), ''public'').';
