@@ -10,6 +10,7 @@ struct entry {
     uint8_t key[KEY_SIZE];
     int16_t sensor_id;
     char name[KEYRING_NAME_MAX];
+    enum keyring_state state;
     bool unused;     // the database knows of no first use
     atomic_bool new; // used since then: written under the read lock, too
 };
@@ -18,6 +19,7 @@ struct keyring {
     pthread_rwlock_t lock;
     struct entry *entries;
     size_t n;
+    size_t n_enrolled;
     struct map *by_key;                      // position in entries
     uint64_t enrolled[(INT16_MAX + 1) / 64]; // a bit for each sensor that has a key
     int64_t accept_from_ms;
@@ -48,14 +50,23 @@ void keyring_free(struct keyring *k)
     free(k);
 }
 
+static enum keyring_state state_of(char letter)
+{
+    return letter == 'r' ? KEYRING_REVOKED : letter == 'x' ? KEYRING_EXPIRED : KEYRING_ENROLLED;
+}
+
 static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query(
         db,
-        "select encode(k.public_key, 'hex'), s.sensor_id, s.name, k.first_used_at is null from "
-        "hirundo.sensor_key k join hirundo.sensor s using (sensor_id) where "
-        "k.revoked_at is null and s.revoked_at is null",
+        "select encode(k.public_key, 'hex'), s.sensor_id, s.name, k.first_used_at is null, "
+        "case when k.revoked_at is not null or s.revoked_at is not null then 'r' "
+        // the bundle that brought the key; a newer bundle takes it in again
+        "when k.first_used_at is null and k.replaces is null and b.with_key and b.expires_at < "
+        "now() then 'x' else 'e' end from hirundo.sensor_key k join hirundo.sensor s using "
+        "(sensor_id) left join (select sensor_id, max(expires_at) as expires_at, "
+        "bool_or(with_key) as with_key from hirundo.bundle group by sensor_id) b using (sensor_id)",
         0, NULL, &result, e);
     if (r != 0)
         return r;
@@ -70,6 +81,7 @@ static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct
         entries[n].sensor_id = (int16_t)atoi(PQgetvalue(result, i, 1));
         snprintf(entries[n].name, sizeof entries[n].name, "%s", PQgetvalue(result, i, 2));
         entries[n].unused = *PQgetvalue(result, i, 3) == 't';
+        entries[n].state = state_of(*PQgetvalue(result, i, 4));
         n++;
     }
     *ret = entries;
@@ -148,27 +160,46 @@ int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e)
     index = old_index;
     k->n = n;
     memset(k->enrolled, 0, sizeof k->enrolled);
-    for (size_t i = 0; i < n; i++)
-        if (k->entries[i].sensor_id >= 0)
-            k->enrolled[k->entries[i].sensor_id / 64] |= 1ull << (k->entries[i].sensor_id % 64);
+    k->n_enrolled = 0;
+    for (size_t i = 0; i < n; i++) {
+        int16_t id = k->entries[i].sensor_id;
+        if (id < 0 || k->entries[i].state != KEYRING_ENROLLED)
+            continue;
+        k->n_enrolled++;
+        k->enrolled[id / 64] |= 1ull << (id % 64);
+    }
     k->accept_from_ms = from;
     k->accept_ahead_ms = ahead;
     pthread_rwlock_unlock(&k->lock);
     return 0;
 }
 
-bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
-                  char ret_name[KEYRING_NAME_MAX])
+enum keyring_state keyring_look(struct keyring *k, const uint8_t key[KEY_SIZE],
+                                int16_t *ret_sensor_id, char ret_name[KEYRING_NAME_MAX])
 {
     pthread_rwlock_rdlock(&k->lock);
     const struct entry *found = find(k->entries, k->by_key, key);
+    enum keyring_state state = found ? found->state : KEYRING_UNKNOWN;
     if (found) {
         *ret_sensor_id = found->sensor_id;
         if (ret_name)
             memcpy(ret_name, found->name, KEYRING_NAME_MAX);
     }
     pthread_rwlock_unlock(&k->lock);
-    return found != NULL;
+    return state;
+}
+
+bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
+                  char ret_name[KEYRING_NAME_MAX])
+{
+    int16_t sensor_id = 0;
+    char name[KEYRING_NAME_MAX] = "";
+    if (keyring_look(k, key, &sensor_id, name) != KEYRING_ENROLLED)
+        return false;
+    *ret_sensor_id = sensor_id;
+    if (ret_name)
+        memcpy(ret_name, name, KEYRING_NAME_MAX);
+    return true;
 }
 
 void keyring_note_used(struct keyring *k, const uint8_t key[KEY_SIZE])
@@ -204,7 +235,7 @@ bool keyring_has_sensor(struct keyring *k, int16_t sensor_id)
 size_t keyring_count(struct keyring *k)
 {
     pthread_rwlock_rdlock(&k->lock);
-    size_t n = k->n;
+    size_t n = k->n_enrolled;
     pthread_rwlock_unlock(&k->lock);
     return n;
 }

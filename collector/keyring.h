@@ -17,7 +17,17 @@ DEFINE_CLEANUP(struct keyring *, keyring_free)
 // Reads sensors, keys and settings. 0; DB_REFUSED, -EPIPE, -ENOMEM: what was there stays.
 int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e);
 
-// The sensor of a key; false if the key is unknown or revoked. ret_name may be NULL.
+enum keyring_state {
+    KEYRING_UNKNOWN,
+    KEYRING_ENROLLED, // let in
+    KEYRING_REVOKED,
+    KEYRING_EXPIRED, // it came in a bundle and was not used before that expired
+};
+
+// What is known of a key; unless it is unknown, whose it is.
+enum keyring_state keyring_look(struct keyring *k, const uint8_t key[KEY_SIZE],
+                                int16_t *ret_sensor_id, char ret_name[KEYRING_NAME_MAX]);
+// The sensor of a key that is let in; false: there is none. ret_name may be NULL.
 bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
                   char ret_name[KEYRING_NAME_MAX]);
 // Somebody has connected with this key: remembered if the database does not know of a first use.

@@ -8,6 +8,8 @@
 #include <time.h>
 
 #include "collector/frames.h"
+#include "collector/handshakes.h"
+#include "collector/quiet.h"
 #include "collector/selftest.h"
 #include "collector/unfinished.h"
 #include "common/log.h"
@@ -37,6 +39,8 @@ struct listener {
     uint16_t ports[ENDPOINTS_MAX];
     size_t n_endpoints;
     struct unfinished *unfinished;
+    struct handshakes *handshakes;
+    struct quiet cuts;
     _Atomic int64_t checked_ms;
     uint64_t dropped; // for want of memory, since the last log line
     int64_t dropped_logged_ms;
@@ -200,8 +204,10 @@ static bool receive(void *router, struct incoming *in)
 // ROUTER has no call that disconnects a peer.
 static void cut(struct listener *l, const struct incoming *in, const char *name, const char *why)
 {
+    char more[QUIET_MORE_MAX];
     metrics_add(&l->options.metrics->cut, 1);
-    log_warning("connection of %s cut: %s", name, why);
+    if (quiet_allows(&l->cuts, name, clock_ms(CLOCK_MONOTONIC), more))
+        log_warning("connection of %s cut: %s%s", name, why, more);
     if (in->fd >= 0)
         shutdown(in->fd, SHUT_RDWR);
 }
@@ -226,6 +232,18 @@ static bool identify(struct listener *l, struct incoming *in, struct peer *ret)
         return false;
     return keyring_find(l->options.keyring, key, &ret->sensor_id, ret->name) &&
            atoi(user) == ret->sensor_id;
+}
+
+// One that broke the rules of the protocol.
+static void break_off(struct listener *l, const struct incoming *in, const struct peer *peer,
+                      const char *rule)
+{
+    char why[256];
+    snprintf(why, sizeof why,
+             "%.100s; no hirundo-sensor of this version sends that. If it is none: "
+             "hirundo-collector sensor revoke %s",
+             rule, peer->name);
+    cut(l, in, peer->name, why);
 }
 
 static void answer_ping(struct listener *l, const struct incoming *in, const struct peer *peer,
@@ -329,20 +347,20 @@ static void handle(struct listener *l, struct incoming *in)
     struct wire_header h;
     struct errmsg e = {""};
     if (!identify(l, in, &peer)) {
-        cut(l, in, peer.address, "its key is revoked or unknown");
+        cut(l, in, peer.address, "its key was revoked meanwhile");
         return;
     }
     if (in->frames != 2) {
-        cut(l, in, peer.name, "a message is two frames");
+        break_off(l, in, &peer, "a message is two frames");
         return;
     }
     if (zmq_msg_size(&in->header) > WIRE_HEADER_MAX ||
         zmq_msg_size(&in->payload) > BATCH_PAYLOAD_MAX) {
-        cut(l, in, peer.name, "a frame is too large");
+        break_off(l, in, &peer, "a frame is too large");
         return;
     }
     if (wire_header_decode(zmq_msg_data(&in->header), zmq_msg_size(&in->header), &h, &e) != 0) {
-        cut(l, in, peer.name, e.text);
+        break_off(l, in, &peer, e.text);
         return;
     }
     count_received(l, in, h.kind);
@@ -362,7 +380,7 @@ static void handle(struct listener *l, struct incoming *in)
     case WIRE_PONG:
         break;
     }
-    cut(l, in, peer.name, "a kind of message that only collectors send");
+    break_off(l, in, &peer, "a kind of message that only collectors send");
 }
 
 // ---- the loop
@@ -427,12 +445,15 @@ static void *listener_loop(void *data)
     for (;;) {
         zmq_pollitem_t items[] = {{l->replies, 0, ZMQ_POLLIN, 0},
                                   {l->stopped, 0, ZMQ_POLLIN, 0},
+                                  {handshakes_socket(l->handshakes), 0, ZMQ_POLLIN, 0},
                                   {l->router, 0, ZMQ_POLLIN, 0}};
-        if (frames_poll(items, reading ? 3 : 2, reading ? CHECK_MS : -1) < 0)
+        if (frames_poll(items, reading ? 4 : 3, reading ? CHECK_MS : -1) < 0)
             break;
+        if (items[2].revents)
+            handshakes_take(l->handshakes);
         if (items[0].revents)
             forward_replies(l);
-        if (reading && items[2].revents)
+        if (reading && items[3].revents)
             read_messages(l);
         if (reading)
             check_connections(l);
@@ -471,6 +492,7 @@ void listener_free(struct listener *l)
         // a clean stop should not cost a resend.
         set_int(l->router, ZMQ_LINGER, 500);
     }
+    handshakes_free(l->handshakes);
     close_socket(l->stop);
     close_socket(l->stopped);
     close_socket(l->replies);
@@ -511,6 +533,8 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
         r = make_sockets(l, e);
     if (r == 0)
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
+    if (r == 0)
+        r = handshakes_new(options->zmq, l->router, &l->handshakes);
     if (r == 0)
         zap_open(options->zap);
     for (size_t i = 0; i < options->endpoints->n && r == 0; i++)

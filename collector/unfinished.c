@@ -7,13 +7,16 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
+#include "collector/quiet.h"
 #include "common/log.h"
 
 #define FDS_MAX 65536 // LimitNOFILE; connections beyond are not watched
 
 struct unfinished {
     unsigned connections;
+    struct quiet cuts;
     // bytes received when a whole message was last known of; untouched pages cost nothing
     uint64_t seen[FDS_MAX];
     bool completed[FDS_MAX]; // a whole message came since
@@ -75,16 +78,22 @@ static bool is_ours(int fd, const uint16_t *ports, size_t n)
     return false;
 }
 
-static void cut(int fd, uint64_t bytes)
+static void cut(struct unfinished *u, int fd, uint64_t bytes)
 {
+    struct timespec t;
+    char more[QUIET_MORE_MAX];
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
     char host[NI_MAXHOST] = "?";
     if (getpeername(fd, (struct sockaddr *)&address, &size) == 0)
         (void)getnameinfo((const struct sockaddr *)&address, size, host, sizeof host, NULL, 0,
                           NI_NUMERICHOST);
-    log_warning("connection from %s cut: a message without an end, %llu MiB so far", host,
-                (unsigned long long)bytes >> 20);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    if (quiet_allows(&u->cuts, host, t.tv_sec * 1000LL + t.tv_nsec / 1000000, more))
+        log_warning("connection from %s cut: a message without an end, %llu MiB so far; no "
+                    "hirundo-sensor sends that: look which sensor connects from there, and revoke "
+                    "it%s",
+                    host, (unsigned long long)bytes >> 20, more);
     shutdown(fd, SHUT_RDWR);
 }
 
@@ -107,7 +116,7 @@ int unfinished_cut(struct unfinished *u, const uint16_t *ports, size_t n)
             u->seen[fd] = 0; // another connection under the same number
         u->completed[fd] = false;
         if (bytes - u->seen[fd] > UNFINISHED_MAX) {
-            cut(fd, bytes - u->seen[fd]);
+            cut(u, fd, bytes - u->seen[fd]);
             count++;
         }
     }

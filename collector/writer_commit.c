@@ -57,7 +57,7 @@ static void acknowledge(struct writer *w)
             message_release(w->items[i].m);
     for (size_t i = 0; i < w->n_items; i++) {
         const struct item *item = &w->items[i];
-        if (item->state == ITEM_GROUPED && !covered_by_later(w, i))
+        if (item->state == ITEM_GROUPED && (item->poison || !covered_by_later(w, i)))
             item_acknowledge(w, item);
     }
     group_clear(w->group);
@@ -142,10 +142,8 @@ static void blame(struct writer *w, size_t from, size_t to, const char *state,
                      item->m->name, item->m->header.seq);
             item_settle(item);
         } else {
-            item->poison = true;
             snprintf(item->reason, sizeof item->reason, "the database refused it: %s", e->text);
-            log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s", item->m->name,
-                        item->m->peer, item->m->header.seq, item->reason);
+            item_poison(w, item);
         }
     }
 }

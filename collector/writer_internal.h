@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "collector/group.h"
+#include "collector/quiet.h"
 #include "collector/streams.h"
 #include "collector/writer.h"
 
@@ -64,6 +65,7 @@ struct writer {
     struct map *spool_index;
     struct sensor_spools *spools;
     size_t n_spools;
+    struct quiet forks, poison;
     struct item *items; // GROUP_MESSAGES
     size_t n_items;
     struct ahead *ahead; // scratch of writer_prefetch
@@ -91,6 +93,8 @@ void writer_watch_clones(struct writer *w, const struct message *m);
 int writer_prefetch(struct writer *w, struct errmsg *e);
 // Judges one open item; takes it into the group where it is next in line.
 int item_judge(struct writer *w, struct item *item, struct errmsg *e);
+// The item goes to quarantine: why is in its reason.
+void item_poison(struct writer *w, struct item *item);
 // The item is done with: its message is freed.
 void item_settle(struct item *item);
 // Acknowledges what is committed through its stream.

@@ -62,6 +62,8 @@ static void send_reply(struct writer *w, const struct message *m, uint64_t seq, 
 void item_acknowledge(struct writer *w, const struct item *item)
 {
     struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
+    if (item->poison)
+        snprintf(body.detail, sizeof body.detail, "%s", item->reason);
     send_reply(w, item->m, item->m->header.seq, WIRE_ACK, &body);
 }
 
@@ -82,11 +84,24 @@ static void send_fork(struct writer *w, const struct message *m, uint64_t seq)
     snprintf(body.detail, sizeof body.detail, "number %" PRIu64 " was taken with another content",
              seq);
     alarms_raise(w->options.alarms, "alarm fork", m->name, body.detail);
-    log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
-              " with another content than before: its spool was "
-              "restored from a copy; it will begin a new one",
-              m->name, m->peer, seq);
+    char more[QUIET_MORE_MAX];
+    if (quiet_allows(&w->forks, m->name, clock_ms(CLOCK_MONOTONIC), more))
+        log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
+                  " with another content than before: its spool was "
+                  "restored from a copy; it will begin a new one%s",
+                  m->name, m->peer, seq, more);
     send_reply(w, m, seq, WIRE_NACK, &body);
+}
+
+void item_poison(struct writer *w, struct item *item)
+{
+    char more[QUIET_MORE_MAX];
+    const struct message *m = item->m;
+    item->poison = true;
+    if (quiet_allows(&w->poison, m->name, clock_ms(CLOCK_MONOTONIC), more))
+        log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s; see "
+                    "hirundo-collector quarantine list --sensor %s%s",
+                    m->name, m->peer, m->header.seq, item->reason, m->name, more);
 }
 
 void item_settle(struct item *item)
@@ -123,10 +138,8 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
     if (r != GROUP_POISON)
         return r;
     if (!item->poison) {
-        item->poison = true;
         snprintf(item->reason, sizeof item->reason, "%s", e->text);
-        log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s", item->m->name,
-                    item->m->peer, item->m->header.seq, item->reason);
+        item_poison(w, item);
     }
     return group_add_poison(w->group, item->stream, item->m, item->last, item->reason, e);
 }

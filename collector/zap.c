@@ -1,17 +1,29 @@
 #include "collector/zap.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <zmq.h>
 
 #include "collector/frames.h"
+#include "collector/quiet.h"
 #include "common/log.h"
 
 #define STOP_ENDPOINT "inproc://hirundo.zap.stop"
 #define FRAME_MAX     256
 #define FRAMES        7 // version, request id, domain, address, identity, mechanism, credentials
+
+#define VISITS_MS    60000
+#define VISITS_SHOWN 5  // in a log of level info
+#define VISITS_MANY  20 // worth a warning
+
+// How often a sensor was let in within a minute.
+struct visits {
+    int64_t since_ms;
+    unsigned n;
+};
 
 struct zap {
     struct keyring *keyring;
@@ -22,6 +34,8 @@ struct zap {
     pthread_t thread;
     atomic_ullong refused;
     atomic_bool open; // who is refused now is a stranger, not the self-test
+    struct quiet unknown, known, restless;
+    struct visits visits[INT16_MAX + 1]; // by sensor; untouched pages cost nothing
 };
 
 struct frame {
@@ -79,54 +93,108 @@ static size_t put_metadata(uint8_t *p, const char *name, const char *value)
     return (size_t)(end - p);
 }
 
-static void note_stranger(struct zap *z, const struct frame *address, const uint8_t key[KEY_SIZE])
+static int64_t clock_ms(clockid_t clock)
 {
-    char text[64];
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    snprintf(text, sizeof text, "%.*s", (int)MIN(address->size, sizeof address->bytes),
-             (const char *)address->bytes);
-    strangers_note(z->strangers, key, text, now.tv_sec * 1000LL + now.tv_nsec / 1000000);
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+// ---- one request
+
+struct asker {
+    enum keyring_state state;
+    bool has_key; // a request as it should be
+    uint8_t key[KEY_SIZE];
+    int16_t sensor_id;
+    char name[KEYRING_NAME_MAX];
+    char address[64];
+};
+
+static void look(struct zap *z, const struct frame frames[FRAMES], size_t n, struct asker *ret)
+{
+    *ret = (struct asker){.state = KEYRING_UNKNOWN};
+    if (n > 3)
+        snprintf(ret->address, sizeof ret->address, "%.*s", (int)frames[3].size,
+                 (const char *)frames[3].bytes);
+    ret->has_key = n == FRAMES && is_text(&frames[0], "1.0") && is_text(&frames[2], ZAP_DOMAIN) &&
+                   is_text(&frames[5], "CURVE") && frames[6].size == KEY_SIZE;
+    if (!ret->has_key)
+        return;
+    memcpy(ret->key, frames[6].bytes, KEY_SIZE);
+    ret->state = keyring_look(z->keyring, ret->key, &ret->sensor_id, ret->name);
+}
+
+// A sensor that is let in again and again.
+static void welcome(struct zap *z, const struct asker *a)
+{
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    struct visits *v = &z->visits[a->sensor_id < 0 ? 0 : a->sensor_id];
+    char more[QUIET_MORE_MAX];
+    keyring_note_used(z->keyring, a->key);
+    if (v->n == 0 || now - v->since_ms >= VISITS_MS)
+        *v = (struct visits){.since_ms = now};
+    if (++v->n <= VISITS_SHOWN)
+        log_info("sensor %s connects from %s", a->name, a->address);
+    if (v->n >= VISITS_MANY && quiet_allows(&z->restless, a->name, now, more))
+        log_warning("sensor %s connected %u times within a minute, last from %s: its connections "
+                    "break at once. A bad network, two machines with one key, or no hirundo-sensor "
+                    "(a frame beyond 1 MiB ends a connection); if it is not yours: "
+                    "hirundo-collector sensor revoke %s%s",
+                    a->name, v->n, a->address, a->name, more);
+}
+
+static void refuse(struct zap *z, const struct asker *a)
+{
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    char hex[2 * KEY_SIZE + 1] = "(none)", more[QUIET_MORE_MAX];
+    atomic_fetch_add(&z->refused, 1);
+    if (!atomic_load(&z->open))
+        return; // the self-test
+    if (a->has_key) {
+        sodium_bin2hex(hex, sizeof hex, a->key, KEY_SIZE);
+        strangers_note(z->strangers, a->key, a->address, clock_ms(CLOCK_REALTIME));
+    }
+    if (a->state == KEYRING_UNKNOWN && quiet_allows(&z->unknown, hex, now, more))
+        log_notice("key %s from %s refused: nobody enrolled it. If it is a sensor of yours: "
+                   "hirundo-collector sensor approve NAME REQUEST (sensor list --unknown shows who "
+                   "waits)%s",
+                   hex, a->address, more);
+    if (a->state == KEYRING_REVOKED && quiet_allows(&z->known, a->name, now, more))
+        log_warning("sensor %s from %s refused: its key is revoked. If the machine is still yours, "
+                    "stop the sensor there, or add it anew under another name%s",
+                    a->name, a->address, more);
+    if (a->state == KEYRING_EXPIRED && quiet_allows(&z->known, a->name, now, more))
+        log_warning("sensor %s from %s refused: its key came in a bundle that has expired before "
+                    "the key was used. If it is yours: hirundo-collector sensor bundle %s makes "
+                    "another, and lets this key in; else: sensor revoke %s%s",
+                    a->name, a->address, a->name, a->name, more);
 }
 
 static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
 {
-    int16_t sensor_id = 0;
-    char name[KEYRING_NAME_MAX] = "";
-    char key[KEY_Z85_SIZE] = "";
-    bool asked_well = n == FRAMES && is_text(&frames[0], "1.0") &&
-                      is_text(&frames[2], ZAP_DOMAIN) && is_text(&frames[5], "CURVE") &&
-                      frames[6].size == KEY_SIZE;
-    if (asked_well)
-        key_format(frames[6].bytes, key);
-    bool known = asked_well && keyring_find(z->keyring, frames[6].bytes, &sensor_id, name);
-    char user[16] = "";
+    static const char *const codes[] = {"300", "200", "400", "300"}; // by keyring_state
+    struct asker a;
+    char user[16] = "", key[KEY_Z85_SIZE] = "";
     uint8_t metadata[128];
     size_t metadata_size = 0;
-    if (known) {
-        keyring_note_used(z->keyring, frames[6].bytes);
-        snprintf(user, sizeof user, "%d", sensor_id);
+    look(z, frames, n, &a);
+    if (a.state == KEYRING_ENROLLED) {
+        key_format(a.key, key);
+        snprintf(user, sizeof user, "%d", a.sensor_id);
         metadata_size = put_metadata(metadata, ZAP_KEY, key);
-        log_info("sensor %s connects from %.*s", name, (int)frames[3].size,
-                 (const char *)frames[3].bytes);
+        welcome(z, &a);
     } else {
-        log_info("key %s from %.*s refused: not enrolled, or revoked", *key ? key : "(none)",
-                 n > 3 ? (int)frames[3].size : 0, n > 3 ? (const char *)frames[3].bytes : "");
-        atomic_fetch_add(&z->refused, 1);
-        if (asked_well && atomic_load(&z->open))
-            note_stranger(z, &frames[3], frames[6].bytes);
+        refuse(z, &a);
     }
-    const char *code = known ? "200" : "300", *text = known ? "OK" : "not enrolled";
+    const char *text = a.state == KEYRING_ENROLLED ? "OK" : "not enrolled";
     const struct {
         const void *p;
         size_t size;
     } parts[] = {
-        {"1.0", 3},
-        {frames[1].bytes, n > 1 ? frames[1].size : 0},
-        {code, 3},
-        {text, strlen(text)},
-        {user, strlen(user)},
-        {metadata, metadata_size},
+        {"1.0", 3},           {frames[1].bytes, n > 1 ? frames[1].size : 0},
+        {codes[a.state], 3},  {text, strlen(text)},
+        {user, strlen(user)}, {metadata, metadata_size},
     };
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
         (void)frames_send_bytes(z->requests, parts[i].p, parts[i].size,

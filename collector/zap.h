@@ -1,6 +1,7 @@
 // Authentication: ZeroMQ's ZAP (RFC 27), asked at each CURVE handshake. Known keys pass with
-// User-Id = sensor id and metadata ZAP_KEY = the key in Z85; everything else gets 300, at which the
-// client is disconnected without a word (at 400 and 500 libzmq 4.3.4 clients never try again).
+// User-Id = sensor id and metadata ZAP_KEY = the key in Z85; a revoked key gets 400, of which
+// the client is told (libzmq 4.3.4 clients never try again; hirundo-sensor makes a new socket);
+// everything else gets 300, at which the client is disconnected without a word.
 #pragma once
 
 #include "collector/keyring.h"

@@ -46,6 +46,11 @@ static int settle(const struct sensor_conf *conf, const char *next_path, struct 
                           "collector %s cannot be reached, so nobody can tell whether the next key "
                           "is in use already: try again when it can",
                           p.endpoint);
+    if (p.answer == PROBE_REVOKED)
+        return errmsg_set(e, -EPERM,
+                          "collector %s has revoked this sensor's keys: its owner adds the machine "
+                          "anew under another name",
+                          p.endpoint);
     if (p.answer == PROBE_REFUSED)
         return 0; // it still waits for approval
     if (rename(next_path, conf->values.key) < 0)

@@ -46,6 +46,12 @@ static void explain_probe(const struct waiting *w, const struct probe *p, struct
             "or the collector is down",
             endpoint);
         return;
+    case PROBE_REVOKED:
+        errmsg_set(e, 0,
+                   "collector %s has revoked this machine's key: its owner adds the machine anew "
+                   "under another name; before that bundle, move the key file %s away",
+                   endpoint, w->conf->values.key);
+        return;
     case PROBE_REFUSED:
         errmsg_set(e, 0,
                    "not approved yet: the collector's owner runs hirundo-collector sensor approve "

@@ -6,6 +6,7 @@
 #include <zmq.h>
 
 #define REPLY_FRAME_MAX 4096 // bytes a frame from a collector may have
+#define STATUS_REVOKED  400  // ZAP's (RFC 27), as collector/zap uses them
 
 struct link {
     void *context;
@@ -205,7 +206,7 @@ int link_receive(struct link *l, struct wire_header *ret_header, struct wire_rep
     return r;
 }
 
-static enum link_event event_meaning(struct link *l, unsigned event)
+static enum link_event event_meaning(struct link *l, unsigned event, uint32_t value)
 {
     switch (event) {
     case ZMQ_EVENT_CONNECTED:
@@ -215,6 +216,7 @@ static enum link_event event_meaning(struct link *l, unsigned event)
         l->ready = true;
         return LINK_READY;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        return value == STATUS_REVOKED ? LINK_REVOKED : LINK_NO_HANDSHAKE;
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         return LINK_NO_HANDSHAKE;
@@ -231,15 +233,19 @@ int link_next_event(struct link *l, enum link_event *ret)
     zmq_msg_init(&frames[0]);
     zmq_msg_init(&frames[1]);
     uint16_t event = 0;
+    uint32_t value = 0;
     int r = zmq_msg_recv(&frames[0], l->monitor, ZMQ_DONTWAIT) < 0 ? -zmq_errno() : 0;
-    if (r == 0 && zmq_msg_size(&frames[0]) >= sizeof event)
-        memcpy(&event, zmq_msg_data(&frames[0]), sizeof event);
+    if (r == 0 && zmq_msg_size(&frames[0]) >= sizeof event + sizeof value) {
+        const uint8_t *p = zmq_msg_data(&frames[0]);
+        memcpy(&event, p, sizeof event);
+        memcpy(&value, p + sizeof event, sizeof value);
+    }
     if (r == 0 && zmq_msg_more(&frames[0]) && zmq_msg_recv(&frames[1], l->monitor, 0) < 0)
         r = -zmq_errno();
     zmq_msg_close(&frames[0]);
     zmq_msg_close(&frames[1]);
     if (r == 0)
-        *ret = event_meaning(l, event);
+        *ret = event_meaning(l, event, value);
     return r == -EAGAIN ? LINK_NOTHING : r;
 }
 

@@ -20,10 +20,11 @@ enum {
 };
 
 enum link_event {
-    LINK_CONNECTED,   // TCP only
-    LINK_READY,       // CURVE handshake done
-    LINK_LOST,        // could not be reached, or broke
-    LINK_NO_HANDSHAKE // closed or failed while shaking hands: the keys, in all likelihood
+    LINK_CONNECTED,    // TCP only
+    LINK_READY,        // CURVE handshake done
+    LINK_LOST,         // could not be reached, or broke
+    LINK_NO_HANDSHAKE, // closed or failed while shaking hands: the keys, in all likelihood
+    LINK_REVOKED       // the collector says that it has revoked this key
 };
 
 struct link;

@@ -32,9 +32,11 @@ static void talk(struct link *l, struct probe *p)
     for (int64_t end = mono_ms() + PROBE_MS; mono_ms() < end;) {
         enum link_event event;
         while (link_next_event(l, &event) == 0) {
+            if (event == LINK_REVOKED)
+                p->answer = PROBE_REVOKED;
             if (event == LINK_NO_HANDSHAKE)
                 p->answer = PROBE_REFUSED;
-            if (event == LINK_NO_HANDSHAKE || event == LINK_LOST)
+            if (event == LINK_NO_HANDSHAKE || event == LINK_REVOKED || event == LINK_LOST)
                 return;
             if (event == LINK_READY && send_ping(l))
                 p->answer = PROBE_SILENT;

@@ -6,6 +6,7 @@
 
 enum probe_answer { // from worst to best
     PROBE_UNREACHABLE,
+    PROBE_REVOKED, // the key was let in once
     PROBE_REFUSED,
     PROBE_SILENT, // let in, but no pong
     PROBE_NO_DATABASE,

@@ -52,6 +52,8 @@ struct uplink {
     int64_t beat_at;   // the last one
     int64_t closed_at; // -1: the queue is open
     int64_t trouble_at;
+    uint64_t put_aside;   // batches that went to the collector's quarantine
+    int64_t put_aside_at; // when that was last said
     uint64_t progress_acked;
     int64_t progress_at;
 

@@ -7,7 +7,8 @@
 #include "common/log.h"
 #include "sensor/uplink_internal.h"
 
-#define CLOCK_MS_MAX 32503680000000 // the year 3000
+#define CLOCK_MS_MAX       32503680000000 // the year 3000
+#define PUT_ASIDE_AGAIN_MS 600000
 
 static const char *endpoint_name(const struct uplink *u)
 {
@@ -270,8 +271,9 @@ static void on_ready(struct uplink *u)
     sender_connected(u->sender, mono_ms());
 }
 
-static void on_lost(struct uplink *u, bool handshake)
+static void on_lost(struct uplink *u, enum link_event event)
 {
+    bool handshake = event == LINK_NO_HANDSHAKE || event == LINK_REVOKED;
     struct errmsg e;
     if (handshake && !u->tried_both) {
         close_link(u);
@@ -279,13 +281,20 @@ static void on_lost(struct uplink *u, bool handshake)
         open_link(u, 0);
         return;
     }
-    if (handshake)
+    if (event == LINK_REVOKED)
         errmsg_set(&e, 0,
-                   "collector %s refuses the handshake: it does not know this sensor's key (ask "
-                   "its owner to run: hirundo-collector sensor add NAME --country CC --key '%s'), "
-                   "has revoked it (then only a new key gets in: hirundo-sensor keygen), or "
-                   "[collector] server_key is not its key; trying on",
-                   endpoint_name(u), u->public_key);
+                   "collector %s refuses the handshake: its owner has revoked this sensor's key; "
+                   "the spool keeps everything. If that is a mistake, the owner adds this machine "
+                   "anew under another name; if not, stop this sensor",
+                   endpoint_name(u));
+    else if (handshake)
+        errmsg_set(
+            &e, 0,
+            "collector %s refuses the handshake: it does not know this sensor's key (ask "
+            "its owner to approve the request of enroll, or to run: hirundo-collector sensor "
+            "add NAME --country CC --key '%s'), or [collector] server_key is not its key; "
+            "trying on",
+            endpoint_name(u), u->public_key);
     else if (u->was_ready)
         errmsg_set(&e, 0, "connection to collector %s broke; the spool keeps everything, trying on",
                    endpoint_name(u));
@@ -314,8 +323,8 @@ static void on_event(struct uplink *u, enum link_event event)
 {
     if (event == LINK_READY)
         on_ready(u);
-    else if (event == LINK_LOST || event == LINK_NO_HANDSHAKE)
-        on_lost(u, event == LINK_NO_HANDSHAKE);
+    else if (event == LINK_LOST || event == LINK_NO_HANDSHAKE || event == LINK_REVOKED)
+        on_lost(u, event);
 }
 
 static void note_clock(struct uplink *u, const struct wire_reply *reply)
@@ -362,6 +371,23 @@ static bool names_other_spool(const struct uplink *u, const struct wire_header *
            memcmp(h->spool_id, spool_id(u->spool), sizeof none) != 0;
 }
 
+// The collector keeps such a batch; what is wrong with it people should hear on both sides.
+static void note_put_aside(struct uplink *u, const struct wire_header *h,
+                           const struct wire_reply *reply)
+{
+    if (!reply->detail[0])
+        return;
+    u->put_aside++;
+    int64_t now = mono_ms();
+    if (u->put_aside_at != 0 && now - u->put_aside_at < PUT_ASIDE_AGAIN_MS)
+        return;
+    u->put_aside_at = now;
+    log_warning("collector %s put batch %llu aside (%llu since the start): %s; its owner sees it "
+                "with hirundo-collector quarantine list",
+                endpoint_name(u), (unsigned long long)h->seq, (unsigned long long)u->put_aside,
+                reply->detail);
+}
+
 static void on_reply(struct uplink *u, const struct wire_header *h, const struct wire_reply *reply)
 {
     if (h->kind == WIRE_PONG) {
@@ -369,6 +395,7 @@ static void on_reply(struct uplink *u, const struct wire_header *h, const struct
     } else if (names_other_spool(u, h)) {
         log_debug("a reply about another spool is ignored");
     } else if (h->kind == WIRE_ACK) {
+        note_put_aside(u, h, reply);
         sender_ack(u->sender, mono_ms(), h->seq, reply->committed_through, reply->credit);
     } else if (h->kind == WIRE_NACK) {
         on_nack(u, h, reply);

@@ -8,6 +8,9 @@
 //                                           every key sends BATCHES batches of FLOWS flows, of
 //                                           consecutive minutes, encoded beforehand, when it hears
 //                                           a line on standard input; prints what it took
+//   hirundo-load pace ENDPOINT SERVER_KEY KEYS_FILE BATCHES FLOWS INTERVAL_MS
+//                                           every key sends a batch every INTERVAL_MS; a line
+//                                           "DUE_MS DELAY_US" for each when it is acknowledged
 //   hirundo-load idle ENDPOINT SERVER_KEY KEYS_FILE INTERVAL_MS SECONDS
 //                                           every key connects, then pings; prints when the last
 //                                           was served and the longest wait for an answer
@@ -168,6 +171,40 @@ static int run(char **argv, int n)
     return r < 0 ? fail(&e) : EXIT_SUCCESS;
 }
 
+// ---- pace
+
+static void print_delay(void *context, int64_t due_ms, int64_t delay_us)
+{
+    fprintf(context, "%" PRId64 " %" PRId64 "\n", due_ms, delay_us);
+}
+
+static int pace(char **argv)
+{
+    struct errmsg e = {"out of memory"};
+    _cleanup_(players_freep) struct players *players = NULL;
+    size_t batches = strtoull(argv[3], NULL, 10), bytes;
+    _cleanup_(freep) struct payload *payloads = calloc(batches + 1, sizeof *payloads);
+    int64_t from_ms = now_ms() / 60000 * 60000 - (int64_t)batches * 60000, greeted;
+    int r = payloads ? make_payloads(batches, (uint32_t)atoi(argv[4]), from_ms, payloads, &bytes)
+                     : -ENOMEM;
+    if (r == 0)
+        r = players_open(argv[0], argv[1], argv[2], &players, &e);
+    if (r == 0)
+        r = players_greet(players, GREET_MS, &greeted);
+    if (r == 0) {
+        printf("ready: %zu sensors, batches of %zu bytes\n", players_count(players),
+               bytes / batches);
+        fflush(stdout);
+        setvbuf(stdout, NULL, _IOLBF, 0);
+        r = players_pace(players, payloads, batches, atoi(argv[5]), print_delay, stdout);
+        if (r < 0)
+            errmsg_set(&e, r, "not all was acknowledged: %s", strerror(-r));
+    }
+    for (size_t i = 0; payloads && i < batches; i++)
+        payload_release(&payloads[i]);
+    return r < 0 ? fail(&e) : EXIT_SUCCESS;
+}
+
 // ---- idle
 
 static int idle(char **argv)
@@ -208,12 +245,15 @@ int main(int argc, char **argv)
         return print_message(argv + 2, argc - 2);
     if (argc >= 7 && argc <= 9 && strcmp(argv[1], "run") == 0)
         return run(argv + 2, argc - 2);
+    if (argc == 8 && strcmp(argv[1], "pace") == 0)
+        return pace(argv + 2);
     if (argc == 7 && strcmp(argv[1], "idle") == 0)
         return idle(argv + 2);
     fputs("usage: hirundo-load keys N\n"
           "       hirundo-load message batch|loss|unknown|poison|ping SEQ SPOOL FLOWS SEED "
           "[FROM_MS [LAST_SEQ]]\n"
           "       hirundo-load run ENDPOINT SERVER_KEY KEYS_FILE BATCHES FLOWS [FROM_MS [RUNS]]\n"
+          "       hirundo-load pace ENDPOINT SERVER_KEY KEYS_FILE BATCHES FLOWS INTERVAL_MS\n"
           "       hirundo-load idle ENDPOINT SERVER_KEY KEYS_FILE INTERVAL_MS SECONDS\n",
           stderr);
     return 2;

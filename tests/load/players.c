@@ -43,6 +43,10 @@ struct players {
     uint64_t batches;
     uint64_t acked; // over all
     uint64_t resent;
+    // at a pace
+    int64_t start_us, start_wall_ms, interval_us;
+    players_acked_fn acked_fn;
+    void *context;
     size_t ponged;    // since the last round of pings
     int64_t worst_ms; // the longest wait for a pong
 };
@@ -52,6 +56,13 @@ static int64_t now_ms(clockid_t clock)
     struct timespec t;
     clock_gettime(clock, &t);
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static int64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
 }
 
 static double cpu_seconds(void)
@@ -165,9 +176,19 @@ static bool send_message(struct player *player, struct wire_header *h, const uin
            zmq_send(player->socket, bytes, n, ZMQ_DONTWAIT) >= 0;
 }
 
+// When number seq + 1 of this player is due.
+static int64_t due_us(const struct players *p, const struct player *player, uint64_t seq)
+{
+    size_t i = (size_t)(player - p->list);
+    return p->start_us + (int64_t)seq * p->interval_us +
+           p->interval_us * (int64_t)i / (int64_t)p->n;
+}
+
 static void send_batches(const struct players *p, struct player *player)
 {
     while (player->sent < p->batches && player->sent - player->acked < IN_FLIGHT) {
+        if (p->acked_fn && now_us() < due_us(p, player, player->sent))
+            return;
         const struct payload *load = &p->payloads[player->sent];
         uint64_t in_flight = (player->sent - player->acked) * load->size;
         if (player->sent > player->acked && in_flight + load->size > player->credit)
@@ -179,6 +200,15 @@ static void send_batches(const struct players *p, struct player *player)
             zmq_send(player->socket, load->bytes, load->size, ZMQ_DONTWAIT) < 0)
             return;
         player->sent++;
+    }
+}
+
+static void tell_acked(const struct players *p, const struct player *player, uint64_t through)
+{
+    int64_t now = now_us();
+    for (uint64_t seq = player->acked; p->acked_fn && seq < through; seq++) {
+        int64_t due = due_us(p, player, seq);
+        p->acked_fn(p->context, p->start_wall_ms + (due - p->start_us) / 1000, now - due);
     }
 }
 
@@ -194,6 +224,7 @@ static void take_reply(struct players *p, struct player *player, const struct wi
     }
     if (h->kind == WIRE_ACK && r->committed_through > player->acked) {
         uint64_t through = MIN(r->committed_through, player->sent);
+        tell_acked(p, player, through);
         p->acked += through - player->acked;
         player->acked = through;
     }
@@ -380,4 +411,35 @@ int players_drain(struct players *p, const struct payload *payloads, size_t n, i
         .resent = p->resent,
     };
     return 0;
+}
+
+int players_pace(struct players *p, const struct payload *payloads, size_t n, int interval_ms,
+                 players_acked_fn acked, void *context)
+{
+    int r = begin_drain(p, payloads, n);
+    if (r < 0)
+        return r;
+    p->acked_fn = acked;
+    p->context = context;
+    p->interval_us = interval_ms * 1000LL;
+    p->start_us = now_us();
+    p->start_wall_ms = now_ms(CLOCK_REALTIME);
+    const int64_t give_up = p->start_us + ((int64_t)n + 1) * p->interval_us + 60000000;
+    int64_t checked = now_ms(CLOCK_MONOTONIC);
+    while (p->acked < p->n * n && now_us() < give_up) {
+        int64_t now = now_ms(CLOCK_MONOTONIC);
+        for (size_t i = 0; i < p->n; i++) {
+            if (p->list[i].sent == p->list[i].acked)
+                p->list[i].heard_ms = now; // nothing is awaited
+            if (now_us() >= due_us(p, &p->list[i], p->list[i].sent))
+                serve(p, &p->list[i]);
+            if (now - checked > 1000)
+                send_again(p, &p->list[i], now);
+        }
+        checked = now - checked > 1000 ? now : checked;
+        wait_events(p, 1);
+    }
+    p->acked_fn = NULL;
+    p->payloads = NULL;
+    return p->acked < p->n * n ? -ETIMEDOUT : 0;
 }

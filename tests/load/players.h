@@ -19,6 +19,13 @@ int players_greet(struct players *p, int timeout_ms, int64_t *ret_last_ms);
 // pong, the open ones at the end included.
 int players_idle(struct players *p, int interval_ms, int duration_ms, int64_t *ret_worst_ms);
 
+// Each sends one batch every interval_ms, shifted against the others, for the time that there are
+// payloads: payloads[i] is number i + 1 of all. Told of each, when its ack comes: when it was due
+// (wall clock, ms) and how long after that (us).
+typedef void (*players_acked_fn)(void *context, int64_t due_ms, int64_t delay_us);
+int players_pace(struct players *p, const struct payload *payloads, size_t n, int interval_ms,
+                 players_acked_fn acked, void *context);
+
 struct drained {
     double seconds;     // from the first send to the last ack
     double cpu_seconds; // of this process meanwhile, its libzmq threads included

@@ -1,0 +1,155 @@
+#include "collector/handshakes.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <zmq.h>
+
+#include "collector/frames.h"
+#include "collector/quiet.h"
+#include "common/log.h"
+
+#define MONITOR "inproc://hirundo.handshakes"
+#define FDS_MAX 65536
+
+struct address {
+    uint8_t bytes[16];
+    uint8_t size; // 4, 16; 0: not known
+};
+
+struct handshakes {
+    void *router;
+    void *monitor;                // PAIR
+    bool pending;                 // a handshake failed: the next connection that ends is the one
+    struct quiet quiet;           //
+    atomic_ullong failed;         //
+    struct address peer[FDS_MAX]; // by descriptor; untouched pages cost nothing
+};
+
+int handshakes_new(void *zmq, void *router, struct handshakes **ret)
+{
+    _cleanup_(handshakes_freep) struct handshakes *h = calloc(1, sizeof *h);
+    // No limit: a full queue would hold up the thread that shakes hands. It is emptied in each
+    // round of the listener's loop, and what comes in is what the kernel accepts.
+    const int none = 0, events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |
+                                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+    if (!h)
+        return -ENOMEM;
+    h->monitor = zmq_socket(zmq, ZMQ_PAIR);
+    if (!h->monitor || zmq_setsockopt(h->monitor, ZMQ_LINGER, &none, sizeof none) < 0 ||
+        zmq_setsockopt(h->monitor, ZMQ_RCVHWM, &none, sizeof none) < 0 ||
+        zmq_socket_monitor(router, MONITOR, events) < 0)
+        return -errno;
+    h->router = router;
+    if (zmq_connect(h->monitor, MONITOR) < 0)
+        return -errno;
+    *ret = h;
+    h = NULL;
+    return 0;
+}
+
+void handshakes_free(struct handshakes *h)
+{
+    if (!h)
+        return;
+    if (h->router)
+        zmq_socket_monitor(h->router, NULL, 0);
+    if (h->monitor)
+        zmq_close(h->monitor);
+    free(h);
+}
+
+void *handshakes_socket(const struct handshakes *h)
+{
+    return h->monitor;
+}
+
+uint64_t handshakes_failed(const struct handshakes *h)
+{
+    return atomic_load(&h->failed);
+}
+
+// It may be closed again by now; then the address is not known.
+static void note_peer(struct handshakes *h, int fd)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t size = sizeof a;
+    struct address *p = &h->peer[fd];
+    p->size = 0;
+    if (getpeername(fd, (struct sockaddr *)&a, &size) < 0)
+        return;
+    if (a.ss_family == AF_INET) {
+        memcpy(p->bytes, &((const struct sockaddr_in *)&a)->sin_addr, p->size = 4);
+    } else if (a.ss_family == AF_INET6) {
+        memcpy(p->bytes, &((const struct sockaddr_in6 *)&a)->sin6_addr, p->size = 16);
+    }
+}
+
+static void format_peer(const struct address *p, char *ret, size_t size)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (p->size == 4)
+        memcpy(&v4.sin_addr, p->bytes, 4);
+    else
+        memcpy(&v6.sin6_addr, p->bytes, 16);
+    const struct sockaddr *a =
+        p->size == 4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
+    if (p->size == 0 || getnameinfo(a, p->size == 4 ? sizeof v4 : sizeof v6, ret, (socklen_t)size,
+                                    NULL, 0, NI_NUMERICHOST) != 0)
+        snprintf(ret, size, "an address that was gone at once");
+}
+
+static void tell(struct handshakes *h, int fd)
+{
+    char whom[QUIET_WHOM_MAX], more[QUIET_MORE_MAX];
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    atomic_fetch_add(&h->failed, 1);
+    format_peer(&h->peer[fd], whom, sizeof whom);
+    if (quiet_allows(&h->quiet, whom, t.tv_sec * 1000LL + t.tv_nsec / 1000000, more))
+        log_notice("connection from %s ended in its handshake: no hirundo-sensor, or one whose "
+                   "[collector] server_key is not this collector's; a scanner needs no answer%s",
+                   whom, more);
+}
+
+static void take_event(struct handshakes *h, unsigned event, int fd)
+{
+    switch (event) {
+    case ZMQ_EVENT_ACCEPTED:
+        if (fd >= 0 && fd < FDS_MAX)
+            note_peer(h, fd);
+        return;
+    case ZMQ_EVENT_DISCONNECTED: // comes right after the failure, from the same thread
+        if (h->pending && fd >= 0 && fd < FDS_MAX)
+            tell(h, fd);
+        h->pending = false;
+        return;
+    default:
+        h->pending = true;
+    }
+}
+
+void handshakes_take(struct handshakes *h)
+{
+    for (;;) {
+        uint8_t frame[6] = {0};
+        uint16_t event;
+        int32_t value;
+        int n = zmq_recv(h->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
+        if (n < 0)
+            return;
+        zmq_msg_t address; // ours: the monitor knows no other
+        zmq_msg_init(&address);
+        (void)frames_receive_more(&address, h->monitor);
+        zmq_msg_close(&address);
+        memcpy(&event, frame, sizeof event);
+        memcpy(&value, frame + sizeof event, sizeof value);
+        if (n == (int)sizeof frame)
+            take_event(h, event, value);
+    }
+}
