@@ -22,21 +22,24 @@ struct address {
 
 struct handshakes {
     void *router;
-    void *monitor;                // PAIR
-    bool pending;                 // a handshake failed: the next connection that ends is the one
-    struct quiet quiet;           //
-    atomic_ullong failed;         //
-    struct address peer[FDS_MAX]; // by descriptor; untouched pages cost nothing
+    void *monitor;  // PAIR
+    size_t refused; // by their key: told elsewhere; their connections end next
+    struct quiet quiet;
+    atomic_ullong failed;
+    // by descriptor; untouched pages cost nothing
+    struct address peer[FDS_MAX];
+    bool heard[FDS_MAX]; // a message came: the handshake was done
 };
 
 int handshakes_new(void *zmq, void *router, struct handshakes **ret)
 {
     _cleanup_(handshakes_freep) struct handshakes *h = calloc(1, sizeof *h);
     // No limit: a full queue would hold up the thread that shakes hands. It is emptied in each
-    // round of the listener's loop, and what comes in is what the kernel accepts.
+    // round of the listener's loop, and what comes in is what the kernel accepts. Not
+    // HANDSHAKE_FAILED_PROTOCOL: telling of it, libzmq 4.3.4 forgets (errno) that it wanted to
+    // close the connection.
     const int none = 0, events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |
-                                 ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                                 ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+                                 ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     if (!h)
         return -ENOMEM;
     h->monitor = zmq_socket(zmq, ZMQ_PAIR);
@@ -112,26 +115,38 @@ static void tell(struct handshakes *h, int fd)
     atomic_fetch_add(&h->failed, 1);
     format_peer(&h->peer[fd], whom, sizeof whom);
     if (quiet_allows(&h->quiet, whom, t.tv_sec * 1000LL + t.tv_nsec / 1000000, more))
-        log_notice("connection from %s ended in its handshake: no hirundo-sensor, or one whose "
+        log_notice("connection from %s ended before any message: no hirundo-sensor, or one whose "
                    "[collector] server_key is not this collector's; a scanner needs no answer%s",
                    whom, more);
 }
 
-static void take_event(struct handshakes *h, unsigned event, int fd)
+static void take_end(struct handshakes *h, int fd)
 {
-    switch (event) {
-    case ZMQ_EVENT_ACCEPTED:
-        if (fd >= 0 && fd < FDS_MAX)
-            note_peer(h, fd);
+    bool heard = h->heard[fd];
+    h->heard[fd] = false;
+    if (heard)
         return;
-    case ZMQ_EVENT_DISCONNECTED: // comes right after the failure, from the same thread
-        if (h->pending && fd >= 0 && fd < FDS_MAX)
-            tell(h, fd);
-        h->pending = false;
-        return;
-    default:
-        h->pending = true;
-    }
+    if (h->refused > 0)
+        h->refused--;
+    else
+        tell(h, fd);
+}
+
+static void take_event(struct handshakes *h, unsigned event, int32_t value)
+{
+    bool fd_known = value >= 0 && value < FDS_MAX;
+    if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        h->refused++;
+    else if (event == ZMQ_EVENT_ACCEPTED && fd_known)
+        note_peer(h, value);
+    else if (event == ZMQ_EVENT_DISCONNECTED && fd_known)
+        take_end(h, value);
+}
+
+void handshakes_heard(struct handshakes *h, int fd)
+{
+    if (fd >= 0 && fd < FDS_MAX)
+        h->heard[fd] = true;
 }
 
 void handshakes_take(struct handshakes *h)

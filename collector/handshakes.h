@@ -14,6 +14,8 @@ DEFINE_CLEANUP(struct handshakes *, handshakes_free)
 
 // For zmq_poll: readable when there is something to take.
 void *handshakes_socket(const struct handshakes *h);
+// A message came from this connection.
+void handshakes_heard(struct handshakes *h, int fd);
 // Takes in what there is.
 void handshakes_take(struct handshakes *h);
 uint64_t handshakes_failed(const struct handshakes *h);

@@ -154,6 +154,11 @@ const char *listener_endpoint(const struct listener *l, size_t i)
     return i < l->n_endpoints ? l->endpoints[i] : NULL;
 }
 
+uint64_t listener_failed_handshakes(const struct listener *l)
+{
+    return handshakes_failed(l->handshakes);
+}
+
 // ---- one message
 
 struct incoming {
@@ -392,6 +397,7 @@ static void read_messages(struct listener *l)
         if (!receive(l->router, &in))
             return;
         unfinished_completed(l->unfinished, in.fd);
+        handshakes_heard(l->handshakes, in.fd);
         handle(l, &in);
         incoming_close(&in);
     }

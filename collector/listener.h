@@ -34,6 +34,8 @@ struct listener;
 int listener_new(const struct listener_options *options, struct listener **ret, struct errmsg *e);
 // As bound: the port where 0 was asked for. Those of the next key come last.
 const char *listener_endpoint(const struct listener *l, size_t i);
+// Connections that ended before a message came of them, other than for their key.
+uint64_t listener_failed_handshakes(const struct listener *l);
 int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e);
 // When its thread last went through its loop, CLOCK_MONOTONIC; a few times a second while it reads.
 int64_t listener_alive_ms(const struct listener *l);

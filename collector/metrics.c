@@ -140,6 +140,10 @@ static void moment(struct text *t, const struct metrics_view *v)
            v->metrics->cut);
     number(t, "hirundo_refused_handshakes_total", "counter",
            "Handshakes with a key that is not enrolled, or revoked.", v->refused);
+    number(t, "hirundo_failed_handshakes_total", "counter",
+           "Connections that ended before a message came, other than for their key: scanners, "
+           "silence, another server key.",
+           v->failed_handshakes);
     number(t, "hirundo_enrolled_keys", "gauge", "Keys that are let in.", v->keys);
 }
 

@@ -46,7 +46,8 @@ struct metrics_view {
     uint64_t queue_bytes, queue_limit;
     size_t keys;
     uint64_t refused; // handshakes
-    bool paused;      // ingest
+    uint64_t failed_handshakes;
+    bool paused; // ingest
     struct guard *guard;
     // As the database had it: one row, columns named as their metrics are (metrics.c has the
     // list); a row for each sensor. NULL: not known. They were read at read_ms.

@@ -99,6 +99,7 @@ static void render_metrics(void *data, struct text *ret)
         .queue_limit = (uint64_t)s->budget->limit,
         .keys = keyring_count(s->keyring),
         .refused = zap_refused(s->zap),
+        .failed_handshakes = s->listener ? listener_failed_handshakes(s->listener) : 0,
         .paused = atomic_load(&s->budget->paused),
         .guard = s->guard,
     };

@@ -272,6 +272,14 @@ static const char *parse_values(struct values *v, struct bundle *b)
     return NULL;
 }
 
+// What a foreign file says is shown on somebody's terminal.
+static void printable(struct errmsg *e)
+{
+    for (char *p = e ? e->text : ""; *p; p++)
+        if (!isascii((unsigned char)*p) || !isprint((unsigned char)*p))
+            *p = '?';
+}
+
 // The text up to `size`, as a bundle.
 static int parse_text(const char *path, char *text, size_t size, struct bundle *ret,
                       struct errmsg *e)
@@ -283,8 +291,10 @@ static int parse_text(const char *path, char *text, size_t size, struct bundle *
         return errmsg_set(e, -ENOMEM, "out of memory");
     setvbuf(f, NULL, _IONBF, 0); // no copy of a secret in a buffer that nobody wipes
     int r = conf_read_stream(keys, ARRAY_SIZE(keys), path, f, &v, e);
-    if (r < 0)
+    if (r < 0) {
+        printable(e);
         return r;
+    }
     const char *bad = parse_values(&v, &b);
     values_free(&v);
     if (bad) {

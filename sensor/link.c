@@ -217,7 +217,8 @@ static enum link_event event_meaning(struct link *l, unsigned event, uint32_t va
         return LINK_READY;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
         return value == STATUS_REVOKED ? LINK_REVOKED : LINK_NO_HANDSHAKE;
-    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: // also of later messages: somebody on the way
+        return l->ready ? LINK_LOST : LINK_NO_HANDSHAKE;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
         return LINK_NO_HANDSHAKE;
     default:

@@ -8,15 +8,24 @@ import threading
 
 from hirundo import Keys, program
 
-GREETING = bytes([0xff] + [0] * 8 + [0x7f, 3, 0]) + b"CURVE".ljust(20, b"\0") + bytes(32)  # ZMTP 3.0, as a client
+
+
+def greeting(mechanism):
+    """ZMTP 3.0, as a client."""
+    return bytes([0xff] + [0] * 8 + [0x7f, 3, 0]) + mechanism.ljust(20, b"\0") + bytes(32)
+
+
+GREETING = greeting(b"CURVE")
+# What a kind sends at once: silence, rubbish, half a greeting byte by byte, a greeting and nothing more, two other mechanisms.
+SENDS = {0: b"", 1: None, 2: GREETING[:-1], 3: GREETING, 4: greeting(b"NULL"), 5: greeting(b"PLAIN")}
 
 
 class Strangers:
     """Keeps COUNT connections of each kind open until closed; whoever is cut comes again. Use in a with statement."""
 
-    def __init__(self, postgres, collector, count, directory, processes=1):
+    def __init__(self, postgres, collector, count, directory, processes=1, kinds=range(4)):
         host, _, port = collector.endpoint.removeprefix("tcp://").rpartition(":")
-        self.address, self.count = (host, int(port)), count
+        self.address, self.count, self.kinds = (host, int(port)), count, kinds
         self.postgres, self.collector, self.directory, self.processes = postgres, collector, directory, processes
         self.stopping, self.cut, self.made = threading.Event(), 0, 0
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -24,7 +33,7 @@ class Strangers:
 
     def __enter__(self):
         path = os.path.join(self.directory, "strangers.keys")
-        Keys(self.postgres, self.count, prefix="stranger", enroll=False).write(path)
+        Keys(self.postgres, self.count, enroll=False).write(path)
         for _ in range(self.processes):
             self.unknown.append(subprocess.Popen(
                 [program("hirundo-load"), "idle", self.collector.endpoint, self.collector.server_key, path, "1000", "600"],
@@ -40,7 +49,7 @@ class Strangers:
             process.wait()
 
     def _open(self, selector, kind):
-        """One of: 0 silent, 1 rubbish, 2 half a greeting, byte by byte, 3 a greeting and nothing more."""
+        """One connection of a kind of SENDS."""
         s = socket.socket()
         s.setblocking(False)
         if s.connect_ex(self.address) not in (0, errno.EINPROGRESS):
@@ -51,7 +60,7 @@ class Strangers:
 
     def _write(self, selector, key):
         kind, sent = key.data
-        data = {1: os.urandom(4096), 2: GREETING[sent:sent + 1], 3: GREETING}[kind]
+        data = os.urandom(4096) if kind == 1 else GREETING[sent:sent + 1] if kind == 2 else SENDS[kind]
         key.fileobj.send(data)
         key.data[1] += 1
         if kind != 2 or key.data[1] == len(GREETING) - 1:
@@ -74,7 +83,7 @@ class Strangers:
 
     def _run(self):
         with selectors.DefaultSelector() as selector:
-            for kind in range(4):
+            for kind in self.kinds:
                 for _ in range(self.count):
                     self._open(selector, kind)
             while not self.stopping.wait(0.05):  # the slow ones: a byte each 50 ms

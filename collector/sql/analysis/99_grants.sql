@@ -60,7 +60,9 @@ grant select on hirundo.flow_classed, hirundo.flood_classed, hirundo.traffic, hi
 ----
 grant select on hirundo.backscatter_day, hirundo.backscatter_flow, hirundo.notice to hirundo_analyst;
 ----
--- enrolment: where it is reached, who was refused, the first use of keys
+-- enrolment: which keys came in a bundle, where it is reached, who was refused, the first use of keys
+grant select on hirundo.bundle to hirundo_collector;
+----
 grant select, insert, update on hirundo.collector_endpoint to hirundo_collector;
 ----
 grant select, insert, update, delete on hirundo.unknown_key to hirundo_collector;
