@@ -13,6 +13,8 @@ struct csv_table {
     struct csv_parser parser;
     size_t line;               // physical, of what is fed now
     size_t records;            // ended
+    size_t record_bytes;       // of the present record, on lines before this one
+    size_t quote_line;         // where a quoted field began that has not ended; 0: there is none
     size_t field;              // of the present record
     int column_of[FIELDS_MAX]; // field -> column, -1: ignored
     char *values[CSV_TABLE_COLUMNS_MAX];
@@ -51,6 +53,7 @@ static char *copy_field(const void *data, size_t size)
 static void on_field(void *data, size_t size, void *context)
 {
     struct csv_table *t = context;
+    t->quote_line = 0;
     if (t->result == 0 && t->field < FIELDS_MAX) {
         char *text = copy_field(data, size);
         int column = t->column_of[t->field];
@@ -90,6 +93,7 @@ static void on_record(int end, void *context)
     if (t->result == 0)
         t->result = t->records == 0 ? check_heading(t) : t->record(t->context, t->line, t->values);
     t->records++;
+    t->record_bytes = 0;
     clear_values(t);
 }
 
@@ -119,6 +123,25 @@ void csv_table_free(struct csv_table *t)
     free(t);
 }
 
+static int say_no_end(const struct csv_table *t, const char *within, struct errmsg *e)
+{
+    return errmsg_set(e, -EINVAL, "line %zu: a quoted field begins here and has no end%s",
+                      t->quote_line, within);
+}
+
+// An unended quote takes in line after line: not for ever.
+static int check_quote(struct csv_table *t, size_t fed, struct errmsg *e)
+{
+    if (!t->parser.quoted || t->parser.pstate == 0) // 0: no field has begun
+        return 0;
+    if (t->quote_line == 0)
+        t->quote_line = t->line;
+    t->record_bytes += fed + 1;
+    if (t->line - t->quote_line >= CSV_TABLE_FIELD_LINES)
+        return say_no_end(t, " within 1000 lines", e);
+    return t->record_bytes > CSV_TABLE_LINE_MAX ? say_no_end(t, " within 4 MiB", e) : 0;
+}
+
 int csv_table_line(struct csv_table *t, const char *text, const struct line *line, struct errmsg *e)
 {
     t->line++;
@@ -129,7 +152,7 @@ int csv_table_line(struct csv_table *t, const char *text, const struct line *lin
         csv_parse(&t->parser, "\n", line->ended, on_field, on_record, t) != line->ended)
         return errmsg_set(e, -EINVAL, "line %zu: %s (a quote out of place?)", t->line,
                           csv_strerror(csv_error(&t->parser)));
-    return t->result;
+    return t->result < 0 ? t->result : check_quote(t, line->n, e);
 }
 
 void csv_table_skip(struct csv_table *t)
@@ -141,7 +164,7 @@ int csv_table_end(struct csv_table *t, struct errmsg *e)
 {
     t->e = e;
     if (csv_fini(&t->parser, on_field, on_record, t) != 0)
-        return errmsg_set(e, -EINVAL, "line %zu: a quoted field has no end", t->line);
+        return say_no_end(t, "", e);
     if (t->result == 0 && t->records == 0)
         return errmsg_set(e, -EINVAL, "empty");
     return t->result;

@@ -5,7 +5,8 @@
 #include "collector/lines.h"
 
 #define CSV_TABLE_COLUMNS_MAX 8
-#define CSV_TABLE_LINE_MAX    (4 * 1024 * 1024)
+#define CSV_TABLE_LINE_MAX    (4 * 1024 * 1024) // also of a record over several lines
+#define CSV_TABLE_FIELD_LINES 1000              // that a quoted field may go over
 
 // values[i]: of column i; NULL where the record has none. The callback may take one over by setting
 // it to NULL; else it is freed. 0, or < 0: reading stops with that result.

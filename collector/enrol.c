@@ -12,6 +12,8 @@
 #define CAP_DEFAULT       (256LL << 20)
 #define SECONDS_PER_DAY   86400
 #define SIGNATURE_ROOM    256
+#define WAIT_MS           3000
+#define WAIT_STEP_MS      100
 
 void enrol_unix_user(char *ret, size_t size)
 {
@@ -37,6 +39,7 @@ void enrol_options_init(struct enrol_options *o)
         .window_ms = WINDOW_DEFAULT_MS,
         .spool_cap = CAP_DEFAULT,
         .valid_days = BUNDLE_VALID_DAYS,
+        .wait_ms = WAIT_MS,
     };
 }
 
@@ -111,10 +114,23 @@ static int read_known(struct db *db, bool next, uint8_t ret_key[KEY_SIZE], struc
     return 0;
 }
 
-static int find_server_key(struct db *db, const struct collector_conf *conf, uint8_t ret[KEY_SIZE],
-                           struct conf_list *ret_known, struct errmsg *e)
+// A collector that was started a moment ago has not noted its key yet.
+static int wait_for_known(struct db *db, int wait_ms, uint8_t ret[KEY_SIZE],
+                          struct conf_list *ret_known, struct errmsg *e)
 {
-    int r = read_known(db, false, ret, ret_known, e);
+    for (;; wait_ms -= WAIT_STEP_MS) {
+        int r = read_known(db, false, ret, ret_known, e);
+        if (r != -ENOENT || wait_ms <= 0)
+            return r;
+        const struct timespec step = {0, WAIT_STEP_MS * 1000000L};
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &step, NULL);
+    }
+}
+
+static int find_server_key(struct db *db, const struct collector_conf *conf, int wait_ms,
+                           uint8_t ret[KEY_SIZE], struct conf_list *ret_known, struct errmsg *e)
+{
+    int r = wait_for_known(db, wait_ms, ret, ret_known, e);
     if (r != -ENOENT)
         return r;
     _cleanup_(key_pair_wipe) struct key_pair pair = {0};
@@ -127,6 +143,12 @@ static int find_server_key(struct db *db, const struct collector_conf *conf, uin
     return 0;
 }
 
+// The default of [collector] endpoint, which says nothing of where sensors are.
+static bool is_loopback(const char *endpoint)
+{
+    return strncmp(endpoint, "tcp://127.", 10) == 0 || strncmp(endpoint, "tcp://[::1]", 11) == 0;
+}
+
 static int describe_endpoints(const struct collector_conf *conf, const struct enrol_options *o,
                               struct conf_list *known, struct bundle *b, struct errmsg *e)
 {
@@ -136,6 +158,10 @@ static int describe_endpoints(const struct collector_conf *conf, const struct en
         return take_endpoints(&conf->public_endpoints, "[collector] public", &b->endpoints, e);
     b->endpoints = *known;
     *known = (struct conf_list){0};
+    for (size_t i = 0; b->endpoints.n == 0 && i < conf->endpoints.n; i++)
+        if (is_reachable(conf->endpoints.items[i]) && !is_loopback(conf->endpoints.items[i]) &&
+            conf_list_add(&b->endpoints, conf->endpoints.items[i]) < 0)
+            return errmsg_set(e, -ENOMEM, "out of memory");
     if (b->endpoints.n == 0)
         return errmsg_set(e, -ENOENT,
                           "the address at which sensors reach the collector is not known: set "
@@ -148,7 +174,7 @@ int enrol_describe_collector(struct db *db, const struct collector_conf *conf,
                              const struct enrol_options *o, struct bundle *b, struct errmsg *e)
 {
     struct conf_list known = {0};
-    int r = find_server_key(db, conf, b->server_key, &known, e);
+    int r = find_server_key(db, conf, o->wait_ms, b->server_key, &known, e);
     if (r == 0)
         r = describe_endpoints(conf, o, &known, b, e);
     conf_list_clear(&known);

@@ -18,6 +18,7 @@ struct enrol_options {
     const char *operator_key; // path; NULL: the configuration's
     const char *out;          // path; NULL: NAME.bundle
     int64_t window_ms, spool_cap, max_kbit, valid_days;
+    int wait_ms; // for serve to note its address, when it never has
     bool with_key;
 };
 void enrol_options_init(struct enrol_options *o);

@@ -88,6 +88,19 @@ static int run(struct db *db, int (*work)(struct db *, void *, struct errmsg *),
     return r;
 }
 
+// A pass phrase is asked for once.
+static int open_operator(struct enrolment *x, struct errmsg *e)
+{
+    int r = 0;
+    if (x->shared_key && *x->shared_key)
+        x->operator_key = *x->shared_key;
+    else
+        r = enrol_open_operator(x->conf, x->options, &x->operator_key, &x->made_operator_key, e);
+    if (r == 0 && x->shared_key)
+        *x->shared_key = x->operator_key;
+    return r;
+}
+
 // Everything a bundle takes that may be missing.
 static int prepare(struct db *db, struct enrolment *x, struct errmsg *e)
 {
@@ -97,7 +110,7 @@ static int prepare(struct db *db, struct enrolment *x, struct errmsg *e)
         return errmsg_set(e, -ENOMEM, "out of memory");
     int r = enrol_describe_collector(db, x->conf, x->options, &x->bundle, e);
     if (r == 0)
-        r = enrol_open_operator(x->conf, x->options, &x->operator_key, &x->made_operator_key, e);
+        r = open_operator(x, e);
     x->has_bundle = r == 0;
     return r;
 }
@@ -154,6 +167,7 @@ int enrolment_bundle(struct db *db, struct enrolment *x, struct errmsg *e)
 
 void enrolment_release(struct enrolment *x)
 {
-    operator_key_free(x->operator_key);
+    if (!x->shared_key)
+        operator_key_free(x->operator_key);
     bundle_free(&x->bundle);
 }

@@ -11,6 +11,8 @@ struct enrolment {
     const char *country;                         // two capital letters
     const char *label_en, *label_ja, *hosted_by; // NULL: the name, label_en, nobody
     const uint8_t *key;                          // NULL: to come
+    struct operator_key *
+        *shared_key; // opened by the first of many, who share it; NULL: for this one alone
 
     // results
     bool has_bundle;

@@ -17,7 +17,8 @@
 
 struct address {
     uint8_t bytes[16];
-    uint8_t size; // 4, 16; 0: not known
+    uint8_t size;  // 4, 16; 0: not known
+    bool accepted; // we saw it come
 };
 
 struct handshakes {
@@ -82,7 +83,7 @@ static void note_peer(struct handshakes *h, int fd)
     struct sockaddr_storage a = {0};
     socklen_t size = sizeof a;
     struct address *p = &h->peer[fd];
-    p->size = 0;
+    *p = (struct address){.accepted = true};
     if (getpeername(fd, (struct sockaddr *)&a, &size) < 0)
         return;
     if (a.ss_family == AF_INET) {
@@ -122,7 +123,7 @@ static void tell(struct handshakes *h, int fd)
 
 static void take_end(struct handshakes *h, int fd)
 {
-    bool heard = h->heard[fd];
+    bool heard = h->heard[fd] || !h->peer[fd].accepted;
     h->heard[fd] = false;
     if (heard)
         return;

@@ -20,6 +20,7 @@ struct adding {
     struct enrol_options options;
     size_t added, bundles;
     bool made_operator_key;
+    struct operator_key *operator_key;
     char fingerprint[BUNDLE_FINGERPRINT];
     struct errmsg why; // no bundles
 };
@@ -59,6 +60,7 @@ static int add_sensor(struct adding *a, char **values, const char **ret_kind, st
         .label_ja = value_or_null(values[LABEL_JA]),
         .hosted_by = value_or_null(values[HOSTED_BY]),
         .key = key_text ? key : NULL,
+        .shared_key = &a->operator_key,
     };
     *ret_kind = "not added";
     r = enrolment_add(a->db, &x, &a->why, e);
@@ -134,9 +136,11 @@ static int load(struct import *i)
     struct adding a = {.import = i, .db = db, .conf = &conf};
     enrol_options_init(&a.options);
     a.options.with_key = i->with_key;
+    a.options.wait_ms = 0;
     int r = read_file(&a, i->files[0]);
     if (r == 0 || a.added > 0 || a.made_operator_key)
         report(&a);
+    operator_key_free(a.operator_key);
     collector_conf_free(&conf);
     return r;
 }

@@ -17,7 +17,7 @@
 
 #define VISITS_MS    60000
 #define VISITS_SHOWN 5  // in a log of level info
-#define VISITS_MANY  20 // worth a warning
+#define VISITS_MANY  60 // worth a warning; enroll --wait looks every two seconds
 
 // How often a sensor was let in within a minute.
 struct visits {
@@ -147,19 +147,20 @@ static void welcome(struct zap *z, const struct asker *a)
 static void refuse(struct zap *z, const struct asker *a)
 {
     int64_t now = clock_ms(CLOCK_MONOTONIC);
-    char hex[2 * KEY_SIZE + 1] = "(none)", more[QUIET_MORE_MAX];
+    char hex[2 * KEY_SIZE + 1] = "", key[KEY_Z85_SIZE] = "(none)", more[QUIET_MORE_MAX];
     atomic_fetch_add(&z->refused, 1);
     if (!atomic_load(&z->open))
         return; // the self-test
     if (a->has_key) {
-        sodium_bin2hex(hex, sizeof hex, a->key, KEY_SIZE);
+        sodium_bin2hex(hex, sizeof hex, a->key, KEY_SIZE); // as in a request
+        key_format(a->key, key);                           // as in the sensor's log
         strangers_note(z->strangers, a->key, a->address, clock_ms(CLOCK_REALTIME));
     }
     if (a->state == KEYRING_UNKNOWN && quiet_allows(&z->unknown, hex, now, more))
-        log_notice("key %s from %s refused: nobody enrolled it. If it is a sensor of yours: "
+        log_notice("key %s (%s) from %s refused: nobody enrolled it. If it is a sensor of yours: "
                    "hirundo-collector sensor approve NAME REQUEST (sensor list --unknown shows who "
                    "waits)%s",
-                   hex, a->address, more);
+                   key, hex, a->address, more);
     if (a->state == KEYRING_REVOKED && quiet_allows(&z->known, a->name, now, more))
         log_warning("sensor %s from %s refused: its key is revoked. If the machine is still yours, "
                     "stop the sensor there, or add it anew under another name%s",

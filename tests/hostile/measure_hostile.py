@@ -108,10 +108,10 @@ def be_hostile(endpoint, server_key, work, count):
     collector = Address(endpoint, server_key)
     pairs = [line.split() for line in pathlib.Path(work, "offenders.keys").read_text().splitlines()]
     bad = offenders(collector, pairs)
-    only = os.environ.get("HIRUNDO_HOSTILE_ONLY")
+    only = os.environ.get("HIRUNDO_HOSTILE_ONLY")  # raw, unknown, bad, bad0 ... bad5: to see what costs what
     kinds = range(6) if only in (None, "raw") else ()
     if only not in (None, "bad"):
-        bad = []
+        bad = [bad[int(only[3])]] if only.startswith("bad") else []
     with Strangers(None, collector, int(count), work, kinds=kinds, processes=int(only in (None, 'unknown'))) as strangers:
         for one in bad:
             one.start()

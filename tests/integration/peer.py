@@ -104,6 +104,7 @@ class Peer:
     def __enter__(self):
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.linger = 0
+        self.socket.sndtimeo = int(WAIT_S * 1000)  # a test does not hang
         self.socket.reconnect_ivl = 50
         self.socket.curve_serverkey = self.collector.server_key.encode()
         self.socket.curve_publickey, self.socket.curve_secretkey = (k.encode() for k in self.pair)

@@ -221,6 +221,46 @@ static void test_csv_of_another_kind(void **state)
     }
 }
 
+// A quote that does not end is found before it has swallowed the file, and named where it begins.
+static void test_csv_quote_without_an_end(void **state)
+{
+    (void)state;
+    enum { LINES = 3000, LONG = 1 << 20 };
+    struct organisations o;
+    struct errmsg e = {""};
+    size_t refused;
+    _cleanup_(freep) char *text = malloc(LINES * 40 + 6 * LONG);
+    assert_non_null(text);
+    char *p = text + sprintf(text, "name,prefixes\nA,10.0.0.0/8\nB,\"10.0.0.0/8\n");
+    char *start = p;
+    for (int i = 0; i < LINES; i++)
+        p += sprintf(p, "C%d,10.0.0.0/8\n", i);
+    assert_int_equal(read_csv(text, &o, &refused, &e), -EINVAL);
+    assert_non_null(
+        strstr(e.text, "line 3: a quoted field begins here and has no end within 1000 lines"));
+    *start = '\0';
+    assert_int_equal(read_csv(text, &o, &refused, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "line 3: a quoted field begins here and has no end"));
+    p = start;
+    for (int i = 0; i < 5; i++, p += LONG)
+        memset(p, i == 4 ? 'y' : 'x', LONG - 1), p[LONG - 1] = '\n';
+    *p = '\0';
+    assert_int_equal(read_csv(text, &o, &refused, &e), -EINVAL);
+    assert_non_null(
+        strstr(e.text, "line 3: a quoted field begins here and has no end within 4 MiB"));
+    // Many lines in one field, and many such fields, are good as long as they end.
+    p = text + sprintf(text, "name,prefixes,contacts\n");
+    for (int i = 0; i < 3; i++) {
+        p += sprintf(p, "D%d,10.0.0.0/8,\"", i);
+        for (int k = 0; k < 900; k++)
+            p += sprintf(p, "line\n");
+        p += sprintf(p, "\"\n");
+    }
+    assert_int_equal(read_csv(text, &o, &refused, &e), 0);
+    assert_int_equal(o.n, 3);
+    organisations_release(&o);
+}
+
 // Comments before the heading count as lines.
 static void test_csv_line_numbers(void **state)
 {
@@ -331,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_csv_refusals),
+        cmocka_unit_test(test_csv_quote_without_an_end),
         cmocka_unit_test(test_csv_of_another_kind),
         cmocka_unit_test(test_csv_line_numbers),
         cmocka_unit_test(test_one_sensor_cannot_take_the_budget),

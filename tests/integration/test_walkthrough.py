@@ -1,0 +1,159 @@
+"""README's way from nothing to a sensor that delivers, word by word, on two machines that are network namespaces.
+
+Prints the time from the first command to the first batch committed (pytest -rP)."""
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import threading
+import time
+
+import pytest
+
+import hirundo
+from test_delivery import frame
+from test_live import Veth, root_with_namespaces, setns_by_ctypes
+
+pytestmark = pytest.mark.skipif(not root_with_namespaces(), reason="needs root and network namespaces")
+
+SECTION = re.compile(r"^## A sensor of your own\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```sh (collector|vps)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COLLECTOR, VPS = "192.0.2.1", "192.0.2.2"
+LIMIT_S = 300
+
+
+class Terminal:
+    """A shell on a machine, at which somebody types; what it answers is what the screen shows."""
+
+    def __init__(self, command, directory, env):
+        self.process = subprocess.Popen(command, cwd=directory, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, bufsize=1)
+        self.count = 0
+
+    def type(self, text):
+        """The lines, one block; returns what came, after the last has ended with 0."""
+        self.count += 1
+        mark = f"__end_{self.count}__"
+        self.process.stdin.write(f"set -e\n{text}\necho {mark}\n")
+        self.process.stdin.flush()
+        shown = []
+        watchdog = threading.Timer(LIMIT_S, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                if line.strip() == mark:
+                    return "".join(shown)
+                shown.append(line)
+        finally:
+            watchdog.cancel()
+        raise AssertionError(f"the shell ended at\n{text}\nafter\n{''.join(shown)}")
+
+    def close(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write("kill $(jobs -p); wait\n")
+            self.process.stdin.close()
+        self.process.stdout.read()
+        self.process.wait(30)
+
+
+@pytest.fixture(name="veth")
+def fixture_veth():
+    if not hasattr(os, "setns"):
+        setns_by_ctypes()
+    with Veth() as veth:
+        for name, link, address, peer, last in ((veth.here, "probe", VPS, COLLECTOR, 2), (veth.there, "far", COLLECTOR, VPS, 1)):
+            for words in (("link", "set", "lo", "up"), ("link", "set", link, "address", f"02:00:00:00:00:0{3 - last}"),
+                          ("address", "add", f"{address}/24", "dev", link), ("route", "add", "default", "via", peer),
+                          ("neigh", "replace", peer, "lladdr", f"02:00:00:00:00:0{last}", "dev", link, "nud", "permanent")):
+                subprocess.run(["ip", "-n", name, *words], check=True, capture_output=True)
+        yield veth
+
+
+@pytest.fixture(name="postgres")
+def fixture_postgres():
+    """A cluster whose login takes whoever comes by its socket, as Debian's takes postgres."""
+    with hirundo.Postgres() as pg:
+        yield pg
+
+
+def path_with(directory, *programs):
+    """A PATH with these programs of ours and the system's."""
+    directory.mkdir()
+    for name in programs:
+        (directory / name).symlink_to(hirundo.program(name))
+    return f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.fixture(name="collector")
+def fixture_collector(postgres, veth, tmp_path):
+    home = tmp_path / "collector"
+    home.mkdir()
+    env = dict(postgres.environment(), PGHOST=str(postgres.directory), PATH=path_with(tmp_path / "bin-collector", "hirundo-collector"))
+    del env["PGDATABASE"]
+    terminal = Terminal(veth.outside("bash"), home, env)
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture(name="vps")
+def fixture_vps(veth, tmp_path):
+    """With a file system of its own for what enroll writes: /etc and /var/lib are copies."""
+    home = tmp_path / "vps"
+    home.mkdir()
+    env = {"PATH": path_with(tmp_path / "bin-vps", "hirundo-sensor"), "HOME": str(home), "LC_ALL": "C.UTF-8"}
+    own = ("mount -t tmpfs none /mnt && cp -a /etc /mnt/etc && rm -rf /mnt/etc/hirundo && mount --bind /mnt/etc /etc && "
+           "mount -t tmpfs none /var/lib && exec bash")
+    terminal = Terminal(veth.inside("unshare", "--mount", "--propagation", "private", "sh", "-c", own), home, env)
+    yield terminal
+    terminal.close()
+
+
+class Internet(threading.Thread):
+    """Sends the VPS a few unsolicited packets a second until it is told to end."""
+
+    def __init__(self, veth):
+        super().__init__(daemon=True)
+        self.veth, self.ending, self.sent = veth, threading.Event(), 0
+
+    def run(self):
+        while not self.ending.wait(0.2):
+            self.veth.send_frames([frame(self.sent % 500 + i, 23) for i in range(20)])
+            self.sent += 20
+
+
+def test_readme_from_nothing_to_a_sensor_that_delivers(postgres, veth, collector, vps, tmp_path):
+    postgres.query("select 1")
+    with postgres.connect("postgres") as conn, conn.cursor() as cursor:
+        cursor.execute("drop database hirundo")  # there is nothing yet
+    blocks = BLOCK.findall(SECTION.search((hirundo.TOP / "README.md").read_text()).group(1))
+    assert [machine for machine, _ in blocks] == ["collector", "vps", "collector", "vps"]
+    internet = Internet(veth)
+    internet.start()
+    known, took, shown = {}, [], ""
+    begun = time.monotonic()
+    try:
+        for machine, text in blocks:
+            for word, value in known.items():
+                text = text.replace(word, value)
+            shown = (collector if machine == "collector" else vps).type(text)
+            print(f"--- {machine}, after {time.monotonic() - begun:.1f} s\n{shown}", end="")
+            took.append(time.monotonic() - begun)
+            for word, pattern in (("FINGERPRINT", r"--fingerprint (\S+)"), ("REQUEST", r"^(request:\S+)")):
+                if word not in known and (found := re.search(pattern, shown, re.MULTILINE)):
+                    known[word] = found.group(1)
+            if (bundle := tmp_path / "collector" / "au-syd-1.bundle").exists():
+                shutil.copy(bundle, tmp_path / "vps")
+    finally:
+        internet.ending.set()
+        internet.join()
+        for log in ("collector/collector.log", "vps/sensor.log"):
+            if (tmp_path / log).exists():
+                print(f"--- {log}\n{(tmp_path / log).read_text()}", end="")
+    assert re.search(r"enrolled: collector tcp://192\.0\.2\.1:4455 committed batch 1 at 20", shown)
+    packets = postgres.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'au-syd-1'")
+    assert 0 < packets <= internet.sent
+    logs = [pathlib.Path(tmp_path / log).read_text() for log in ("collector/collector.log", "vps/sensor.log")]
+    assert not re.search(r"^error", "\n".join(logs), re.MULTILINE)
+    print(f"from the first command to the first batch committed: {took[-1]:.0f} s, {took[-2]:.1f} s of them for all but the last command")
