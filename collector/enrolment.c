@@ -50,8 +50,16 @@ static int insert_sensor(struct db *db, struct enrolment *x, struct errmsg *e)
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query_mixed(
         db,
-        "with s as (insert into hirundo.sensor (name, country, label_en, label_ja, hosted_by) "
-        "values ($1, $2, $3, $4, $5) returning sensor_id), "
+        // past every id that rows are left of: the sensor's own row may be older than they are,
+        // where parts of a database were set back
+        "with q as (select pg_get_serial_sequence('hirundo.sensor', 'sensor_id')::regclass as q), "
+        "i as (select setval(q, greatest(nextval(q), 1 + (select max(m) from (select "
+        "max(sensor_id) as m from hirundo.sensor union all select max(sensor_id) from "
+        "hirundo.ledger union all select max(sensor_id) from hirundo.observation union all select "
+        "max(sensor_id) from hirundo.sensor_address union all select max(sensor_id) from "
+        "hirundo.bundle) t)))::smallint as id from q), "
+        "s as (insert into hirundo.sensor (sensor_id, name, country, label_en, label_ja, "
+        "hosted_by) select id, $1, $2, $3, $4, $5 from i returning sensor_id), "
         "k as (insert into hirundo.sensor_key (public_key, sensor_id) "
         "select $6::bytea, sensor_id from s where $6::bytea is not null) "
         "select sensor_id, pg_notify('hirundo_keys', '') from s",

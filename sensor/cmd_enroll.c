@@ -8,6 +8,7 @@
 #include "sensor/clock.h"
 #include "sensor/cmd.h"
 #include "sensor/enroll.h"
+#include "sensor/next_key.h"
 
 #define CONF_DEFAULT   "/etc/hirundo/sensor.conf"
 #define WAIT_DEFAULT_S 600
@@ -148,6 +149,26 @@ static int check_operator(const struct bundle *b, const struct arguments *a, str
     return 0;
 }
 
+// After hirundo-sensor rotate there are two keys; the request is for the one that is in use.
+static int choose_key(const char *conf_path, struct enroll_result *result, struct errmsg *e)
+{
+    _cleanup_(sensor_conf_freep) struct sensor_conf *conf = NULL;
+    _cleanup_(sensor_keys_wipe) struct sensor_keys keys = {0};
+    int r = sensor_conf_read(conf_path, &conf, e);
+    if (r == 0)
+        r = sensor_keys_read(conf->values.key, &keys, e);
+    if (r < 0 || !keys.has_next)
+        return r;
+    r = next_key_settle(conf, &keys, e);
+    if (r == 0 && keys.has_next)
+        cmd_say("the next key (%s" SENSOR_KEY_NEXT
+                ") still waits for approval: hirundo-sensor rotate "
+                "prints its request",
+                conf->values.key);
+    memcpy(result->public_key, keys.present.public_key, KEY_SIZE);
+    return r;
+}
+
 static void report(const struct bundle *b, const struct arguments *a, const struct enroll_result *r)
 {
     char request[REQUEST_SIZE];
@@ -195,6 +216,8 @@ int command_enroll(int argc, char *argv[])
         r = check_operator(&b, &a, &e);
     if (r == 0)
         r = enroll_write(&b, &a.options, &result, &e);
+    if (r == 0)
+        r = choose_key(a.options.conf_path, &result, &e);
     if (r < 0) {
         cmd_say("%s", e.text);
         return EXIT_FAILED;

@@ -6,7 +6,7 @@
 
 #include "common/bundle.h"
 #include "sensor/cmd.h"
-#include "sensor/probe.h"
+#include "sensor/next_key.h"
 
 static const char help[] =
     "usage: hirundo-sensor rotate -c FILE [--name NAME]\n\n"
@@ -33,33 +33,6 @@ static int make_next(const char *path, struct key_pair *ret, struct errmsg *e)
     return key_file_write(path, ret, e);
 }
 
-// A next key that the collector lets in is the present one from now on.
-static int settle(const struct sensor_conf *conf, const char *next_path, struct sensor_keys *keys,
-                  struct errmsg *e)
-{
-    struct probe p;
-    int r = probe_collectors(conf, &keys->next, &p, e);
-    if (r < 0)
-        return r;
-    if (p.answer == PROBE_UNREACHABLE)
-        return errmsg_set(e, -ENOTCONN,
-                          "collector %s cannot be reached, so nobody can tell whether the next key "
-                          "is in use already: try again when it can",
-                          p.endpoint);
-    if (p.answer == PROBE_REVOKED)
-        return errmsg_set(e, -EPERM,
-                          "collector %s has revoked this sensor's keys: its owner adds the machine "
-                          "anew under another name",
-                          p.endpoint);
-    if (p.answer == PROBE_REFUSED)
-        return 0; // it still waits for approval
-    if (rename(next_path, conf->values.key) < 0)
-        return errmsg_set(e, -errno, "key file %s: %s", conf->values.key, strerror(errno));
-    cmd_say("the key approved last is in place: %s", conf->values.key);
-    keys->has_next = false;
-    return 0;
-}
-
 static int rotate(const struct sensor_conf *conf, const char *name, struct sensor_keys *keys)
 {
     char next_path[PATH_MAX], request[REQUEST_SIZE];
@@ -67,7 +40,7 @@ static int rotate(const struct sensor_conf *conf, const char *name, struct senso
     int n = snprintf(next_path, sizeof next_path, "%s" SENSOR_KEY_NEXT, conf->values.key);
     if (n < 0 || (size_t)n >= sizeof next_path)
         return EXIT_FAILED; // sensor_keys_read has said so
-    int r = keys->has_next ? settle(conf, next_path, keys, &e) : 0;
+    int r = keys->has_next ? next_key_settle(conf, keys, &e) : 0;
     if (r == 0 && !keys->has_next)
         r = make_next(next_path, &keys->next, &e);
     if (r < 0)
