@@ -215,6 +215,9 @@ def test_another_sensors_name(postgres, guarded, enrolled):
             peer.wait_ack(1)
             peer.send_message("batch", 2, seed=10)
             peer.wait_ack(2)
+            peer.send_message("batch", 9, seed=11)  # what is told of that spool is what this key has sent
+            nack = peer.wait_reply("nack")
+            assert (nack.reason, nack.expected_seq, nack.committed_through) == ("gap", 3, 0)
         assert (postgres.query(rows, victim_name), postgres.query(ledger, victim_name)) == before
         assert postgres.query(rows, name)[0][0] > 0  # what it sends is its own
         victim.deliver(2)

@@ -141,6 +141,48 @@ def test_pass_phrase_is_asked_for_once(pg, collector, office):
     assert shown.count(b"pass phrase") == 1 and b"5 sensors added, 5 bundles written" in shown, shown
 
 
+def test_signing_lets_no_key_into_the_database(pg, collector, office, machine):
+    """The operator's key alone is no login: approve, revoke and list need one of the owner's."""
+    office.add("laptop-1")
+    request = request_of(enroll(machine, office.directory / "laptop-1.bundle"))
+    pg.query("create role laptop login password 'only-for-tests'")
+    env = dict(pg.environment(), PGUSER="laptop", PGPASSWORD="only-for-tests")
+    for words in (("sensor", "approve", "laptop-1", request), ("sensor", "revoke", "laptop-1"), ("sensor", "list"),
+                  ("sensor", "bundle", "laptop-1", "--operator-key", str(office.key), "--out", str(machine / "own.bundle"))):
+        done = subprocess.run([hirundo.program("hirundo-collector"), *words], env=env, capture_output=True, text=True, check=False,
+                              timeout=60)
+        assert done.returncode == 1 and "hirundo_owner" in done.stderr, (words, done.stderr)
+    assert not (machine / "own.bundle").exists()
+    assert pg.value("select count(*) from hirundo.sensor_key join hirundo.sensor using (sensor_id) where name = 'laptop-1'") == 0
+
+
+def test_secrets_stay_in_their_files(pg, collector, office, machine):
+    """Not in the database, the logs, what the commands print, the request, or arguments and environment of the processes."""
+    done = office.add("secret-1")
+    asked = enroll(machine, office.directory / "secret-1.bundle")
+    office.command("sensor", "approve", "secret-1", request_of(asked))
+    turned = sensor("rotate", "-c", machine / "sensor.conf")
+    sent = replay(machine)
+    assert sent.returncode == 0
+    office.command("sensor", "add", "secret-2", "--country", "JP", "--operator-key", str(office.key), "--with-key")
+    found = {}
+    for path, pattern in ((machine / "sensor.key", r"secret = (\S+)"), (machine / "sensor.key.next", r"secret = (\S+)"),
+                          (office.directory / "secret-2.bundle", r"secret = (\S+)"),
+                          (collector.directory / "collector.key", r"secret = (\S+)"), (office.key, r"\n(\S+)\n-----END")):
+        found[path.name] = re.search(pattern, path.read_text()).group(1)
+        assert path.stat().st_mode & 0o777 == 0o600, path
+    assert len(set(found.values())) == 5
+    dump = subprocess.run([f"{pg.bin}/pg_dump", "-d", pg.conninfo()], capture_output=True, text=True, check=True).stdout
+    assert "secret-2" in dump
+    processes = "".join(path.read_text(errors="replace") for name in ("cmdline", "environ")
+                        for path in [pathlib.Path(f"/proc/{collector.process.pid}/{name}")])
+    shown = "".join(one.stdout + one.stderr for one in (done, asked, turned, sent))
+    for name, secret in found.items():
+        raw = hirundo.z85_decode(secret).hex() if len(secret) == 40 else secret
+        for where, text in (("database", dump), ("log", collector.log()), ("output", shown), ("process", processes)):
+            assert secret not in text and raw not in text, (name, where)
+
+
 # ---- names and numbers
 
 def test_changed_address_is_a_new_row_with_its_date(pg, collector, office, machine):
