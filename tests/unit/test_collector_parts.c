@@ -15,6 +15,7 @@
 #include "collector/message.h"
 #include "collector/observe.h"
 #include "collector/organisations.h"
+#include "collector/quiet.h"
 #include "collector/scanners.h"
 #include "collector/text.h"
 #include "tests/unit/rand_batch.h"
@@ -261,6 +262,30 @@ static void test_csv_quote_without_an_end(void **state)
     organisations_release(&o);
 }
 
+// One line for each in ten minutes, ten a minute in all, however many come; the rest is told.
+static void test_quiet(void **state)
+{
+    (void)state;
+    struct quiet q = {0};
+    char more[QUIET_MORE_MAX], whom[16];
+    assert_true(quiet_allows(&q, "a", 0, more));
+    assert_string_equal(more, "");
+    for (int i = 0; i < 5; i++)
+        assert_false(quiet_allows(&q, "a", 1000 * i, more));
+    assert_true(quiet_allows(&q, "b", 5000, more));
+    assert_string_equal(more, " (and 5 more such since)");
+    assert_false(quiet_allows(&q, "a", QUIET_AGAIN_MS, more));
+    assert_true(quiet_allows(&q, "a", QUIET_AGAIN_MS + 1, more));
+    int lines = 0;
+    for (int i = 0; i < 60000; i++) { // a minute of strangers, each another one
+        snprintf(whom, sizeof whom, "x%d", i);
+        lines += quiet_allows(&q, whom, 2LL * QUIET_AGAIN_MS + i, more);
+    }
+    assert_int_equal(lines, QUIET_MINUTE);
+    assert_true(quiet_allows(&q, "c", 2LL * QUIET_AGAIN_MS + 60000, more));
+    assert_string_equal(more, " (and 59990 more such since)");
+}
+
 // Comments before the heading count as lines.
 static void test_csv_line_numbers(void **state)
 {
@@ -371,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_csv_refusals),
+        cmocka_unit_test(test_quiet),
         cmocka_unit_test(test_csv_quote_without_an_end),
         cmocka_unit_test(test_csv_of_another_kind),
         cmocka_unit_test(test_csv_line_numbers),
