@@ -200,6 +200,51 @@ def test_clock_that_is_off_shows(postgres, veth, live, shift, words):
     assert live.server.stop() == 0
 
 
+RELAY = """
+import asyncio, sys
+async def copy(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+async def serve(reader, writer):
+    far = await asyncio.open_connection("127.0.0.1", int(sys.argv[2]))
+    await asyncio.gather(copy(reader, far[1]), copy(far[0], writer), return_exceptions=True)
+async def main():
+    async with await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1])) as server:
+        print("listening", file=sys.stderr, flush=True)
+        await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime), or a sanitizer is in")
+def test_returns_to_the_first_collector_after_a_quarter_of_an_hour(veth, live, tmp_path):
+    """The first of the list cannot be reached at first. All clocks of the sensor leap by sixteen minutes, with it at work."""
+    first, second = hirundo.free_port(), live.collector.endpoint.rsplit(":", 1)[1]
+    live.conf.write_text(live.conf.read_text().replace("endpoint = ", f"endpoint = tcp://127.0.0.1:{first} "))
+    leap = tmp_path / "leap"
+    leap.write_text("+0\n")
+    live.server = hirundo.Server(veth.inside("env", f"LD_PRELOAD={LIBFAKETIME}", f"FAKETIME_TIMESTAMP_FILE={leap}", "FAKETIME_NO_CACHE=1",
+                                             hirundo.program("hirundo-sensor"), "run", "-c", str(live.conf))).start()
+    live.server.wait_log(f"connected to collector tcp://127.0.0.1:{second}")
+    relay = hirundo.Server(veth.inside("/usr/bin/python3", "-c", RELAY, str(first), second)).start()
+    try:
+        relay.wait_log("listening")
+        veth.send(100)
+        live.wait_frames(100)
+        assert f"connected to collector tcp://127.0.0.1:{first}" not in live.server.log()
+        leap.write_text("+960\n")
+        live.server.wait_log(f"connected to collector tcp://127.0.0.1:{first}")
+        assert "cannot be reached" in live.server.log() and "broke" not in live.server.log()
+        veth.send(100, first=100)
+        live.wait_frames(200)
+        assert live.server.stop() == 0
+        assert live.value("select count(*) from hirundo.loss") == 0
+    finally:
+        relay.stop()
+
+
 def noisy(_, source=random.Random(1)):
     """A frame like no other: they do not compress."""
     return frame(source.randrange(1 << 17), source.randrange(1 << 16), source.randrange(40, 60))
