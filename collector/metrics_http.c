@@ -3,6 +3,7 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define CONTENT "text/plain; version=0.0.4; charset=utf-8"
 
@@ -10,6 +11,9 @@ struct metrics_http {
     struct MHD_Daemon *daemon;
     void (*render)(void *data, struct text *ret);
     void *data;
+    // Open connections, the oldest first; of the daemon's thread.
+    struct MHD_Connection *open[METRICS_CONNECTIONS];
+    unsigned n_open;
 };
 
 static int resolve(const char *listen, struct addrinfo **ret, struct errmsg *e)
@@ -86,6 +90,32 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
     return answer_metrics(data, connection);
 }
 
+// Where all places are taken the oldest connection ends: a scraper needs its own for a moment, and
+// who sends a byte now and then must not keep others out.
+static void on_connection(void *data, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    (void)state;
+    struct metrics_http *m = data;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        unsigned n = 0;
+        for (unsigned i = 0; i < m->n_open; i++)
+            if (m->open[i] != connection)
+                m->open[n++] = m->open[i];
+        m->n_open = n;
+        return;
+    }
+    if (m->n_open == METRICS_CONNECTIONS) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(m->open[0], MHD_CONNECTION_INFO_CONNECTION_FD);
+        if (info)
+            (void)shutdown(info->connect_fd, SHUT_RDWR);
+        m->n_open--;
+        memmove(m->open, m->open + 1, m->n_open * sizeof(struct MHD_Connection *));
+    }
+    m->open[m->n_open++] = connection;
+}
+
 int metrics_http_start(const char *listen, void (*render)(void *data, struct text *ret), void *data,
                        struct metrics_http **ret, struct errmsg *e)
 {
@@ -104,11 +134,11 @@ int metrics_http_start(const char *listen, void (*render)(void *data, struct tex
     if (address->ai_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     errno = 0;
-    m->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, m, MHD_OPTION_SOCK_ADDR,
-                                 address->ai_addr, MHD_OPTION_CONNECTION_LIMIT,
-                                 (unsigned)METRICS_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)METRICS_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)16384, MHD_OPTION_END);
+    m->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, m, MHD_OPTION_SOCK_ADDR, address->ai_addr,
+        MHD_OPTION_CONNECTION_LIMIT, 2U * METRICS_CONNECTIONS, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, m, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)METRICS_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
     r = -errno;
     freeaddrinfo(address);
     if (!m->daemon) {

@@ -1,13 +1,15 @@
 """/metrics: read with Prometheus' own parsers, and no hazard to what the collector is for."""
+import contextlib
 import http.client
 import re
 import shutil
 import socket
 import subprocess
+import threading
 
 import pytest
 
-from hirundo import TOP, Collector, wait_for
+from hirundo import TOP, WAIT_S, Collector, wait_for
 from peer import Peer, heartbeat, zigzag
 
 parser = pytest.importorskip("prometheus_client.parser", reason="python3-prometheus-client is not installed")
@@ -166,6 +168,31 @@ def test_idle_and_broken_clients_hold_up_nothing(collector, enrolled):
     wait_for(answered, "an answer beside idle clients", 60)
     for s in many:
         s.close()
+
+
+def test_slow_clients_keep_nobody_out(collector):
+    """Connections enough to take all places, each with a byte of a request now and then: never idle, never done."""
+    many = [socket.create_connection(address(collector)) for _ in range(20)]
+    over = threading.Event()
+
+    def drip():
+        for letter in b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 1000:
+            for client in many:
+                with contextlib.suppress(OSError):
+                    client.send(bytes([letter]))
+            if over.wait(0.2):
+                return
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert request(collector, timeout=WAIT_S)[0] == 200
+    finally:
+        over.set()
+        thread.join()
+        for client in many:
+            client.close()
 
 
 def test_taken_port_is_told_and_costs_no_data(postgres, collector, enrolled):
