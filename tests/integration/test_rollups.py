@@ -146,7 +146,6 @@ def rollups_of(postgres, name):
                "sensor_day": "day, class, packets, bytes, flood_packets, source_days",
                "ttl_day": "day, class, ttl, packets",
                "observed_day": "day, covered_ms",
-               "backscatter_day": "day, host(victim), kind, port_code, first_ts, last_ts, packets, bytes",
                "country_day": "day, r.country, class, packets, bytes, source_days"}
     return {table: sorted(postgres.query(f"select {what} from hirundo.{table} r join hirundo.sensor using (sensor_id) where name = %s",
                                          name), key=repr)
