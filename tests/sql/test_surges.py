@@ -31,7 +31,7 @@ class Network:
         self.rng, self.cur, self.tz = rng, cur, ZoneInfo(zone)
         common.settings(cur, zone, 'JP')
         places = [('a', 'JP'), ('b', 'JP'), ('c', 'TW'), ('d', 'KR'), ('e', 'TW'), ('f', 'GH')]
-        self.country = {common.add_sensor(cur, n, c): c for n, c in places[: rng.choice([2, 4, 6, 6, 6])]}
+        self.country = {common.add_sensor(cur, n, c): c for n, c in places[: rng.choice([3, 6, 6, 6])]}
         cur.execute('select sensor_id, name from hirundo.sensor')
         self.name = dict(cur.fetchall())
         self.days = [FIRST + i * DAY for i in range(DAYS)]
