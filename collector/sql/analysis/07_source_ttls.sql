@@ -28,7 +28,7 @@ declare
   v_last date := (case when isfinite(past) then past - interval '1 microsecond' else now() end at time zone hirundo.time_zone())::date;
   v_country text;
   v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
-  v_home text;
+  v_home bit varying;
 begin
   select c.months, c.days, c.rest into v_months, v_days, v_rest
   from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day', null,
@@ -51,7 +51,7 @@ begin
                      where d.day = any (v_days || v_month_days) and d.prefix_set is distinct from hirundo.prefix_set_for(v_last)) then
     -- the stamps of all days say what the ranges say
     v_country := country;
-    select string_agg(case when s.country::text = v_country then '1' else '0' end, '' order by g) into v_home
+    select string_agg(case when s.country::text = v_country then '1' else '0' end, '' order by g)::bit varying into v_home
     from generate_series(1, v_bits) g left join hirundo.sensor s on s.sensor_id = g;
     return query
       with stamped as materialized (
@@ -62,7 +62,8 @@ begin
         where d.country = v_country and d.day = any (v_days) and d.class <> 'backscatter' and d.class <> 'local' and d.src <@ v_ranges
       ), at_home as materialized (
         select distinct s.src from stamped s
-        where rpad(s.sensors::text, v_bits, '0')::bit varying & v_home::bit varying <> repeat('0', v_bits)::bit varying
+        -- bits were fewer when there were fewer sensors
+        where bit_count(substring(s.sensors from 1 for v_bits) & substring(v_home from 1 for length(s.sensors))) > 0
       ), wanted as materialized (
         select distinct s.at, s.src from stamped s where s.src in (select h.src from at_home h)
       )
