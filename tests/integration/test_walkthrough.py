@@ -16,7 +16,8 @@ import hirundo
 from test_delivery import frame
 from test_live import Veth, root_with_namespaces, setns_by_ctypes
 
-pytestmark = pytest.mark.skipif(not root_with_namespaces(), reason="needs root and network namespaces")
+pytestmark = [pytest.mark.skipif(not root_with_namespaces(), reason="needs root and network namespaces"),
+              pytest.mark.skipif(bool(os.environ.get("ASAN_OPTIONS")), reason="two minutes; other tests do the same with a sanitizer")]
 
 SECTION = re.compile(r"^## A sensor of your own\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```sh (collector|vps)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

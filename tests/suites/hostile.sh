@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/suite.sh"
 
 build release
-HIRUNDO_HOSTILE=${1:-300} pytests hostile tests/integration/test_hostile.py
+HIRUNDO_HOSTILE=${1:-300} pytests hostile tests/integration/test_hostile.py tests/integration/test_key_life.py
 
 measure() {
     "$PYTHON" -B tests/hostile/measure_hostile.py "$TOP/var/hostile" "${1:-300}" "${2:-4}" "${3:-15}" >"$RESULTS/figures.txt"
