@@ -202,6 +202,9 @@ static int look_for_siblings(struct writer *w, struct item *item, struct errmsg 
     bool asked = s->asked_size == m->route_size &&
                  memcmp(s->asked_route, m->route, m->route_size) == 0 &&
                  memcmp(s->asked_spool, m->header.spool_id, sizeof s->asked_spool) == 0;
+    // Another one asked for before, which the ledger need not know yet.
+    if (s->asked_size > 0 && memcmp(s->asked_spool, m->header.spool_id, sizeof s->asked_spool) != 0)
+        s->siblings = true;
     int r = s->siblings || asked ? 0 : known_has_siblings(w->db, item->stream, &s->siblings, e);
     if (r != 0)
         return r;

@@ -73,7 +73,7 @@ static int set_options(struct link *l, const uint8_t server_key[KEY_SIZE],
     } ints[] = {
         {ZMQ_LINGER, 0},
         {ZMQ_IPV6, 1},
-        {ZMQ_SNDHWM, 64},
+        {ZMQ_SNDHWM, LINK_MESSAGES_MAX},
         {ZMQ_RCVHWM, 256},
         {ZMQ_IMMEDIATE, 1},
         {ZMQ_RECONNECT_IVL, -1},

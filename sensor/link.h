@@ -14,6 +14,10 @@
 #include "common/util.h"
 #include "common/wire.h"
 
+// Messages that may wait for the peer to read them. libzmq counts until the peer's side has told
+// that it read half of them.
+#define LINK_MESSAGES_MAX 256
+
 enum {
     LINK_NOTHING = 1, // link_receive, link_event: nothing there
     LINK_FOREIGN = 2, // link_receive: something that is not a reply of this protocol, *e says what

@@ -180,11 +180,14 @@ static int lock(struct spool *s, struct errmsg *e)
         int r = -errno;
         return errmsg_set(e, r, "spool lock %s: %s", path, strerror(-r));
     }
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        close(s->lock_fd);
+        s->lock_fd = -1; // or a later attempt would take it for locked
         return errmsg_set(e, -EBUSY,
                           "spool %s is in use by another hirundo-sensor; stop it, or give this one "
                           "a spool of its own",
                           s->path);
+    }
     read_mark(s);
     return 0;
 }
@@ -293,6 +296,7 @@ static int begin(struct spool *s, struct errmsg *e)
 {
     struct spool_state state = s->state;
     int64_t since = undeclared_since(s);
+    uint64_t evicted = s->evicted, loss_bytes = s->loss_bytes;
     s->disk_short = db_disk_is_short(s, SPOOL_PAGE_SIZE);
     int r = db_begin(s);
     if (r == 0) {
@@ -303,7 +307,11 @@ static int begin(struct spool *s, struct errmsg *e)
         state.cap_bytes = s->config.cap_bytes;
         r = spool_state_commit(s, &state, r);
     }
-    return r < 0 ? errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r)) : 0;
+    if (r == 0)
+        return 0;
+    s->evicted = evicted;
+    s->loss_bytes = loss_bytes;
+    return errmsg_set(e, r, "spool %s: %s", s->path, strerror(-r));
 }
 
 static int open_fresh(struct spool *s, struct errmsg *e)
@@ -366,6 +374,12 @@ static int complete(struct spool *s, struct errmsg *e)
     int r = open_or_go_on(s, e);
     if (r == -EIO && disk_is_full(s)) // that is how it shows in the index of the log
         return errmsg_set(e, -ENOSPC, "spool %s: %s", s->path, strerror(ENOSPC));
+    // SQLite's words for a file of somebody else's are those for a bad disk, which may get well.
+    if ((r == -EIO || r == -EROFS) && access(s->path, R_OK | W_OK) < 0 && errno == EACCES)
+        return errmsg_set(e, -EACCES,
+                          "spool %s may not be read and written: it has to belong to the user that "
+                          "the sensor runs as",
+                          s->path);
     if (r < 0)
         return r;
     int marked = opened(s);

@@ -1,4 +1,5 @@
 // The uplink's side towards the collector: the sender's actions, the replies, the connection.
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,6 +7,10 @@
 
 #include "common/log.h"
 #include "sensor/uplink_internal.h"
+
+// A window and a ping now and then never find the socket's queue full: it would look like a lost
+// link.
+static_assert(2 * SENDER_WINDOW_MAX + 16 <= LINK_MESSAGES_MAX, "a window does not fit the socket");
 
 #define CLOCK_MS_MAX       32503680000000 // the year 3000
 #define PUT_ASIDE_AGAIN_MS 600000

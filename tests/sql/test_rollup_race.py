@@ -26,7 +26,7 @@ TABLES = (
     'observed_day',
     'backscatter_day',
 )
-DAYS = ('rollup_day', 'network_port_day', 'scanner_day', 'source_day', 'port_country_day')
+DAYS = ('rollup_day', 'network_port_day', 'scanner_day', 'source_day', 'port_country_day', 'tool_day', 'tool_built')
 MONTHS = ('port_month', 'network_port_month', 'source_month', 'source_port_month', 'source_ttl_month', 'dirty_month', 'rollup_month')
 
 
