@@ -292,7 +292,7 @@ def test_public_refuses_days(hostile, tmp_path, period, refused):
 def test_what_is_not_of_this_report_is_not_published_with_it(hostile, tmp_path):
     site = hostile.report("2023-02", tmp_path / "site", "internal")
     (site.path / "older.csv").write_text("secret")
-    done = hostile.command("report", "2023-02", "--out", str(site.path), check=False)
+    done = hostile.command("report", "2023-02", "--out", str(site.path), "--audience", "internal", check=False)
     assert done.returncode == 1 and "older.csv is not of this report" in done.stderr
     (site.path / "older.csv").unlink()
     again = hostile.report("2023-02", site.path, "internal", "--quiet")

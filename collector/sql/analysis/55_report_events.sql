@@ -22,7 +22,7 @@ order by 2, s.port$q$, v_period) end, $j${
     "title": {"en": "Ports whose sources surged", "ja": "送信元ホスト数が急増したポート"},
     "lead": {"en": "On which ports many more hosts than usual were seen, and whether most sensors saw it or only some.",
              "ja": "送信元ホスト数が通常より大きく増加したポートと、その変動が多くのセンサーに共通するものか、特定のネットワークだけのものかを示しています。"},
-    "method": {"en": "Distinct sources of all sensors a day against what the 28 days before lead to expect for that weekday and the time observed; in simulations all ports together raised up to one false alarm a month. A sensor rose if its own sources did.",
+    "method": {"en": "Distinct sources of all sensors a day against what the 28 days before lead to expect for that weekday and the time observed; in simulations chance alone raised up to one alarm a month over all ports together. A sensor rose if its own sources did.",
                "ja": "1日あたりの送信元ホスト数（全センサー）を、直前28日間の曜日ごとの傾向と観測時間から予想される値と比較しています。シミュレーションでは、誤検知は全ポートを合わせて月に1件以下でした。"},
     "empty": {"en": "No port rose beyond what the 28 days before lead to expect, as far as days could be judged: each needs 14 observed days before it.",
               "ja": "直前28日間の傾向を超える急増は検知されませんでした。なお、判定には直前に14日以上の観測が必要です。"},
