@@ -39,8 +39,13 @@ def test_enroll_after_rotate_asks_for_the_key_in_use(pg, collector, office, mach
     again = enroll(machine, office.directory / "again.bundle", "--replace")
     assert request_of(again) == first and "still waits for approval" in again.stderr
     office.command("sensor", "rotate", "turned-1", request)
-    again = enroll(machine, office.directory / "again.bundle", "--replace")
-    assert request_of(again) == request and "is in place" in again.stderr
+
+    def settled():
+        """The collector hears of the new key a moment after the command."""
+        again = enroll(machine, office.directory / "again.bundle", "--replace")
+        return again if request_of(again) == request else None
+    again = hirundo.wait_for(settled, "the collector to know the next key")
+    assert "is in place" in again.stderr
     assert not (machine / "sensor.key.next").exists()
     assert replay(machine).returncode == 0
     hirundo.wait_for(lambda: pg.value("select count(*) = 1 from hirundo.sensor_key k join hirundo.sensor using (sensor_id) "
