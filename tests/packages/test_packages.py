@@ -174,12 +174,12 @@ def test_collector_package(base, tmp_path, veth):
         hirundo.wait_for(lambda: host("su", "postgres", "-c", "psql -c 'select 1'").returncode == 0, "PostgreSQL", 60)
         host.do("su", "postgres", "-c", "createdb hirundo")
         host.do("su", "postgres", "-c", "PGDATABASE=hirundo hirundo-collector migrate")
-        host.do("su", "postgres", "-c", "psql -q hirundo -c 'create role hirundo login in role hirundo_collector'")
+        host.do("su", "postgres", "-c", "psql -q hirundo -c 'create role hirundo_service login in role hirundo_collector'")
         host.do("systemctl", "restart", "hirundo-collector")
         assert host.property("hirundo-collector", "ActiveState") == "active"
         assert "listening on tcp://0.0.0.0:4455" in host.property("hirundo-collector", "StatusText")
         key = host.do("stat", "-c", "%U %a", "/var/lib/hirundo/collector.key")
-        assert key == "hirundo 600\n"
+        assert key == "hirundo_service 600\n"
         before = host.do("sha256sum", "/var/lib/hirundo/collector.key", "/etc/hirundo/collector.conf")
         pid = host.property("hirundo-collector", "MainPID")
         host.upgrade(package("hirundo-collector", later=True))
