@@ -2,7 +2,8 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
+
+#include "common/clock.h"
 
 #define ALARMS_MAX 64
 #define AGAIN_MS   600000
@@ -20,13 +21,6 @@ struct alarms {
     pthread_mutex_t lock;
     struct alarm list[ALARMS_MAX];
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 int alarms_new(struct alarms **ret)
 {
@@ -63,7 +57,7 @@ static struct alarm *place_of(struct alarms *a, const char *action, const char *
 
 void alarms_raise(struct alarms *a, const char *action, const char *sensor, const char *detail)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = mono_ms();
     pthread_mutex_lock(&a->lock);
     struct alarm *x = place_of(a, action, sensor, now);
     if (x) {

@@ -1,12 +1,12 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "collector/command.h"
 #include "collector/progress.h"
 #include "collector/report_page.h"
 #include "collector/report_site.h"
+#include "common/clock.h"
 
 static const char usage[] =
     "usage: hirundo-collector report [-c FILE] PERIOD --out DIR [--lang ja|en] "
@@ -55,13 +55,6 @@ static int on_option(int option, const char *value, void *data)
         o->quiet = true;
         return 0;
     }
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static int check_database(struct db *db, struct errmsg *e)
@@ -113,13 +106,13 @@ static int make_figures(struct db *db, const char *const *values, struct report_
     for (size_t i = 0; r == 0 && i < site->n; i++) {
         struct report_figure *figure = &site->figures[i];
         const char *with_id[] = {values[0], values[1], figure->id};
-        int64_t begun = now_ms();
+        int64_t begun = mono_ms();
         progress_show(progress, figure->id, i, site->n);
         r = db_query(db,
                      "select f, hirundo.report_csv(f), jsonb_array_length(f -> 'rows') from "
                      "hirundo.report_figure(hirundo.period($1), $2, $3) f",
                      3, with_id, &figure->made, e);
-        figure->ms = now_ms() - begun;
+        figure->ms = mono_ms() - begun;
         if (r != 0)
             errmsg_prefix(e, "figure %s", figure->id);
     }
@@ -162,7 +155,7 @@ static int report(struct db *db, const char *period, const struct options *o, st
     struct report_site site = {
         .out = o->out, .lang = o->lang, .internal = strcmp(o->audience, "internal") == 0};
     struct progress progress;
-    int64_t begun = now_ms();
+    int64_t begun = mono_ms();
     progress_begin(&progress, o->quiet);
     int r = check_database(db, e);
     if (r == 0)
@@ -172,7 +165,7 @@ static int report(struct db *db, const char *period, const struct options *o, st
     if (r == 0)
         r = report_site_write(&site, e);
     if (r == 0 && !o->quiet)
-        print_written(&site, now_ms() - begun);
+        print_written(&site, mono_ms() - begun);
     report_site_release(&site);
     return r;
 }

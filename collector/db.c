@@ -2,8 +2,8 @@
 
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 struct db {
@@ -13,13 +13,6 @@ struct db {
     const struct db_statement *prepared[DB_STATEMENTS_MAX];
     size_t n_prepared;
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 // libpq's messages are several lines; people get the first with what matters of the rest.
 static void one_line(char *text)
@@ -202,7 +195,7 @@ PGcancel *db_cancel_new(const struct db *db)
 static int wait_socket(struct db *db, short events, int64_t deadline)
 {
     for (;;) {
-        int64_t left = deadline - monotonic_ms();
+        int64_t left = deadline - mono_ms();
         if (left <= 0)
             return -ETIMEDOUT;
         struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
@@ -251,7 +244,7 @@ static bool is_good(const PGresult *result)
 // Takes all results of a command; the last good one goes to *ret, the first bad one decides.
 static int finish(struct db *db, PGresult **ret, struct errmsg *e)
 {
-    int64_t deadline = monotonic_ms() + db->timeout_ms;
+    int64_t deadline = mono_ms() + db->timeout_ms;
     _cleanup_(db_result_freep) PGresult *kept = NULL;
     int outcome = flush_out(db, deadline, e);
     if (outcome < 0)
@@ -375,7 +368,7 @@ int db_copy_put(struct db *db, const char *data, size_t size, struct errmsg *e)
             data += piece;
             size -= piece;
         }
-        r = flush_out(db, monotonic_ms() + db->timeout_ms, e);
+        r = flush_out(db, mono_ms() + db->timeout_ms, e);
         if (r < 0)
             return r;
     }
@@ -386,7 +379,7 @@ int db_copy_end(struct db *db, struct errmsg *e)
 {
     if (!db->conn)
         return errmsg_set(e, -EPIPE, "database: not connected");
-    int64_t deadline = monotonic_ms() + db->timeout_ms;
+    int64_t deadline = mono_ms() + db->timeout_ms;
     int r;
     while ((r = PQputCopyEnd(db->conn, NULL)) == 0) {
         r = flush_out(db, deadline, e);
@@ -402,7 +395,7 @@ int db_wait_notify(struct db *db, int timeout_ms, struct errmsg *e)
 {
     if (!db->conn)
         return errmsg_set(e, -EPIPE, "database: not connected");
-    int r = wait_socket(db, POLLIN, monotonic_ms() + timeout_ms);
+    int r = wait_socket(db, POLLIN, mono_ms() + timeout_ms);
     if (r == -ETIMEDOUT)
         return 0;
     if (r < 0 || PQconsumeInput(db->conn) != 1)

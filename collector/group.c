@@ -3,12 +3,12 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "collector/copy_row.h"
 #include "collector/known.h"
 #include "collector/ledger.h"
 #include "collector/observe.h"
+#include "common/clock.h"
 
 struct poison {
     const struct message *m;
@@ -42,16 +42,9 @@ struct group {
     struct dims_ids ids;     // scratch
 };
 
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 void group_set_clock(struct group *g, int64_t now_ms)
 {
-    g->clock_offset_ms = now_ms - clock_ms(CLOCK_MONOTONIC);
+    g->clock_offset_ms = now_ms - mono_ms();
 }
 
 int group_new(struct group **ret)
@@ -59,7 +52,7 @@ int group_new(struct group **ret)
     _cleanup_(group_freep) struct group *g = calloc(1, sizeof *g);
     if (!g)
         return -ENOMEM;
-    group_set_clock(g, clock_ms(CLOCK_REALTIME));
+    group_set_clock(g, wall_ms());
     g->moves = calloc(GROUP_MESSAGES, sizeof *g->moves);
     g->ids.flow_dst = calloc(BATCH_FLOWS_MAX, sizeof *g->ids.flow_dst);
     g->ids.flow_options = calloc(BATCH_FLOWS_MAX, sizeof *g->ids.flow_options);
@@ -176,7 +169,7 @@ static int add_batch_row(struct group *g, const struct message *m, struct batch_
     }
     row.sensor_id = m->sensor_id;
     row.spool_id = m->header.spool_id;
-    row.committed_ms = clock_ms(CLOCK_MONOTONIC) + g->clock_offset_ms;
+    row.committed_ms = mono_ms() + g->clock_offset_ms;
     row.payload_bytes = (uint32_t)zmq_msg_size((zmq_msg_t *)&m->payload);
     if (m->header.kind == WIRE_BATCH) {
         memcpy(row.digest, m->header.sha256, sizeof row.digest);

@@ -5,11 +5,11 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <zmq.h>
 
 #include "collector/frames.h"
 #include "collector/quiet.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define MONITOR "inproc://hirundo.handshakes"
@@ -111,11 +111,9 @@ static void format_peer(const struct address *p, char *ret, size_t size)
 static void tell(struct handshakes *h, int fd)
 {
     char whom[QUIET_WHOM_MAX], more[QUIET_MORE_MAX];
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
     atomic_fetch_add(&h->failed, 1);
     format_peer(&h->peer[fd], whom, sizeof whom);
-    if (quiet_allows(&h->quiet, whom, t.tv_sec * 1000LL + t.tv_nsec / 1000000, more))
+    if (quiet_allows(&h->quiet, whom, mono_ms(), more))
         log_notice("connection from %s ended before any message: no hirundo-sensor, or one whose "
                    "[collector] server_key is not this collector's; a scanner needs no answer%s",
                    whom, more);

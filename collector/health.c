@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "collector/migrate.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define STEP_MS    200 // how long a stop may wait
@@ -26,13 +27,6 @@ struct health {
     PGresult *database, *sensors;
     int64_t read_ms; // wall clock
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static int connect_db(struct health *h, struct errmsg *e)
 {
@@ -59,13 +53,11 @@ static int read_database(struct health *h, struct errmsg *e)
         r = db_query(h->db, metrics_sensors_sql, 0, NULL, &sensors, e);
     if (r != 0)
         return r;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
     pthread_mutex_lock(&h->mutex);
     PGresult *old_database = h->database, *old_sensors = h->sensors;
     h->database = database;
     h->sensors = sensors;
-    h->read_ms = t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+    h->read_ms = wall_ms();
     pthread_mutex_unlock(&h->mutex);
     database = old_database;
     sensors = old_sensors;
@@ -120,7 +112,7 @@ static void *run(void *data)
     struct health *h = data;
     const struct timespec step = {0, STEP_MS * 1000000L};
     while (!atomic_load(&h->stopping)) {
-        int64_t now = monotonic_ms();
+        int64_t now = mono_ms();
         guard_look_at_disks(h->options.guard);
         if (h->db || now >= h->connect_at)
             try_work(h, now);
@@ -128,7 +120,7 @@ static void *run(void *data)
     }
     h->write_at = 0;
     if (h->db)
-        try_work(h, monotonic_ms());
+        try_work(h, mono_ms());
     return NULL;
 }
 

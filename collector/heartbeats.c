@@ -3,10 +3,10 @@
 #include <ctype.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "collector/map.h"
 #include "collector/text.h"
+#include "common/clock.h"
 
 #define COUNT_MAX   (1ULL << 53)
 #define SECONDS_MAX 3155760000ULL         // a hundred years: an interval that timestamps can take
@@ -173,7 +173,7 @@ enum {
     H_COLUMNS
 };
 
-static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b, int64_t mono_ms)
+static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b, int64_t now_ms)
 {
     const struct wire_heartbeat *w = &b->beat;
     const struct {
@@ -181,7 +181,7 @@ static void add_row(struct text columns[H_COLUMNS], const struct heartbeat *b, i
         int64_t value;
     } numbers[] = {
         {H_SENSOR, b->sensor_id},
-        {H_AGO, MAX(mono_ms - b->received_mono_ms, 0)},
+        {H_AGO, MAX(now_ms - b->received_mono_ms, 0)},
         {H_RUN, (int64_t)b->run_id},
         {H_UPTIME, (int64_t)w->uptime_s},
         {H_RSS, (int64_t)w->rss_kib},
@@ -276,10 +276,9 @@ int heartbeats_write(struct heartbeats *h, struct db *db, struct errmsg *e)
     if (r < 0 || n == 0)
         return r;
     struct text columns[H_COLUMNS] = {0};
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    int64_t now_ms = mono_ms();
     for (size_t i = 0; i < n; i++)
-        add_row(columns, &taken[i], t.tv_sec * 1000LL + t.tv_nsec / 1000000);
+        add_row(columns, &taken[i], now_ms);
     for (size_t k = 0; k < H_COLUMNS; k++)
         text_array_end(&columns[k]);
     r = write_columns(columns, db, e);

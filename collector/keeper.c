@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "collector/migrate.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define REFRESH_MS        1000
@@ -39,13 +40,6 @@ struct keeper {
     int64_t announced_ms;
 };
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 static int connect_db(struct keeper *k, struct errmsg *e)
 {
     _cleanup_(db_freep) struct db *db = NULL;
@@ -69,7 +63,7 @@ static int connect_db(struct keeper *k, struct errmsg *e)
 
 static int make_partitions(struct keeper *k, struct errmsg *e)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = mono_ms();
     if (now - k->partitions_ms < PARTITIONS_MS)
         return 0;
     for (int i = 0; i <= DAYS_AHEAD; i++) {
@@ -105,7 +99,7 @@ static int note_used_keys(struct keeper *k, struct errmsg *e)
 
 static int save_strangers(struct keeper *k, struct errmsg *e)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = mono_ms();
     if (now - k->strangers_ms < STRANGERS_MS)
         return 0;
     k->strangers_ms = now;
@@ -132,7 +126,7 @@ static int announce_one(struct keeper *k, const struct announcement *a, struct e
 
 static int announce(struct keeper *k, struct errmsg *e)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = mono_ms();
     pthread_mutex_lock(&k->lock);
     int r = 0;
     if (now - k->announced_ms >= ANNOUNCE_MS) {

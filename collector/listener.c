@@ -5,13 +5,13 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "collector/frames.h"
 #include "collector/handshakes.h"
 #include "collector/quiet.h"
 #include "collector/selftest.h"
 #include "collector/unfinished.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #ifndef ZMQ_ZAP_ENFORCE_DOMAIN
@@ -47,13 +47,6 @@ struct listener {
     uint64_t greedy; // beyond their sensor's credit, since the last log line
     int64_t greedy_logged_ms;
 };
-
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 // ---- the socket
 
@@ -211,7 +204,7 @@ static void cut(struct listener *l, const struct incoming *in, const char *name,
 {
     char more[QUIET_MORE_MAX];
     metrics_add(&l->options.metrics->cut, 1);
-    if (quiet_allows(&l->cuts, name, clock_ms(CLOCK_MONOTONIC), more))
+    if (quiet_allows(&l->cuts, name, mono_ms(), more))
         log_warning("connection of %s cut: %s%s", name, why, more);
     if (in->fd >= 0)
         shutdown(in->fd, SHUT_RDWR);
@@ -268,7 +261,7 @@ static void count_dropped(struct listener *l)
 {
     l->dropped++;
     metrics_add(&l->options.metrics->dropped_memory, 1);
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    int64_t now = mono_ms();
     if (now - l->dropped_logged_ms < DROP_LOG_MS)
         return;
     log_warning(
@@ -283,7 +276,7 @@ static void count_greedy(struct listener *l, const struct peer *peer)
 {
     l->greedy++;
     metrics_add(&l->options.metrics->dropped_credit, 1);
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    int64_t now = mono_ms();
     if (now - l->greedy_logged_ms < DROP_LOG_MS)
         return;
     log_warning("sensor %s (%s) sends more than it has credit for: %" PRIu64
@@ -309,7 +302,7 @@ static void enqueue(struct listener *l, struct incoming *in, const struct peer *
     memcpy(m->peer, peer->address, sizeof m->peer);
     memcpy(m->route, in->route, in->route_size);
     m->route_size = in->route_size;
-    m->received_ms = clock_ms(CLOCK_REALTIME);
+    m->received_ms = wall_ms();
     m->header = *h;
     m->raw_header_size = zmq_msg_size(&in->header);
     memcpy(m->raw_header, zmq_msg_data(&in->header), m->raw_header_size);
@@ -330,7 +323,7 @@ static void take_heartbeat(struct listener *l, struct incoming *in, const struct
                            const struct wire_header *h)
 {
     struct heartbeat beat = {.sensor_id = peer->sensor_id,
-                             .received_mono_ms = clock_ms(CLOCK_MONOTONIC),
+                             .received_mono_ms = mono_ms(),
                              .run_id = h->run_id,
                              .counters = h->counters};
     struct errmsg e = {"out of memory"};
@@ -435,7 +428,7 @@ static void forward_replies(struct listener *l)
 
 static void check_connections(struct listener *l)
 {
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    int64_t now = mono_ms();
     if (now - l->checked_ms < CHECK_MS)
         return;
     l->checked_ms = now;

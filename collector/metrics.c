@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "collector/guard.h"
+#include "common/clock.h"
 
 // Upper bounds of the buckets, in microseconds.
 static const int64_t bounds[METRICS_BUCKETS] = {5000,   10000,   25000,   50000,   100000,
@@ -15,10 +15,8 @@ static const int64_t bounds[METRICS_BUCKETS] = {5000,   10000,   25000,   50000,
 struct metrics *metrics_new(void)
 {
     struct metrics *m = calloc(1, sizeof *m);
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
     if (m)
-        m->started_ms = t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+        m->started_ms = wall_ms();
     return m;
 }
 

@@ -1,16 +1,10 @@
 #include "collector/progress.h"
 
 #include <inttypes.h>
-#include <time.h>
+
+#include "common/clock.h"
 
 #define EVERY_MS 200
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 void progress_begin(struct progress *p, bool quiet)
 {
@@ -21,7 +15,7 @@ void progress_show(struct progress *p, const char *what, uint64_t done, uint64_t
 {
     if (!p->on)
         return;
-    int64_t now = now_ms();
+    int64_t now = mono_ms();
     if (what == p->what && now < p->next_ms)
         return;
     p->next_ms = now + EVERY_MS;

@@ -1,15 +1,8 @@
 #include <string.h>
-#include <time.h>
 
 #include "collector/frames.h"
 #include "collector/writer.h"
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
+#include "common/clock.h"
 
 static int send_frame(void *socket, const void *data, size_t size, int flags, bool first)
 {
@@ -24,7 +17,7 @@ static int send_frame(void *socket, const void *data, size_t size, int flags, bo
 int reply_send(void *socket, const uint8_t *route, size_t route_size, const struct reply *reply)
 {
     struct wire_header h = {
-        .kind = reply->kind, .seq = reply->seq, .sent_ms = now_ms(), .has_sha256 = true};
+        .kind = reply->kind, .seq = reply->seq, .sent_ms = wall_ms(), .has_sha256 = true};
     struct wire_reply body = reply->body;
     uint8_t header[WIRE_HEADER_MAX], payload[WIRE_REPLY_MAX];
     size_t header_size, payload_size;

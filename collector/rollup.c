@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "collector/migrate.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define STEP_MS      200 // how long a stop may wait
@@ -24,13 +25,6 @@ struct rollup {
     PGcancel *cancel;     // of db, under mutex
     int64_t retention_ms; // when it was last looked after
 };
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static void sleep_step(void)
 {
@@ -174,7 +168,7 @@ static void say_in_log(const char *line)
 
 static int retain(struct rollup *j, struct errmsg *e)
 {
-    int64_t now = monotonic_ms();
+    int64_t now = mono_ms();
     bool due = now - j->retention_ms >= RETENTION_MS || atomic_load(j->paused);
     if (!due || atomic_load(&j->stopping))
         return 0;

@@ -1,18 +1,12 @@
 #include "collector/selftest.h"
 
 #include <string.h>
-#include <time.h>
 #include <zmq.h>
+
+#include "common/clock.h"
 
 #define MONITOR    "inproc://hirundo.selftest"
 #define TIMEOUT_MS 5000
-
-static int64_t monotonic_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static void close_socket(void *socket)
 {
@@ -25,7 +19,7 @@ static void close_socket(void *socket)
 static int next_event(void *monitor, int64_t deadline, uint32_t *ret_value)
 {
     zmq_pollitem_t item = {monitor, 0, ZMQ_POLLIN, 0};
-    int64_t left = deadline - monotonic_ms();
+    int64_t left = deadline - mono_ms();
     if (left <= 0 || zmq_poll(&item, 1, (long)left) <= 0)
         return 0;
     uint8_t frame[6] = {0};
@@ -40,7 +34,7 @@ static int next_event(void *monitor, int64_t deadline, uint32_t *ret_value)
 
 static int watch(void *monitor, const struct zap *zap, struct errmsg *e)
 {
-    int64_t deadline = monotonic_ms() + TIMEOUT_MS;
+    int64_t deadline = mono_ms() + TIMEOUT_MS;
     uint32_t value = 0;
     for (;;) {
         int event = next_event(monitor, deadline, &value);

@@ -11,6 +11,7 @@
 #include "collector/listener.h"
 #include "collector/metrics_http.h"
 #include "collector/rollup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/notify.h"
 
@@ -284,9 +285,7 @@ static int wait_for_signal(const struct server *s, const sigset_t *set, struct n
         int number = sigtimedwait(set, NULL, &second);
         if (number > 0)
             return number;
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        int64_t now_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+        int64_t now_ms = mono_ms();
         if (now_ms - listener_alive_ms(s->listener) < LISTENER_STALLED_MS)
             notify_alive(notify, now_ms);
     }

@@ -7,9 +7,9 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "collector/quiet.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define FDS_MAX 65536 // LimitNOFILE; connections beyond are not watched
@@ -80,7 +80,6 @@ static bool is_ours(int fd, const uint16_t *ports, size_t n)
 
 static void cut(struct unfinished *u, int fd, uint64_t bytes)
 {
-    struct timespec t;
     char more[QUIET_MORE_MAX];
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
@@ -88,8 +87,7 @@ static void cut(struct unfinished *u, int fd, uint64_t bytes)
     if (getpeername(fd, (struct sockaddr *)&address, &size) == 0)
         (void)getnameinfo((const struct sockaddr *)&address, size, host, sizeof host, NULL, 0,
                           NI_NUMERICHOST);
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    if (quiet_allows(&u->cuts, host, t.tv_sec * 1000LL + t.tv_nsec / 1000000, more))
+    if (quiet_allows(&u->cuts, host, mono_ms(), more))
         log_warning("connection from %s cut: a message without an end, %llu MiB so far; no "
                     "hirundo-sensor sends that: look which sensor connects from there, and revoke "
                     "it%s",

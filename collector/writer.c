@@ -237,7 +237,7 @@ bool writer_db_ok(struct writer *w)
 {
     // It is given up after DB_TIMEOUT_MS; that it hangs is told sooner.
     int64_t since = atomic_load(&w->waiting_since);
-    return atomic_load(&w->db_ok) && (since == 0 || clock_ms(CLOCK_MONOTONIC) - since < SLOW_MS);
+    return atomic_load(&w->db_ok) && (since == 0 || mono_ms() - since < SLOW_MS);
 }
 
 void writer_stop(struct writer *w)

@@ -5,13 +5,6 @@
 #include "collector/writer_internal.h"
 #include "common/log.h"
 
-static int64_t monotonic_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
-}
-
 // Somebody else holds a ledger row; it passes.
 static bool is_lock_error(const char *state)
 {
@@ -74,10 +67,10 @@ static int commit_group(struct writer *w, struct errmsg *e)
     if (group_is_empty(w->group))
         return 0;
     size_t rows = group_rows(w->group);
-    int64_t begun_us = monotonic_us();
+    int64_t begun_us = mono_us();
     int r = group_commit(w->group, w->db, e);
     if (r == 0) {
-        metrics_committed(w->options.metrics, monotonic_us() - begun_us, rows);
+        metrics_committed(w->options.metrics, mono_us() - begun_us, rows);
         log_debug("writer %u: committed %zu rows", w->options.number, rows);
         acknowledge(w);
     } else {

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <pthread.h>
-#include <time.h>
 
 #include "collector/group.h"
 #include "collector/quiet.h"
 #include "collector/streams.h"
 #include "collector/writer.h"
+#include "common/clock.h"
 
 // What the writer remembers of a sensor for the clone alarm.
 struct sensor_spools {
@@ -71,17 +71,10 @@ struct writer {
     struct ahead *ahead; // scratch of writer_prefetch
 };
 
-static inline int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 // The database answered, or is asked for the first time.
 static inline void note_step(struct writer *w)
 {
-    atomic_store(&w->waiting_since, clock_ms(CLOCK_MONOTONIC));
+    atomic_store(&w->waiting_since, mono_ms());
 }
 
 // ---- writer_items.c

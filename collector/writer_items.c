@@ -31,7 +31,7 @@ void writer_watch_clones(struct writer *w, const struct message *m)
     struct sensor_spools *s = sensor_of(w, m);
     if (!s)
         return; // no alarm then
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    int64_t now = mono_ms();
     if (receiver_spool_seen(&s->spools, m->header.spool_id) &&
         now - s->alarmed_ms > CLONE_AGAIN_MS) {
         s->alarmed_ms = now;
@@ -85,7 +85,7 @@ static void send_fork(struct writer *w, const struct message *m, uint64_t seq)
              seq);
     alarms_raise(w->options.alarms, "alarm fork", m->name, body.detail);
     char more[QUIET_MORE_MAX];
-    if (quiet_allows(&w->forks, m->name, clock_ms(CLOCK_MONOTONIC), more))
+    if (quiet_allows(&w->forks, m->name, mono_ms(), more))
         log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
                   " with another content than before: its spool was "
                   "restored from a copy; it will begin a new one%s",
@@ -98,7 +98,7 @@ void item_poison(struct writer *w, struct item *item)
     char more[QUIET_MORE_MAX];
     const struct message *m = item->m;
     item->poison = true;
-    if (quiet_allows(&w->poison, m->name, clock_ms(CLOCK_MONOTONIC), more))
+    if (quiet_allows(&w->poison, m->name, mono_ms(), more))
         log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s; see "
                     "hirundo-collector quarantine list --sensor %s%s",
                     m->name, m->peer, m->header.seq, item->reason, m->name, more);
@@ -130,7 +130,7 @@ static void message_range(const struct message *m, uint64_t *ret_first, uint64_t
 static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
 {
     struct validate_limits limits;
-    keyring_limits(w->options.keyring, clock_ms(CLOCK_REALTIME), &limits);
+    keyring_limits(w->options.keyring, wall_ms(), &limits);
     int r = item->poison ? GROUP_POISON
                          : group_add(w->group, w->db, w->dims, item->stream, item->m, &limits, e);
     if (r == DB_REFUSED && db_is_data_error(w->db))
@@ -237,14 +237,13 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
     message_range(m, &first, &last);
     item->last = last;
     struct receiver *receiver = &item->stream->receiver;
-    enum receiver_verdict verdict =
-        receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
+    enum receiver_verdict verdict = receiver_judge(receiver, first, last, mono_ms());
     if (verdict == RECEIVER_GAP && receiver->pending_seq == receiver->next_seq) {
         // Another collector may have taken what seems to be missing.
         r = stream_load(w->db, item->stream, e);
         if (r != 0)
             return r;
-        verdict = receiver_judge(receiver, first, last, clock_ms(CLOCK_MONOTONIC));
+        verdict = receiver_judge(receiver, first, last, mono_ms());
     }
     switch (verdict) {
     case RECEIVER_TAKE:
@@ -253,7 +252,7 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
         item->state = ITEM_DUPLICATE;
         return last < receiver->next_seq ? look_for_fork(w, item, e) : 0;
     case RECEIVER_GAP:
-        receiver_told(receiver, clock_ms(CLOCK_MONOTONIC));
+        receiver_told(receiver, mono_ms());
         item->state = ITEM_GAP;
         return 0;
     case RECEIVER_GAP_TOLD:

@@ -4,11 +4,11 @@
 #include <sodium.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 #include <zmq.h>
 
 #include "collector/frames.h"
 #include "collector/quiet.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define STOP_ENDPOINT "inproc://hirundo.zap.stop"
@@ -93,13 +93,6 @@ static size_t put_metadata(uint8_t *p, const char *name, const char *value)
     return (size_t)(end - p);
 }
 
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 // ---- one request
 
 struct asker {
@@ -128,7 +121,7 @@ static void look(struct zap *z, const struct frame frames[FRAMES], size_t n, str
 // A sensor that is let in again and again.
 static void welcome(struct zap *z, const struct asker *a)
 {
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    int64_t now = mono_ms();
     struct visits *v = &z->visits[a->sensor_id < 0 ? 0 : a->sensor_id];
     char more[QUIET_MORE_MAX];
     keyring_note_used(z->keyring, a->key);
@@ -146,7 +139,7 @@ static void welcome(struct zap *z, const struct asker *a)
 
 static void refuse(struct zap *z, const struct asker *a)
 {
-    int64_t now = clock_ms(CLOCK_MONOTONIC);
+    int64_t now = mono_ms();
     char hex[2 * KEY_SIZE + 1] = "", key[KEY_Z85_SIZE] = "(none)", more[QUIET_MORE_MAX];
     atomic_fetch_add(&z->refused, 1);
     if (!atomic_load(&z->open))
@@ -154,7 +147,7 @@ static void refuse(struct zap *z, const struct asker *a)
     if (a->has_key) {
         sodium_bin2hex(hex, sizeof hex, a->key, KEY_SIZE); // as in a request
         key_format(a->key, key);                           // as in the sensor's log
-        strangers_note(z->strangers, a->key, a->address, clock_ms(CLOCK_REALTIME));
+        strangers_note(z->strangers, a->key, a->address, wall_ms());
     }
     if (a->state == KEYRING_UNKNOWN && quiet_allows(&z->unknown, hex, now, more))
         log_notice("key %s (%s) from %s refused: nobody enrolled it. If it is a sensor of yours: "

@@ -65,10 +65,10 @@ void notify_send(const struct notify *n, const char *format, ...)
         (void)send(n->fd, text, MIN((size_t)length, sizeof text - 1), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void notify_alive(struct notify *n, int64_t mono_ms)
+void notify_alive(struct notify *n, int64_t now_ms)
 {
-    if (n->watchdog_ms == 0 || mono_ms < n->next_ms)
+    if (n->watchdog_ms == 0 || now_ms < n->next_ms)
         return;
-    n->next_ms = mono_ms + n->watchdog_ms / 2;
+    n->next_ms = now_ms + n->watchdog_ms / 2;
     notify_send(n, "WATCHDOG=1");
 }

@@ -21,4 +21,4 @@ void notify_send(const struct notify *n, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 // A sign of life where a watchdog asks for one, twice in its time and no more often. The caller
 // calls it whenever it has seen that its work goes on.
-void notify_alive(struct notify *n, int64_t mono_ms);
+void notify_alive(struct notify *n, int64_t now_ms);

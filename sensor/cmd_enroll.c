@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "common/bundle.h"
-#include "sensor/clock.h"
+#include "common/clock.h"
 #include "sensor/cmd.h"
 #include "sensor/enroll.h"
 #include "sensor/next_key.h"

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "sensor/capture.h"
-#include "sensor/clock.h"
 #include "sensor/cmd.h"
 #include "sensor/sensor.h"
 

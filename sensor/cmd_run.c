@@ -3,10 +3,10 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/notify.h"
 #include "sensor/capture.h"
-#include "sensor/clock.h"
 #include "sensor/cmd.h"
 #include "sensor/privilege.h"
 #include "sensor/sensor.h"

@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "sensor/capture.h"
-#include "sensor/clock.h"
 #include "sensor/enroll.h"
 #include "sensor/probe.h"
 #include "sensor/spool.h"

@@ -1,6 +1,6 @@
 #include "sensor/probe.h"
 
-#include "sensor/clock.h"
+#include "common/clock.h"
 #include "sensor/link.h"
 
 static bool send_ping(struct link *l)

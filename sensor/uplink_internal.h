@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "sensor/clock.h"
+#include "common/clock.h"
 #include "sensor/link.h"
 #include "sensor/sender.h"
 #include "sensor/uplink.h"

@@ -8,19 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "sensor/spool.h"
 #include "tests/unit/rand_batch.h"
 
 #define MINUTE_MS 60000
-
-static int64_t wall_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static int append(struct spool *spool, struct wire_encoder *encoder, const struct batch *b,
                   struct counters *counters)
@@ -37,7 +30,7 @@ static int append(struct spool *spool, struct wire_encoder *encoder, const struc
     item.header.counters = *counters;
     item.header.counters.frames += item.header.frames;
     item.records = records;
-    r = spool_append(spool, &item, 1, wall_now_ms());
+    r = spool_append(spool, &item, 1, wall_ms());
     if (r == 0)
         *counters = item.header.counters;
     return r;
@@ -78,7 +71,7 @@ int main(int argc, char **argv)
         .path = argv[1], .cap_bytes = strtoll(argv[2], NULL, 10) << 20, .keep_all = true};
     _cleanup_(spool_freep) struct spool *spool = NULL;
     struct errmsg e = {"out of memory"};
-    int r = spool_open(&config, wall_now_ms(), &spool, &e);
+    int r = spool_open(&config, wall_ms(), &spool, &e);
     if (r < 0) {
         fprintf(stderr, "%s\n", e.text);
         return EXIT_FAILURE;

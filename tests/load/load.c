@@ -18,19 +18,12 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "tests/load/players.h"
 
 #define GREET_MS 120000
 #define DRAIN_MS 600000
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static int fail(const struct errmsg *e)
 {
@@ -77,7 +70,7 @@ static int turn_into(const char *kind, uint64_t seq, uint64_t last, struct paylo
             p->bytes[i] = (uint8_t)(p->bytes[i] * 7 + 13);
         wire_sha256(p->bytes, p->size, p->header.sha256);
     } else if (strcmp(kind, "ping") == 0) {
-        p->header = (struct wire_header){.kind = WIRE_PING, .sent_ms = now_ms()};
+        p->header = (struct wire_header){.kind = WIRE_PING, .sent_ms = wall_ms()};
         p->size = 0;
     }
     return 0;
@@ -184,7 +177,7 @@ static int pace(char **argv)
     _cleanup_(players_freep) struct players *players = NULL;
     size_t batches = strtoull(argv[3], NULL, 10), bytes;
     _cleanup_(freep) struct payload *payloads = calloc(batches + 1, sizeof *payloads);
-    int64_t from_ms = now_ms() / 60000 * 60000 - (int64_t)batches * 60000, greeted;
+    int64_t from_ms = wall_ms() / 60000 * 60000 - (int64_t)batches * 60000, greeted;
     int r = payloads ? make_payloads(batches, (uint32_t)atoi(argv[4]), from_ms, payloads, &bytes)
                      : -ENOMEM;
     if (r == 0)

@@ -5,8 +5,9 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <zmq.h>
+
+#include "common/clock.h"
 
 #define IN_FLIGHT     16          // as the sensor's sender
 #define LARGE         8           // likewise: more than these only
@@ -50,20 +51,6 @@ struct players {
     size_t ponged;    // since the last round of pings
     int64_t worst_ms; // the longest wait for a pong
 };
-
-static int64_t now_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
-static int64_t now_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
-}
 
 static double cpu_seconds(void)
 {
@@ -170,7 +157,7 @@ static bool send_message(struct player *player, struct wire_header *h, const uin
 {
     uint8_t header[WIRE_HEADER_MAX];
     size_t size;
-    h->sent_ms = now_ms(CLOCK_REALTIME);
+    h->sent_ms = wall_ms();
     return wire_header_encode(h, header, &size) == 0 &&
            zmq_send(player->socket, header, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
            zmq_send(player->socket, bytes, n, ZMQ_DONTWAIT) >= 0;
@@ -187,7 +174,7 @@ static int64_t due_us(const struct players *p, const struct player *player, uint
 static void send_batches(const struct players *p, struct player *player)
 {
     while (player->sent < p->batches && player->sent - player->acked < IN_FLIGHT) {
-        if (p->acked_fn && now_us() < due_us(p, player, player->sent))
+        if (p->acked_fn && mono_us() < due_us(p, player, player->sent))
             return;
         const struct payload *load = &p->payloads[player->sent];
         uint64_t in_flight = (player->sent - player->acked) * load->size;
@@ -205,7 +192,7 @@ static void send_batches(const struct players *p, struct player *player)
 
 static void tell_acked(const struct players *p, const struct player *player, uint64_t through)
 {
-    int64_t now = now_us();
+    int64_t now = mono_us();
     for (uint64_t seq = player->acked; p->acked_fn && seq < through; seq++) {
         int64_t due = due_us(p, player, seq);
         p->acked_fn(p->context, p->start_wall_ms + (due - p->start_us) / 1000, now - due);
@@ -215,7 +202,7 @@ static void tell_acked(const struct players *p, const struct player *player, uin
 static void take_reply(struct players *p, struct player *player, const struct wire_header *h,
                        const struct wire_reply *r)
 {
-    player->heard_ms = now_ms(CLOCK_MONOTONIC);
+    player->heard_ms = mono_ms();
     player->credit = r->credit;
     if (h->kind == WIRE_PONG && player->pinged_ms) {
         p->worst_ms = MAX(p->worst_ms, player->heard_ms - player->pinged_ms);
@@ -279,7 +266,7 @@ static void ping_all(struct players *p, bool again_only)
 {
     for (size_t i = 0; i < p->n; i++) {
         struct player *player = &p->list[i];
-        int64_t now = now_ms(CLOCK_MONOTONIC);
+        int64_t now = mono_ms();
         if (player->pinged_ms ? now - player->pinged_last_ms < PING_AGAIN_MS : again_only)
             continue;
         struct wire_header h = {.kind = WIRE_PING};
@@ -294,11 +281,11 @@ static void ping_all(struct players *p, bool again_only)
 
 int players_greet(struct players *p, int timeout_ms, int64_t *ret_last_ms)
 {
-    int64_t start = now_ms(CLOCK_MONOTONIC), asked = start;
+    int64_t start = mono_ms(), asked = start;
     p->ponged = 0;
     ping_all(p, false);
     while (p->ponged < p->n) {
-        int64_t now = now_ms(CLOCK_MONOTONIC);
+        int64_t now = mono_ms();
         if (now - start > timeout_ms)
             return -ETIMEDOUT;
         if (now - asked > PING_AGAIN_MS) {
@@ -307,13 +294,13 @@ int players_greet(struct players *p, int timeout_ms, int64_t *ret_last_ms)
         }
         wait_events(p, 100);
     }
-    *ret_last_ms = now_ms(CLOCK_MONOTONIC) - start;
+    *ret_last_ms = mono_ms() - start;
     return 0;
 }
 
 int players_idle(struct players *p, int interval_ms, int duration_ms, int64_t *ret_worst_ms)
 {
-    int64_t start = now_ms(CLOCK_MONOTONIC), now = start, next = start;
+    int64_t start = mono_ms(), now = start, next = start;
     p->worst_ms = 0;
     while (now - start < duration_ms) {
         if (now >= next) {
@@ -321,7 +308,7 @@ int players_idle(struct players *p, int interval_ms, int duration_ms, int64_t *r
             next += interval_ms;
         }
         wait_events(p, 20);
-        now = now_ms(CLOCK_MONOTONIC);
+        now = mono_ms();
     }
     for (size_t i = 0; i < p->n; i++)
         if (p->list[i].pinged_ms)
@@ -354,7 +341,7 @@ static int encode_headers(const struct players *p, struct player *player)
         size_t size;
         memcpy(h.spool_id, player->spool_id, sizeof h.spool_id);
         h.seq = i + 1;
-        h.sent_ms = now_ms(CLOCK_REALTIME);
+        h.sent_ms = wall_ms();
         int r = wire_header_encode(&h, header, &size);
         if (r < 0 || size > sizeof headers->bytes)
             return -EINVAL;
@@ -373,7 +360,7 @@ static int begin_drain(struct players *p, const struct payload *payloads, size_t
         struct player *player = &p->list[i];
         player->sent = player->acked = 0;
         player->credit = MAX(player->credit, (uint64_t)1);
-        player->heard_ms = now_ms(CLOCK_MONOTONIC);
+        player->heard_ms = mono_ms();
         int r = encode_headers(p, player);
         if (r < 0)
             return r;
@@ -388,25 +375,23 @@ int players_drain(struct players *p, const struct payload *payloads, size_t n, i
     if (r < 0)
         return r;
     double cpu = cpu_seconds();
-    struct timespec begin, end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    int64_t start = now_ms(CLOCK_MONOTONIC), checked = start;
+    int64_t begin_us = mono_us();
+    int64_t start = mono_ms(), checked = start;
     for (size_t i = 0; i < p->n; i++)
         serve(p, &p->list[i]);
     while (p->acked < p->n * n) {
         wait_events(p, 100);
-        int64_t now = now_ms(CLOCK_MONOTONIC);
+        int64_t now = mono_ms();
         if (now - start > timeout_ms)
             return -ETIMEDOUT;
         for (size_t i = 0; now - checked > 1000 && i < p->n; i++)
             send_again(p, &p->list[i], now);
         checked = now - checked > 1000 ? now : checked;
     }
-    clock_gettime(CLOCK_MONOTONIC, &end);
+    int64_t took_us = mono_us() - begin_us;
     p->payloads = NULL;
     *ret = (struct drained){
-        .seconds =
-            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9,
+        .seconds = (double)took_us / 1e6,
         .cpu_seconds = cpu_seconds() - cpu,
         .resent = p->resent,
     };
@@ -422,16 +407,16 @@ int players_pace(struct players *p, const struct payload *payloads, size_t n, in
     p->acked_fn = acked;
     p->context = context;
     p->interval_us = interval_ms * 1000LL;
-    p->start_us = now_us();
-    p->start_wall_ms = now_ms(CLOCK_REALTIME);
+    p->start_us = mono_us();
+    p->start_wall_ms = wall_ms();
     const int64_t give_up = p->start_us + ((int64_t)n + 1) * p->interval_us + 60000000;
-    int64_t checked = now_ms(CLOCK_MONOTONIC);
-    while (p->acked < p->n * n && now_us() < give_up) {
-        int64_t now = now_ms(CLOCK_MONOTONIC);
+    int64_t checked = mono_ms();
+    while (p->acked < p->n * n && mono_us() < give_up) {
+        int64_t now = mono_ms();
         for (size_t i = 0; i < p->n; i++) {
             if (p->list[i].sent == p->list[i].acked)
                 p->list[i].heard_ms = now; // nothing is awaited
-            if (now_us() >= due_us(p, &p->list[i], p->list[i].sent))
+            if (mono_us() >= due_us(p, &p->list[i], p->list[i].sent))
                 serve(p, &p->list[i]);
             if (now - checked > 1000)
                 send_again(p, &p->list[i], now);
