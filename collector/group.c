@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "collector/copy_row.h"
@@ -411,19 +412,13 @@ int group_add_poison(struct group *g, struct stream *stream, const struct messag
     return 0;
 }
 
-static void format_uuid(const uint8_t id[WIRE_SPOOL_ID_SIZE], char text[33])
-{
-    for (size_t i = 0; i < WIRE_SPOOL_ID_SIZE; i++)
-        snprintf(text + 2 * i, 3, "%02x", id[i]);
-}
-
 static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
 {
     const struct message *m = p->m;
     const struct wire_header *h = &m->header;
     char sensor[16], spool[33], seq[24], received[24], frames[24], first[24], slot[24];
     snprintf(sensor, sizeof sensor, "%d", m->sensor_id);
-    format_uuid(h->spool_id, spool);
+    sodium_bin2hex(spool, sizeof spool, h->spool_id, WIRE_SPOOL_ID_SIZE);
     snprintf(seq, sizeof seq, "%" PRIu64, h->seq);
     snprintf(received, sizeof received, "%" PRId64, m->received_ms);
     snprintf(frames, sizeof frames, "%" PRId64, booked_frames(h));
@@ -463,7 +458,7 @@ static int write_loss(const struct loss_row *l, struct db *db, struct errmsg *e)
     char sensor[16], spool[33], seq[24], first[24], last[24], frames[24], received[24];
     snprintf(received, sizeof received, "%" PRId64, l->stream->received_ms);
     snprintf(sensor, sizeof sensor, "%d", l->stream->sensor_id);
-    format_uuid(l->stream->spool_id, spool);
+    sodium_bin2hex(spool, sizeof spool, l->stream->spool_id, WIRE_SPOOL_ID_SIZE);
     snprintf(seq, sizeof seq, "%" PRIu64, l->seq);
     snprintf(first, sizeof first, "%" PRId64, l->first_ms);
     snprintf(last, sizeof last, "%" PRId64, l->last_ms);

@@ -1,6 +1,7 @@
 #include "collector/quarantine.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <string.h>
 #include <time.h>
 
@@ -200,8 +201,7 @@ static int remove_batch_row(struct db *db, const struct kept *k, struct errmsg *
     if (!k->in_batch)
         return 0;
     snprintf(sensor, sizeof sensor, "%d", k->m->sensor_id);
-    for (size_t i = 0; i < WIRE_SPOOL_ID_SIZE; i++)
-        snprintf(spool + 2 * i, 3, "%02x", k->m->header.spool_id[i]);
+    sodium_bin2hex(spool, sizeof spool, k->m->header.spool_id, WIRE_SPOOL_ID_SIZE);
     snprintf(seq, sizeof seq, "%" PRIu64, k->seq);
     const char *values[] = {sensor, spool, seq};
     return db_query(db,

@@ -1,6 +1,7 @@
 #include "collector/strangers.h"
 
 #include <pthread.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "collector/text.h"
@@ -74,8 +75,7 @@ enum { KEYS, ADDRESSES, FIRSTS, LASTS, ATTEMPTS, ARRAYS };
 static void add_hex(struct text *array, const uint8_t key[KEY_SIZE])
 {
     char hex[2 * KEY_SIZE + 1];
-    for (size_t i = 0; i < KEY_SIZE; i++)
-        snprintf(hex + 2 * i, 3, "%02x", key[i]);
+    sodium_bin2hex(hex, sizeof hex, key, KEY_SIZE);
     text_array_word(array, hex);
 }
 

@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "collector/array.h"
@@ -54,22 +55,17 @@ size_t streams_count(const struct streams *s)
     return s->n;
 }
 
-struct stream_words {
-    char sensor[16], spool[2 * WIRE_SPOOL_ID_SIZE + 1];
-};
-
-static struct stream_words words_of(const struct stream *stream)
+struct stream_words stream_words(const struct stream *stream)
 {
     struct stream_words words;
     snprintf(words.sensor, sizeof words.sensor, "%d", stream->sensor_id);
-    for (size_t i = 0; i < WIRE_SPOOL_ID_SIZE; i++)
-        snprintf(words.spool + 2 * i, 3, "%02x", stream->spool_id[i]);
+    sodium_bin2hex(words.spool, sizeof words.spool, stream->spool_id, WIRE_SPOOL_ID_SIZE);
     return words;
 }
 
 int stream_load(struct db *db, struct stream *stream, struct errmsg *e)
 {
-    const struct stream_words words = words_of(stream);
+    const struct stream_words words = stream_words(stream);
     const char *values[] = {words.sensor, words.spool};
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query(db,
@@ -269,7 +265,7 @@ static int read_kept(struct db *db, const struct stream *stream, uint64_t first,
                      struct receiver_kept *ret, struct errmsg *e)
 {
     _Static_assert(KEY_SIZE == WIRE_SHA256_SIZE, "both are read from hex alike");
-    const struct stream_words words = words_of(stream);
+    const struct stream_words words = stream_words(stream);
     char from[24], to[24];
     snprintf(from, sizeof from, "%" PRIu64, first);
     snprintf(to, sizeof to, "%" PRIu64, last);

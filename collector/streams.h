@@ -24,6 +24,11 @@ bool streams_know(const struct streams *s, const struct message *m, struct strea
 // finds them. Nothing depends on it but speed.
 int streams_prefetch(struct streams *s, struct db *db, struct message *const *messages, size_t n,
                      struct errmsg *e);
+// How SQL names a stream: sensor_id, and spool_id in hex.
+struct stream_words {
+    char sensor[16], spool[2 * WIRE_SPOOL_ID_SIZE + 1];
+};
+struct stream_words stream_words(const struct stream *stream);
 // Reads the row again.
 int stream_load(struct db *db, struct stream *stream, struct errmsg *e);
 
