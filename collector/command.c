@@ -3,6 +3,8 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "collector/migrate.h"
+
 int command_fail(const struct errmsg *e)
 {
     fprintf(stderr, "hirundo-collector: %s\n", e->text);
@@ -108,6 +110,42 @@ int command_open(const char *conf_path, const char *role, struct collector_conf 
     }
     *ret_conf = conf;
     return 0;
+}
+
+int command_open_owner(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db)
+{
+    struct collector_conf conf;
+    struct errmsg e = {"out of memory"};
+    _cleanup_(db_freep) struct db *db = NULL;
+    int r = command_open(conf_path, "hirundo_owner", &conf, &db);
+    if (r < 0)
+        return r;
+    r = migrate_check(db, &e);
+    if (r == 0 && ret_conf)
+        *ret_conf = conf;
+    else
+        collector_conf_free(&conf);
+    if (r < 0) {
+        command_fail(&e);
+        return r;
+    }
+    *ret_db = db;
+    db = NULL;
+    return 0;
+}
+
+int command_transaction(struct db *db, int (*work)(struct db *db, void *data, struct errmsg *e),
+                        void *data, struct errmsg *e)
+{
+    int r = db_exec(db, "begin", e);
+    if (r != 0)
+        return r;
+    r = work(db, data, e);
+    if (r == 0)
+        return db_exec(db, "commit", e);
+    if (db_is_open(db))
+        (void)db_exec(db, "rollback", NULL);
+    return r;
 }
 
 // How many columns a terminal takes for the text.

@@ -45,6 +45,12 @@ int command_parse(const struct command_line *line, int argc, char **argv, const 
 // The configuration and a connection as `role`, both or neither; errors are printed.
 int command_open(const char *conf_path, const char *role, struct collector_conf *ret_conf,
                  struct db **ret_db);
+// Likewise as hirundo_owner, to a database that has this version's schema. ret_conf: NULL if nobody
+// needs it.
+int command_open_owner(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db);
+// One transaction: begin, what `work` does, commit; rolled back if that fails.
+int command_transaction(struct db *db, int (*work)(struct db *db, void *data, struct errmsg *e),
+                        void *data, struct errmsg *e);
 // A result as a table: columns as wide as a terminal shows their values (labels are in any script).
 void command_print_table(const PGresult *result);
 // "hirundo-collector: text" on stderr; returns EXIT_FAILURE.

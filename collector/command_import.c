@@ -4,7 +4,6 @@
 #include <time.h>
 
 #include "collector/import.h"
-#include "collector/migrate.h"
 
 const char import_usage[] =
     "usage: hirundo-collector import prefixes FILE... [--as-of YYYY-MM-DD] [--force] [--quiet]\n"
@@ -94,19 +93,9 @@ int import_begin(int argc, char **argv, int files_max, struct import *ret, int *
 
 int import_open(const struct import *i, struct db **ret)
 {
-    struct collector_conf conf;
-    struct errmsg e = {"out of memory"};
-    _cleanup_(db_freep) struct db *db = NULL;
-    if (command_open(i->conf_path, "hirundo_owner", &conf, &db) < 0)
+    if (command_open_owner(i->conf_path, NULL, ret) < 0)
         return 1;
-    collector_conf_free(&conf);
-    if (migrate_check(db, &e) < 0) {
-        command_fail(&e);
-        return 1;
-    }
-    db_set_timeout(db, 10 * 60 * 1000);
-    *ret = db;
-    db = NULL;
+    db_set_timeout(*ret, 10 * 60 * 1000);
     return 0;
 }
 

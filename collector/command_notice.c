@@ -4,7 +4,6 @@
 
 #include "collector/command.h"
 #include "collector/enrol.h"
-#include "collector/migrate.h"
 
 static const char usage[] =
     "usage: hirundo-collector notice add ORGANISATION --sent YYYY-MM-DD [--ports PORT,...] "
@@ -48,24 +47,6 @@ static int on_option(int option, const char *value, void *data)
         n->reference = value;
         return 0;
     }
-}
-
-static int open_migrated(const char *conf_path, struct db **ret)
-{
-    struct collector_conf conf;
-    struct errmsg e = {"out of memory"};
-    _cleanup_(db_freep) struct db *db = NULL;
-    int r = command_open(conf_path, "hirundo_owner", &conf, &db);
-    if (r < 0)
-        return r;
-    collector_conf_free(&conf);
-    if (migrate_check(db, &e) != 0) {
-        command_fail(&e);
-        return -EINVAL;
-    }
-    *ret = db;
-    db = NULL;
-    return 0;
 }
 
 static int check_organisation(struct db *db, const char *name, struct errmsg *e)
@@ -152,7 +133,7 @@ static int notice_add(int argc, char **argv)
     n.organisation = words[0];
     _cleanup_(db_freep) struct db *db = NULL;
     struct errmsg e = {"out of memory"};
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     if (add(db, &n, &e) != 0)
         return command_fail(&e);
@@ -171,7 +152,7 @@ static int notice_list(int argc, char **argv)
     _cleanup_(db_freep) struct db *db = NULL;
     _cleanup_(db_result_freep) PGresult *result = NULL;
     struct errmsg e = {"out of memory"};
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     const char *values[] = {words[0]};
     int r = words[0] ? check_organisation(db, words[0], &e) : 0;

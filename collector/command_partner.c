@@ -2,7 +2,7 @@
 #include <getopt.h>
 #include <string.h>
 
-#include "collector/command_sensor.h"
+#include "collector/command.h"
 #include "collector/partner.h"
 
 static const char usage[] =
@@ -143,11 +143,11 @@ static int run(const char *conf_path, struct partner *p,
     struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
     struct errmsg e = {"out of memory"};
-    if (sensor_open(conf_path, &conf, &db) < 0)
+    if (command_open_owner(conf_path, &conf, &db) < 0)
         return EXIT_FAILURE;
     if (!p->key_path)
         p->key_path = conf.pseudonym_key;
-    int r = sensor_transaction(db, work, p, &e);
+    int r = command_transaction(db, work, p, &e);
     if (r != 0 && p->made_key)
         unlink(p->key_path); // no name was given from it
     if (r == 0 && p->closed > 0)
@@ -279,12 +279,10 @@ static int look(int argc, char **argv, int words_n)
     int code;
     if (command_parse(&line, argc, argv, &conf_path, &words, &code))
         return code;
-    struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
     struct errmsg e = {"out of memory"};
-    if (sensor_open(conf_path, &conf, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
-    collector_conf_free(&conf);
     int r = words_n > 0 ? print_conditions(db, words[0], &e) : print(db, list_sql, NULL, &e);
     if (r == 0 && words_n > 0)
         r = print(db, show_sql, words[0], &e);

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "collector/command.h"
-#include "collector/migrate.h"
 #include "collector/quarantine.h"
 #include "collector/text.h"
 
@@ -48,25 +47,6 @@ static int on_option(int option, const char *value, void *data)
     return 0;
 }
 
-static int open_migrated(const char *conf_path, struct db **ret)
-{
-    struct collector_conf conf;
-    struct errmsg e = {"out of memory"};
-    _cleanup_(db_freep) struct db *db = NULL;
-    int r = command_open(conf_path, "hirundo_owner", &conf, &db);
-    if (r < 0)
-        return r;
-    collector_conf_free(&conf);
-    r = migrate_check(db, &e);
-    if (r != 0) {
-        command_fail(&e);
-        return -EINVAL;
-    }
-    *ret = db;
-    db = NULL;
-    return 0;
-}
-
 static int is_id(const char *command, const char *word)
 {
     size_t digits = strspn(word, "0123456789");
@@ -102,7 +82,7 @@ static int quarantine_list(int argc, char **argv)
     _cleanup_(db_freep) struct db *db = NULL;
     _cleanup_(db_result_freep) PGresult *result = NULL;
     struct errmsg e = {"out of memory"};
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     if (check_sensor(db, c.which.sensor, &e) != 0 ||
         quarantine_select(db, &c.which, QUARANTINE_LIST, &result, &e) != 0)
@@ -124,7 +104,7 @@ static int quarantine_show(int argc, char **argv)
     _cleanup_(db_freep) struct db *db = NULL;
     _cleanup_(db_result_freep) PGresult *result = NULL;
     struct errmsg e = {"out of memory"};
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     int r = db_query(
         db,
@@ -256,7 +236,7 @@ static int run_resolve(int argc, char **argv, bool retry)
     }
     c.which.resolved = n > 0; // asked for by its number it gets an answer
     _cleanup_(db_freep) struct db *db = NULL;
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     struct errmsg e = {"out of memory"};
     struct tally t = {0};

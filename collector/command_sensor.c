@@ -3,7 +3,6 @@
 #include <getopt.h>
 #include <string.h>
 
-#include "collector/migrate.h"
 #include "common/keys.h"
 
 const char sensor_usage[] =
@@ -30,37 +29,6 @@ const char sensor_usage[] =
     "                        but whoever reads the bundle can pose as the sensor\n"
     "  --operator-key FILE   signs it (default: [enrolment] operator_key)\n";
 
-#define OWNER "hirundo_owner"
-
-int sensor_open(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db)
-{
-    struct collector_conf conf;
-    struct errmsg e = {"out of memory"};
-    _cleanup_(db_freep) struct db *db = NULL;
-    int r = command_open(conf_path, OWNER, &conf, &db);
-    if (r < 0)
-        return r;
-    r = migrate_check(db, &e);
-    if (r < 0) {
-        command_fail(&e);
-        collector_conf_free(&conf);
-        return r;
-    }
-    *ret_conf = conf;
-    *ret_db = db;
-    db = NULL;
-    return 0;
-}
-
-static int open_migrated(const char *conf_path, struct db **ret)
-{
-    struct collector_conf conf;
-    int r = sensor_open(conf_path, &conf, ret);
-    if (r == 0)
-        collector_conf_free(&conf);
-    return r;
-}
-
 int sensor_require(struct db *db, const char *name, struct errmsg *e)
 {
     const char *values[] = {name};
@@ -72,25 +40,11 @@ int sensor_require(struct db *db, const char *name, struct errmsg *e)
     return r;
 }
 
-int sensor_transaction(struct db *db, int (*work)(struct db *db, void *data, struct errmsg *e),
-                       void *data, struct errmsg *e)
-{
-    int r = db_exec(db, "begin", e);
-    if (r != 0)
-        return r;
-    r = work(db, data, e);
-    if (r == 0)
-        return db_exec(db, "commit", e);
-    if (db_is_open(db))
-        (void)db_exec(db, "rollback", NULL);
-    return r;
-}
-
 // Columns of a result, padded, with the names as heading.
 static int query_and_print(const char *conf_path, const char *sql, const char *name)
 {
     _cleanup_(db_freep) struct db *db = NULL;
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     struct errmsg e = {"out of memory"};
     const char *values[] = {name};
@@ -195,7 +149,7 @@ static int sensor_show(int argc, char **argv)
     if (command_parse(&line, argc, argv, &conf_path, &words, &code))
         return code;
     _cleanup_(db_freep) struct db *db = NULL;
-    if (open_migrated(conf_path, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
     struct errmsg e = {"out of memory"};
     const char *values[] = {words[0]};

@@ -176,7 +176,7 @@ static int add(const char *conf_path, const char *name, const struct options *o,
     struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
     struct errmsg e = {"out of memory"}, why = {""};
-    if (sensor_open(conf_path, &conf, &db) < 0)
+    if (command_open_owner(conf_path, &conf, &db) < 0)
         return EXIT_FAILURE;
     struct enrolment x = {
         .conf = &conf,
@@ -224,7 +224,7 @@ static int make_bundle(const char *conf_path, const char *name, const struct opt
     struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
     struct errmsg e = {"out of memory"};
-    if (sensor_open(conf_path, &conf, &db) < 0)
+    if (command_open_owner(conf_path, &conf, &db) < 0)
         return EXIT_FAILURE;
     struct enrolment x = {.conf = &conf, .options = &o->enrol, .name = name};
     int r = enrolment_bundle(db, &x, &e);

@@ -134,12 +134,10 @@ static int change_key(int argc, char **argv, bool rotate_it)
         command_fail(&e);
         return EXIT_FAILURE;
     }
-    struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
-    if (sensor_open(conf_path, &conf, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
-    collector_conf_free(&conf);
-    if (sensor_transaction(db, change_in_transaction, &c, &e) != 0)
+    if (command_transaction(db, change_in_transaction, &c, &e) != 0)
         return command_fail(&e);
     puts(c.text);
     return EXIT_SUCCESS;
@@ -191,14 +189,12 @@ int sensor_revoke(int argc, char **argv)
     int code;
     if (command_parse(&line, argc, argv, &conf_path, &words, &code))
         return code;
-    struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
     struct errmsg e = {"out of memory"};
-    if (sensor_open(conf_path, &conf, &db) < 0)
+    if (command_open_owner(conf_path, NULL, &db) < 0)
         return EXIT_FAILURE;
-    collector_conf_free(&conf);
     struct revocation v = {.name = words[0]};
-    if (sensor_transaction(db, revoke_in_transaction, &v, &e) != 0)
+    if (command_transaction(db, revoke_in_transaction, &v, &e) != 0)
         return command_fail(&e);
     printf("sensor %s revoked, %s key(s): nothing more is taken from it\n", v.name, v.keys);
     return EXIT_SUCCESS;

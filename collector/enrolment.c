@@ -90,7 +90,7 @@ static int add_in_transaction(struct db *db, void *data, struct errmsg *e)
 static int run(struct db *db, int (*work)(struct db *, void *, struct errmsg *),
                struct enrolment *x, struct errmsg *e)
 {
-    int r = sensor_transaction(db, work, x, e);
+    int r = command_transaction(db, work, x, e);
     if (r != 0 && x->written.path[0])
         unlink(x->written.path); // it promises what was not committed
     return r;

@@ -2,7 +2,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "collector/command_sensor.h"
 #include "collector/csv_table.h"
 #include "collector/enrolment.h"
 #include "collector/import.h"
@@ -131,7 +130,7 @@ static int load(struct import *i)
     struct stat st;
     if (i->out && (stat(i->out, &st) < 0 || !S_ISDIR(st.st_mode)))
         return errmsg_set(&i->e, -ENOTDIR, "--out %s: must be a directory that is there", i->out);
-    if (sensor_open(i->conf_path, &conf, &db) < 0)
+    if (command_open_owner(i->conf_path, &conf, &db) < 0)
         return 1;
     struct adding a = {.import = i, .db = db, .conf = &conf};
     enrol_options_init(&a.options);
