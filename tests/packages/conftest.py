@@ -5,7 +5,7 @@ import sys
 import pytest
 
 here = pathlib.Path(__file__).parent
-sys.path[:0] = [str(here), str(here.parent / "integration")]
+sys.path[:0] = [str(here), str(here.parent / "integration"), str(here.parent / "lib")]
 
 import machine  # noqa: E402
 from test_live import fixture_pg, fixture_veth  # noqa: E402,F401

@@ -1,44 +1,25 @@
 """A machine with systemd in a directory: Debian by debootstrap, booted by systemd-nspawn in a network namespace."""
-import os
 import pathlib
-import re
 import shutil
 import subprocess
 import time
 
-import pytest
-
+import debian_root
 import hirundo
+from debian_root import run
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
-PACKAGES = "systemd,systemd-sysv,dbus,iproute2"
-
-
-def run(words, timeout=300, **options):
-    return subprocess.run([*map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                          timeout=timeout, **options)
-
-
-def mirror():
-    found = re.search(r"^'(.*/debian)/dists/", run(["apt-get", "--print-uris", "update"]).stdout, re.MULTILINE)
-    return found and found[1]
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "iproute2")
 
 
 def why_not():
-    if os.geteuid() != 0:
-        return "booting a container needs root rights"
-    for program in ("debootstrap", "systemd-nspawn"):
-        if not shutil.which(program):
-            return f"{program} is not here"
-    return None if mirror() else "apt knows no Debian mirror here"
+    if not shutil.which("systemd-nspawn"):
+        return "systemd-nspawn is not here"
+    return debian_root.why_not()
 
 
-def make_base(directory, release="bookworm"):
+def make_base(directory):
     """A root with nothing but the base system and systemd."""
-    done = run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release, directory, mirror()], timeout=1200)
-    if done.returncode != 0:
-        last = (done.stderr + done.stdout).strip().splitlines()[-1:]
-        pytest.skip(f"debootstrap cannot make a root of {release} from this machine's mirror: {last}")
+    debian_root.make(directory, "bookworm", PACKAGES)
 
 
 class Machine:

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = map(str, (HERE, HERE.parent / "golden", HERE.parent / "integration"))
+sys.path[:0] = map(str, (HERE, HERE.parent / "golden", HERE.parent / "integration", HERE.parent / "lib"))
 
 import hirundo  # noqa: E402
 

@@ -12,6 +12,7 @@ import subprocess
 
 import pytest
 
+import debian_root
 import static_sensor
 from flows import ether, icmp, ipv4, ipv6, pcap, sensor, tcp, udp
 from static_sensor import MACHINE, OUT, TOP, Root, run
@@ -145,28 +146,11 @@ def cut(capture, frames):
 
 # Roots
 
-def mirror():
-    uris = run(["apt-get", "--print-uris", "update"]).stdout
-    found = re.search(r"^'(.*/debian)/dists/", uris, re.MULTILINE)
-    return found and found[1]
-
-
-def debian_root(release, directory):
-    if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        pytest.skip("debootstrap needs root rights")
-    if not mirror():
-        pytest.skip("apt knows no Debian mirror here")
-    done = run(["debootstrap", "--variant=minbase", release, directory, mirror()], timeout=900)
-    if done.returncode != 0:
-        last = (done.stderr + done.stdout).strip().splitlines()[-1:]
-        pytest.skip(f"debootstrap cannot make a root of {release} from this machine's mirror: {last}")
-
-
 @pytest.fixture(name="root", scope="module", params=["empty", "bullseye", "trixie"])
 def fixture_root(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp(request.param)
     if request.param != "empty":
-        debian_root(request.param, directory)
+        debian_root.make(directory, request.param)
     yield Root(directory)
     shutil.rmtree(directory)
 
