@@ -1,8 +1,5 @@
 """What hostile clients do, and what must not come of it: exact snapshots of a database, connections tapped and replayed."""
 import contextlib
-import os
-import pathlib
-import re
 import socket
 import threading
 
@@ -22,16 +19,6 @@ def snapshot(postgres, tables=tuple(TABLES)):
                            f"from hirundo.{table} t) rows")
             found[table] = cursor.fetchone()
     return found
-
-
-def status(collector, name):
-    """A figure of /proc/PID/status, in KiB where it is one of memory."""
-    text = pathlib.Path(f"/proc/{collector.process.pid}/status").read_text()
-    return int(re.search(rf"{name}:\s+(\d+)", text).group(1))
-
-
-def descriptors(collector):
-    return len(os.listdir(f"/proc/{collector.process.pid}/fd"))
 
 
 def address_of(endpoint):

@@ -23,10 +23,9 @@ import time
 import zmq
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(TOP / "tests" / name) for name in ("integration", "load", "hostile")]
+sys.path[:0] = [str(TOP / "tests" / name) for name in ("integration", "load")]
 
 from hirundo import Collector, Keys, Postgres, program, stop_on_signal, wait_for  # noqa: E402
-from hostile import descriptors, status  # noqa: E402
 from peer import Peer, message  # noqa: E402
 from strangers import Strangers  # noqa: E402
 
@@ -176,9 +175,9 @@ def measure(pg, collector, work, count, rounds, seconds):
                 figures.begin("hostile")
                 time.sleep(seconds)
                 figures.begin(None)
-                print(f"round {number + 1}: {status(collector, 'VmRSS') / 1024:.1f} MiB, {descriptors(collector)} descriptors, "
+                print(f"round {number + 1}: {collector.proc_status('VmRSS') / 1024:.1f} MiB, {collector.descriptors()} descriptors, "
                       f"{len(collector.lines)} lines of log", flush=True)
-            wait_for(lambda: descriptors(collector) < SENSORS + 200, "their connections to be closed")
+            wait_for(lambda: collector.descriptors() < SENSORS + 200, "their connections to be closed")
         players.wait(600)
         reader.join(10)
     finally:
@@ -216,7 +215,7 @@ def check(pg, collector, expected):
         failed.append(f"{good} rows of enrolled sensors, not {expected * FLOWS}")
     if pg.value("select count(*) > 256 from hirundo.unknown_key"):
         failed.append("more than 256 unknown keys kept")
-    peak = status(collector, "VmHWM") / 1024
+    peak = collector.proc_status("VmHWM") / 1024
     print(f"collector: at most {peak:.1f} MiB; {len(collector.lines)} lines of log; "
           f"{pg.value('select count(*) from hirundo.quarantine')} messages in quarantine")
     if peak > RSS_MAX_MIB:

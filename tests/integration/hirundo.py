@@ -202,6 +202,14 @@ class Server:
         self._reader.join(5)
         return code
 
+    def proc_status(self, name):
+        """A figure of /proc/PID/status, in KiB where it is one of memory."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii", errors="replace")
+        return int(re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE).group(1))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
 
 class Collector(Server):
     """hirundo-collector serve on a migrated Postgres. endpoint and server_key are known once it is entered."""

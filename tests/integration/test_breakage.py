@@ -89,8 +89,7 @@ def test_database_works_again_when_it_takes_rows_not_when_it_answers(postgres, c
 
 def test_message_without_an_end_is_cut_before_it_fills_the_memory(collector, enrolled):
     def resident():
-        with open(f"/proc/{collector.process.pid}/status", encoding="ascii") as status:
-            return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) >> 10
+        return collector.proc_status("VmRSS") >> 10
 
     _, bad_pair = enrolled()
     _, pair = enrolled()

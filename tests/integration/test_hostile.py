@@ -18,7 +18,7 @@ from test_enrolment import Office, enroll
 
 sys.path[:0] = [str(hirundo.TOP / "tests" / "load"), str(hirundo.TOP / "tests" / "hostile")]
 
-from hostile import Tap, descriptors, snapshot, status  # noqa: E402
+from hostile import Tap, snapshot  # noqa: E402
 from strangers import Strangers  # noqa: E402
 
 EACH = int(os.environ.get("HIRUNDO_HOSTILE", "60"))  # connections of each kind
@@ -336,15 +336,15 @@ def test_recorded_message_is_sent_again_in_its_connection(guarded, enrolled):
 
 def test_many_connections(postgres, guarded, tmp_path):
     """Silent, rubbish, slow, other mechanisms, unknown keys; RSS and descriptors are bounded, and there are few lines."""
-    alone, lines = descriptors(guarded.collector), len(guarded.collector.lines)
+    alone, lines = guarded.collector.descriptors(), len(guarded.collector.lines)
     guarded.begin()
     with Strangers(postgres, guarded.collector, EACH, tmp_path, kinds=range(6)) as strangers:
         hirundo.wait_for(lambda: strangers.cut >= 5 * EACH, "them to be cut")
         guarded.check()
-        assert descriptors(guarded.collector) <= alone + 8 * EACH + 16
-    hirundo.wait_for(lambda: descriptors(guarded.collector) <= alone + 4, "the connections to be closed")
+        assert guarded.collector.descriptors() <= alone + 8 * EACH + 16
+    hirundo.wait_for(lambda: guarded.collector.descriptors() <= alone + 4, "the connections to be closed")
     if not os.environ.get("ASAN_OPTIONS"):  # the sanitizer's own memory is more
-        assert status(guarded.collector, "VmHWM") < 64 * 1024
+        assert guarded.collector.proc_status("VmHWM") < 64 * 1024
     assert len(guarded.collector.lines) - lines <= 25, guarded.collector.log()
     assert guarded.lines("ended before any message") and guarded.lines("nobody enrolled it")
     assert postgres.value("select count(*) <= 256 from hirundo.unknown_key")
@@ -359,10 +359,10 @@ def test_more_connections_than_descriptors(postgres, tmp_path):
         good.deliver(1)
         before = snapshot(postgres)
         with Strangers(postgres, collector, 100, tmp_path, kinds=(0, 3)):
-            hirundo.wait_for(lambda: descriptors(collector) >= 155, "no descriptor to be left")
+            hirundo.wait_for(lambda: collector.descriptors() >= 155, "no descriptor to be left")
             assert snapshot(postgres) == before
             good.deliver(2)
-            assert descriptors(collector) <= 160
+            assert collector.descriptors() <= 160
         with Peer(collector, keys.pairs[1]) as late:
             late.deliver(1)
         good.deliver(3)

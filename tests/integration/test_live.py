@@ -503,13 +503,9 @@ def test_hangup_ends_in_order(veth, live):
 
 def wait_handed_over(veth, live):
     """Until the kernel has just handed a block of the ring over: the sensor, which was asleep, was woken by a frame."""
-    status = pathlib.Path(f"/proc/{live.server.process.pid}/status")
-
-    def sleeps():
-        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status.read_text(), re.MULTILINE)[1])
-    before = sleeps()
+    before = live.server.proc_status("voluntary_ctxt_switches")
     veth.send(1)
-    hirundo.wait_for(lambda: sleeps() > before, "the sensor to wake up")
+    hirundo.wait_for(lambda: live.server.proc_status("voluntary_ctxt_switches") > before, "the sensor to wake up")
 
 
 def test_end_waits_for_the_ring(veth, live):

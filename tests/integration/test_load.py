@@ -45,18 +45,9 @@ def idle(collector, keys_file):
     return Players("idle", collector.endpoint, collector.server_key, keys_file, "200", "600")
 
 
-def descriptors(collector):
-    return len(os.listdir(f"/proc/{collector.process.pid}/fd"))
-
-
-def status(collector, name):
-    text = pathlib.Path(f"/proc/{collector.process.pid}/status").read_text()
-    return int(re.search(rf"{name}:\s+(\d+)", text).group(1))
-
-
 def test_all_are_served_before_and_after_a_restart_among_strangers(postgres, keys_file, tmp_path):
     with Collector(postgres) as collector:
-        alone = descriptors(collector)
+        alone = collector.descriptors()
         with idle(collector, keys_file) as sensors, Strangers(postgres, collector, EACH, tmp_path) as strangers:
             sensors.line(rf"greeted: {COUNT} sensors")
             wait_for(lambda: strangers.cut >= 2 * EACH, "rubbish to be cut and silence to end by the handshake's time")
@@ -64,9 +55,9 @@ def test_all_are_served_before_and_after_a_restart_among_strangers(postgres, key
             collector.start()
             with idle(collector, keys_file) as others:
                 others.line(rf"greeted: {COUNT} sensors")
-        wait_for(lambda: descriptors(collector) <= alone + 10, "all connections to be closed")
+        wait_for(lambda: collector.descriptors() <= alone + 10, "all connections to be closed")
         if not os.environ.get("ASAN_OPTIONS"):  # the sanitizer's own memory is more
-            assert status(collector, "VmHWM") < 128 * 1024
+            assert collector.proc_status("VmHWM") < 128 * 1024
 
 
 def test_a_backlog_of_all_comes_in_once(postgres, keys_file):

@@ -1,6 +1,5 @@
 """Poison from a properly enrolled key: put aside or refused in bounded memory, and the good batches behind it arrive."""
 import os
-import pathlib
 import time
 
 import pytest
@@ -14,11 +13,6 @@ MUTATIONS = int(os.environ.get("HIRUNDO_TEST_POISON", "2000"))
 RSS_MAX_KIB = 160 << 10  # the collector's budget for waiting messages is 64 MiB, beside it some MiB for each writer
 if "asan" in str(hirundo.build_directory()):
     RSS_MAX_KIB = 1 << 30  # the sanitizers keep what was freed
-
-
-def peak_rss_kib(collector):
-    text = pathlib.Path(f"/proc/{collector.process.pid}/status").read_text()
-    return int(text.split("VmHWM:")[1].split()[0])
 
 
 def state(postgres, peer):
@@ -49,8 +43,8 @@ def test_fuzzed_batches(postgres, collector, enrolled):
             peer.wait_ack(seq)
         elapsed = time.monotonic() - begin
         outcomes, off = state(postgres, peer)
-    rss = peak_rss_kib(collector)
-    print(f"{seq} batches, {outcomes}, {elapsed:.1f} s, {peak_rss_kib(collector)} KiB")
+    rss = collector.proc_status("VmHWM")
+    print(f"{seq} batches, {outcomes}, {elapsed:.1f} s, {collector.proc_status('VmHWM')} KiB")
     assert sum(outcomes.values()) == seq and outcomes["committed"] >= good
     assert outcomes["quarantined"] > MUTATIONS / 2
     assert off == 0
@@ -117,16 +111,16 @@ def test_hostile_batches(postgres, collector, enrolled, what):
     with Peer(collector, pair) as peer:
         header, payload = message("batch", 1, peer.spool, flows=100)
         peer.deliver(1, flows=100)
-        before = peak_rss_kib(collector)
+        before = collector.proc_status("VmHWM")
         bad_header, bad_payload, change = hostile(what, header, payload)
         begin = time.monotonic()
         for seq in range(2, 22, 2):
             peer.send(*poison.sealed(bad_header, bad_payload, seq, **change))
             peer.send(*poison.sealed(header, payload, seq + 1))
             peer.wait_ack(seq + 1)
-        print(f"{what}: 10 in {time.monotonic() - begin:.2f} s, peak RSS {before} -> {peak_rss_kib(collector)} KiB")
+        print(f"{what}: 10 in {time.monotonic() - begin:.2f} s, peak RSS {before} -> {collector.proc_status('VmHWM')} KiB")
         outcomes, off = state(postgres, peer)
     assert outcomes == {"committed": 11, "quarantined": 10}
     assert off == 0
     assert flow_rows(postgres, name) == 1100
-    assert peak_rss_kib(collector) < RSS_MAX_KIB
+    assert collector.proc_status("VmHWM") < RSS_MAX_KIB

@@ -27,12 +27,7 @@ IDLE_S = 10
 
 
 def memory_of(collector, what="VmRSS"):
-    text = pathlib.Path(f"/proc/{collector.process.pid}/status").read_text()
-    return int(re.search(rf"{what}:\s+(\d+)", text).group(1)) / 1024
-
-
-def descriptors_of(collector):
-    return len(os.listdir(f"/proc/{collector.process.pid}/fd"))
+    return collector.proc_status(what) / 1024
 
 
 def cpu_of(collector):
@@ -118,7 +113,7 @@ def main():
             greet(collector, keys_file, f"{count} sensors connecting at once").longest_wait()
 
             sensors = greet(collector, keys_file, "again")
-            idle, open_files, cpu, start = memory_of(collector), descriptors_of(collector), cpu_of(collector), time.monotonic()
+            idle, open_files, cpu, start = memory_of(collector), collector.descriptors(), cpu_of(collector), time.monotonic()
             print(f"connected and idle: {idle:.1f} MiB ({1024 * (idle - empty) / count:.1f} KiB a sensor), "
                   f"{open_files} descriptors")
             wait = sensors.longest_wait()
@@ -145,7 +140,7 @@ def main():
                     time.sleep(IDLE_S)  # a stretch of time to measure, not a condition
                     grown.append(memory_of(collector))
                     print(f"strangers, {many} of each of 5 kinds: {strangers.made} connections made so far, {strangers.cut} "
-                          f"cut, {descriptors_of(collector)} descriptors, {grown[-1]:.1f} MiB (before {before:.1f})")
+                          f"cut, {collector.descriptors()} descriptors, {grown[-1]:.1f} MiB (before {before:.1f})")
                 used = (cpu_of(collector) - cpu) / (time.monotonic() - start)
             wait = sensors.longest_wait()
             print(f"with strangers at the door: longest wait of an enrolled sensor {wait} ms (aim: 1,000), an idle process overslept "
@@ -154,7 +149,7 @@ def main():
                 failed.append("memory grows for strangers")
 
             print("backlog of 20 batches each: " + drain(collector, keys_file, 20))
-            wait_for(lambda: descriptors_of(collector) < 200, "the connections to be closed")
+            wait_for(lambda: collector.descriptors() < 200, "the connections to be closed")
             greet(collector, keys_file, "after the backlog").longest_wait()
             sensors = greet(collector, keys_file, "once more")
             last, peak = memory_of(collector), memory_of(collector, "VmHWM")
