@@ -68,9 +68,9 @@ class Veth:
         ip("-n", self.here, "link", "set", "probe", "up")
         ip("-n", self.there, "link", "set", "far", "up")
 
-    def addresses(self):
+    def addresses(self, here=HERE, there=THERE):
         """Both ends can talk IP to each other, without ARP, which would be frames to count."""
-        ends = ((self.here, "probe", HERE, THERE, 2), (self.there, "far", THERE, HERE, 1))
+        ends = ((self.here, "probe", here, there, 2), (self.there, "far", there, here, 1))
         for name, link, address, peer, last in ends:
             ip("-n", name, "link", "set", "lo", "up")
             ip("-n", name, "link", "set", link, "address", f"02:00:00:00:00:0{3 - last}")

@@ -14,7 +14,7 @@ import pytest
 
 import hirundo
 from test_delivery import frame
-from test_live import Veth, root_with_namespaces, setns_by_ctypes
+from test_live import Veth, ip, root_with_namespaces, setns_by_ctypes
 
 pytestmark = [pytest.mark.skipif(not root_with_namespaces(), reason="needs root and network namespaces"),
               pytest.mark.skipif(bool(os.environ.get("ASAN_OPTIONS")), reason="two minutes; other tests do the same with a sanitizer")]
@@ -64,11 +64,9 @@ def fixture_veth():
     if not hasattr(os, "setns"):
         setns_by_ctypes()
     with Veth() as veth:
-        for name, link, address, peer, last in ((veth.here, "probe", VPS, COLLECTOR, 2), (veth.there, "far", COLLECTOR, VPS, 1)):
-            for words in (("link", "set", "lo", "up"), ("link", "set", link, "address", f"02:00:00:00:00:0{3 - last}"),
-                          ("address", "add", f"{address}/24", "dev", link), ("route", "add", "default", "via", peer),
-                          ("neigh", "replace", peer, "lladdr", f"02:00:00:00:00:0{last}", "dev", link, "nud", "permanent")):
-                subprocess.run(["ip", "-n", name, *words], check=True, capture_output=True)
+        veth.addresses(VPS, COLLECTOR)
+        ip("-n", veth.here, "route", "add", "default", "via", COLLECTOR)
+        ip("-n", veth.there, "route", "add", "default", "via", VPS)
         yield veth
 
 
