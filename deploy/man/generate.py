@@ -1,8 +1,8 @@
 """generate.py OUT PROGRAM...: man pages and bash completions of the programs, from what their --help says.
 
 A page for each program and each command (hirundo-sensor.1, hirundo-sensor-run.1, ...) and one completion for each
-program. The help is the one place where commands and options are described; tests/unit checks it against what the
-programs take.
+program. The help is the one place where commands and options are described; tests/integration/test_help.py checks it
+against what the programs take.
 """
 import datetime
 import os
@@ -16,7 +16,6 @@ COMMAND = re.compile(r"^  ([a-z]+)(?: .*?)?(?: {2,}(\S.*))?$")
 TABLE_LINE = re.compile(r"^  |^\[[a-z]+\]$|\S {3,}\S|^[a-z_]+ *= ")
 OPTION_LINE = re.compile(r"^ {2,4}((?:--?[A-Za-z][\w-]*|[a-z]+)(?:[ =\[][^ ].*?)?)(?: {2,}(\S.*))?$")
 LONG = re.compile(r"--[a-z][a-z-]+")
-SUBCOMMANDS = re.compile(r"^(?:usage:|      ) *hirundo-\w+ [a-z]+ ([a-z]+(?: \S+)* ?(?:\| *[a-z]+.*)?)", re.M)
 
 
 def run(*words):

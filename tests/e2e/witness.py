@@ -89,7 +89,7 @@ class Witness:
         host[1].add(code)
         # a flow: its key, and of its first packet what rules look at
         flags = packet.extra[0] if packet.proto == reader.TCP and not packet.later else 0
-        marks = self._marks(packet, flags)
+        marks = self._marks(packet)
         port = packet.port if packet.port is not None else packet.extra[0] if packet.extra else None
         code_of = body[21] if packet.proto == reader.ICMP and not packet.later else 0
         key = (packet.time // 60000000, code, src, packet.dst, packet.proto, port, code_of, packet.ttl, flags, marks, packet.fragment)
@@ -98,8 +98,7 @@ class Witness:
         flows[key][3] += 1
 
     @staticmethod
-    def _marks(packet, flags):
-        del flags
+    def _marks(packet):
         if packet.proto != reader.TCP or packet.later or packet.v6:
             return 0
         _, seq, ip_id, _, _ = packet.extra
