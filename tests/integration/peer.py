@@ -93,10 +93,10 @@ def heartbeat(spool, payload=None, **fields):
 
 
 class Peer:
-    """A DEALER with a key. Use in a with statement."""
+    """A DEALER with a key, and options of its socket. Use in a with statement."""
 
-    def __init__(self, collector, pair, spool=None):
-        self.collector, self.pair = collector, pair
+    def __init__(self, collector, pair, spool=None, options=()):
+        self.collector, self.pair, self.options = collector, pair, options
         self.spool = spool or os.urandom(16)
         self.context = zmq.Context()
         self.socket = self.monitor = None
@@ -108,6 +108,8 @@ class Peer:
         self.socket.reconnect_ivl = 50
         self.socket.curve_serverkey = self.collector.server_key.encode()
         self.socket.curve_publickey, self.socket.curve_secretkey = (k.encode() for k in self.pair)
+        for option, value in self.options:
+            self.socket.setsockopt(option, value)
         self.monitor = self.socket.get_monitor_socket()
         self.socket.connect(self.collector.endpoint)
         return self
