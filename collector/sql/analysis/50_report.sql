@@ -74,18 +74,9 @@ returns tstzrange
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  z text := hirundo.time_zone();
-  a timestamp := lower(period) at time zone z;
-  b timestamp := upper(period) at time zone z;
-  v_months int := (extract(year from b) - extract(year from a)) * 12 + extract(month from b) - extract(month from a);
 begin
-  if a is null or b is null or not isfinite(a) or not isfinite(b) then
-    return 'empty';
-  elsif a = date_trunc('month', a) and b = date_trunc('month', b) then
-    return tstzrange((a - make_interval(months => v_months)) at time zone z, lower(period));
-  end if;
-  return tstzrange((a - (b - a)) at time zone z, lower(period));
+  return (select case when b.before_first is null then 'empty' else tstzrange(b.before_first, b.before_past) end
+          from hirundo.period_before(lower(period), upper(period)) b);
 end
 $$;
 ----
