@@ -34,6 +34,21 @@ $$;
 comment on function hirundo.fingerprint_case(date) is
   'The rules that are valid on a day as one SQL expression, which gives the rank of the first that fits, or null. Example: select hirundo.fingerprint_case(''2023-02-08'').';
 ----
+create or replace function hirundo.fingerprint_least()
+returns table (rank integer, name text, min_packets integer, by_row boolean)
+language plpgsql stable rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select r.rank, r.name, r.min_packets, r.predicate ~ '\m(src_port|tcp_window|ip_id|ip_len|options|mss|window_scale)\M' from hirundo.fingerprint r;
+end
+$$;
+----
+comment on function hirundo.fingerprint_least() is
+  'Internal to tool_cells and organisation_case: how much must fit each rule before its name counts: rank, name, min_packets, by_row (the rule reads columns that are of a row''s first packet alone, so that a row counts as one packet). Example: select * from hirundo.fingerprint_least() order by rank.';
+----
 -- [first, past) lies within the day: what is asked is named by what is in it.
 create or replace function hirundo.tool_cells(day date, first timestamptz, past timestamptz)
 returns table (port_code integer, tool text, country text, packets bigint, sources integer)
@@ -62,9 +77,8 @@ begin
     ), sure as materialized (
       select e.src, e.rule, r.name
       from (select h.src, h.rule, sum(h.p) as p, sum(h.rows) as rows from hit h where h.rule is not null group by 1, 2) e
-      join hirundo.fingerprint r on r.rank = e.rule
-      -- other columns are of a row's first packet alone
-      where case when r.predicate ~ '\m(src_port|tcp_window|ip_id|ip_len|options|mss|window_scale)\M' then e.rows else e.p end >= r.min_packets
+      join hirundo.fingerprint_least() r on r.rank = e.rule
+      where case when r.by_row then e.rows else e.p end >= r.min_packets
     ), named as materialized (
       select h.src, h.code, coalesce(s.name, 'unknown') as tool, sum(h.p)::bigint as p
       from hit h left join sure s on s.src = h.src and s.rule = h.rule

@@ -333,9 +333,7 @@ begin
       )
       select $6, h.src, coalesce(r.name, 'unknown'), sum(h.p)::bigint
       from hit h
-      left join hirundo.fingerprint r on r.rank = h.rule
-        -- other columns are of a row's first packet alone
-        and case when r.predicate ~ '\m(src_port|tcp_window|ip_id|ip_len|options|mss|window_scale)\M' then h.rows else h.p end >= r.min_packets
+      left join hirundo.fingerprint_least() r on r.rank = h.rule and case when r.by_row then h.rows else h.p end >= r.min_packets
       group by 2, 3$q$, hirundo.fingerprint_case(d.day))
     using d.first, d.past, lower(v_ranges), upper(v_ranges), v_ranges, d.day;
   end loop;
