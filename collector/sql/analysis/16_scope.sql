@@ -256,7 +256,6 @@ declare
   v_code int[] := hirundo.port_codes(array[port]);
   v_first date;
   v_last date;
-  v_days int;
 begin
   select min(d.day), max(d.day) into v_first, v_last from hirundo.whole_days(period) d;
   if v_first is not null and cardinality(v_code) = 1 then
@@ -269,15 +268,18 @@ begin
       from hirundo.scope_items(v_code, array[v_first], array[v_last]) e
       join hirundo.sensor s on s.sensor_id = e.sensor_id
       order by e.share_of_rise desc nulls last, s.name collate "C";
-    get diagnostics v_days = row_count;
+    if found then
+      return;
+    end if;
   end if;
-  if coalesce(v_days, 0) = 0 then
-    return query select null::text, null::text, null::numeric, null::numeric, null::numeric, null::numeric, null::numeric, null::numeric, null::numeric,
-      null::numeric, null::float8, null::boolean, null::numeric, 0, 0, 0, null::numeric, null::numeric, null::numeric, null::numeric, null::numeric,
-      'undetermined', case when cardinality(v_code) = 0 then 'no port is asked about'
-           when v_first is null then 'no whole day of the reporting time zone that has ended lies in the period'
-           else 'no sensor observed half a day of the period or of the days before it' end, null::text;
-  end if;
+  sensors_rose := 0;
+  sensors_compared := 0;
+  sensors_left_out := 0;
+  verdict := 'undetermined';
+  reason := case when cardinality(v_code) = 0 then 'no port is asked about'
+    when v_first is null then 'no whole day of the reporting time zone that has ended lies in the period'
+    else 'no sensor observed half a day of the period or of the days before it' end;
+  return next;
 end
 $$;
 ----

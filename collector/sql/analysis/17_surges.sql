@@ -113,7 +113,6 @@ declare
   v_level float8 := greatest(coalesce(alarms_a_month, 0.3), 0) * 12 / 365.25;
   v_asked date[] := array(select d.day from hirundo.whole_days(period) d order by 1);
   v_judged int;
-  v_rows int;
 begin
   with observed as materialized (
     select o.day, sum(o.covered_ms)::float8 as ms
@@ -153,13 +152,13 @@ begin
     -- others are more or fewer sensors, not more sources at any that can be compared
     join place p on p.item = s.i and p.risen
     order by s.f, hirundo.port_label(s.code) collate "C";
-  get diagnostics v_rows = row_count;
-  if v_rows = 0 then
-    return query select null::text, null::date, null::date, null::int, null::date, null::int, null::numeric, null::numeric, null::float8, null::float8,
-      null::bigint, null::numeric, null::int, null::int, null::numeric, null::text,
-      case when cardinality(v_asked) = 0 then 'no whole day of the reporting time zone that has ended lies in the period'
-           when v_judged = 0 then 'no day could be judged: each needs 14 observed days among the 28 before it'
-           else 'no port rose' end, null::text, v_judged, cardinality(v_asked);
+  if not found then
+    reason := case when cardinality(v_asked) = 0 then 'no whole day of the reporting time zone that has ended lies in the period'
+      when v_judged = 0 then 'no day could be judged: each needs 14 observed days among the 28 before it'
+      else 'no port rose' end;
+    days_judged := v_judged;
+    days_asked := cardinality(v_asked);
+    return next;
   end if;
 end
 $$;

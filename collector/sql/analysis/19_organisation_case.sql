@@ -353,6 +353,7 @@ as $$
 #variable_conflict use_column
 declare
   v_gone bigint;
+  v_row hirundo.organisation_case_row;
 begin
   select count(*) into v_gone
   from (select distinct h.day from hirundo.source_hits(case_tools.first, case_tools.past, hirundo.address_ranges(prefixes)) h) h
@@ -366,8 +367,9 @@ begin
     group by t.tool
     order by sum(t.packets) desc, t.tool collate "C";
   if not found and v_gone > 0 then
-    return query select 'tool', null::text, null::date, null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, null::bigint, null::bigint,
-      null::numeric, null::numeric, null::numeric, null::numeric, null::float8, format('flow of its %s days is not kept any more', v_gone);
+    v_row.section := 'tool';
+    v_row.note := format('flow of its %s days is not kept any more', v_gone);
+    return next v_row;
   end if;
 end
 $$;
@@ -508,14 +510,17 @@ declare
   v_prefixes cidr[];
   v_codes int[];
   v_zone text := hirundo.time_zone();
+  v_row hirundo.organisation_case_row;
   n record;
 begin
   select o.organisation_id, coalesce(array_agg(p.prefix order by p.prefix) filter (where p.prefix is not null), '{}') into v_id, v_prefixes
   from hirundo.organisation o left join hirundo.organisation_prefix p on p.organisation_id = o.organisation_id
   where o.name = organisation group by o.organisation_id;
   if v_id is null then
-    return query select 'summary', organisation, null::date, null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, null::bigint, null::bigint,
-      null::numeric, null::numeric, null::numeric, null::numeric, null::float8, 'there is no organisation of this name: select name from hirundo.organisation lists them';
+    v_row.section := 'summary';
+    v_row.item := organisation;
+    v_row.note := 'there is no organisation of this name: select name from hirundo.organisation lists them';
+    return next v_row;
     return;
   end if;
   -- nothing lies between one moment and itself
@@ -543,8 +548,9 @@ begin
     return query select * from hirundo.case_effect_of(v_prefixes, v_first, v_past, coalesce(n.codes, v_codes), n.sent, n.since, n.until);
   end loop;
   if not found then
-    return query select 'effect', null::text, null::date, null::text, null::timestamptz, null::timestamptz, null::bigint, null::bigint, null::bigint, null::bigint,
-      null::numeric, null::numeric, null::numeric, null::numeric, null::float8, 'no notice in this period';
+    v_row.section := 'effect';
+    v_row.note := 'no notice in this period';
+    return next v_row;
   end if;
 end
 $$;
