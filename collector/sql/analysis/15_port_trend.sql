@@ -56,6 +56,8 @@ declare
   v_hours timestamptz[];
   v_rest tstzmultirange;
   v_bucket text := lower(btrim(coalesce(bucket, 'week')) collate "C");
+  -- what is missing is known by day: an hour has what its day has
+  v_lacking text := case v_bucket when 'hour' then 'day' else v_bucket end;
   v_zone text := hirundo.time_zone();
   v_n int := greatest(coalesce(n, 5), 0);
 begin
@@ -107,12 +109,11 @@ begin
         where v_bucket = 'hour' and s.slot >= v_first and s.slot < v_past and s.covered_ms > 0) o
       group by 1
     ), trouble as (
-      -- by day: an hour has what its day has
-      select date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, t.day::timestamp) as b,
+      select date_trunc(v_lacking, t.day::timestamp) as b,
         hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
       from hirundo.trouble(v_first, v_past) t group by 1
     ), gone as (
-      select date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, g.day::timestamp) as b, count(*) as days
+      select date_trunc(v_lacking, g.day::timestamp) as b, count(*) as days
       from hirundo.flow_gone_days(v_rest) g group by 1
     ), buckets as (
       select distinct date_trunc(v_bucket, l.day::timestamp) as b from hirundo.local_days(v_first, v_past) l where v_bucket <> 'hour'
@@ -135,8 +136,8 @@ begin
     cross join top t
     left join received r on r.b = k.b and r.code = t.code
     left join observed o on o.b = k.b
-    left join trouble b on b.b = date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, k.b)
-    left join gone g on g.b = date_trunc(case v_bucket when 'hour' then 'day' else v_bucket end, k.b)
+    left join trouble b on b.b = date_trunc(v_lacking, k.b)
+    left join gone g on g.b = date_trunc(v_lacking, k.b)
     order by k.b, t.r;
 end
 $$;

@@ -405,8 +405,7 @@ begin
   perform hirundo.report_check(period, audience);
   select count(distinct o.sensor_id), count(distinct s.country), sum(o.covered_ms) into v_sensors, v_regions, v_ms
   from hirundo.observed_time(v_first, v_past) o
-  join hirundo.sensor s on s.sensor_id = o.sensor_id
-  where o.covered_ms > 0;
+  join hirundo.sensor s on s.sensor_id = o.sensor_id;
   return jsonb_build_object(
     'period', hirundo.report_label(period),
     'title', hirundo.report_title(period),
