@@ -280,6 +280,10 @@ def answers(cur, session, periods):
     return out
 
 
+def is_error(rows):
+    return bool(rows) and isinstance(rows[0], str)
+
+
 def shuffle(cur, rng):
     """Another order of the rows on disk, in every table with many."""
     cur.execute("select setseed(%s)", (rng.random(),))
@@ -302,6 +306,11 @@ def check_sessions(tap, cur, rng):
     periods = ['without bounds', 'without an upper bound', 'days']
     want = answers(cur, {}, periods)
     tap.check(any(want.values()), f'{sum(map(len, want.values()))} rows to compare')
+    # what is refused in every session, or has no rows in any, compares nothing
+    tap.check(not any(is_error(rows) for rows in want.values()), 'no errors to compare', [f'{c}: {rows[0]}' for c, rows in want.items() if is_error(rows)])
+    for name, function in functions.FUNCTIONS.items():
+        if function.equal:
+            tap.check(any(rows for c, rows in want.items() if c.startswith(f'hirundo.{name}(')), f'{name} has rows to compare')
     for i in range(6):
         session = {name: rng.choice(values) for name, values in SESSIONS.items()} if i else {}
         if i == 1:
