@@ -42,7 +42,7 @@ select hirundo.partition_ensure('2023-02-08');
 insert into hirundo.flow (ts, duration_ms, packets, bytes, port, sensor_id, dst_no, proto, ttl, tcp_flags, marks, src)
 select '2023-02-08 03:00Z', 0, n.packets, 60, n.port, s.sensor_id, 1, 6, 50, 2, 0, '198.18.0.1'
 from hirundo.sensor s cross join (values (22, 5), (31337, 9)) n(port, packets)
-where s.name like '_~_-9' escape '~' or s.name in ('jp-9', 'kr-9', 'my-9') and (n.port = 22 or s.name <> 'my-9');
+where s.name in ('jp-9', 'kr-9', 'my-9') and (n.port = 22 or s.name <> 'my-9');
 insert into hirundo.observation (sensor_id, slot, covered_ms) select s.sensor_id, t, 900000 from hirundo.sensor s, generate_series(timestamptz '2023-02-05 15:00Z', '2023-02-08 14:45Z', '15 minutes') t;
 select set_eq($$select port, sensors from hirundo.port_sensors(hirundo.day('2023-02-08'), '{22/TCP,31337/TCP,1/UDP}')$$, $$values ('22/TCP', 3::bigint), ('31337/TCP', 2), ('1/UDP', 0)$$, 'port_sensors');
 select is(hirundo.report_figure(hirundo.month('2023-02'), 'internal', 'top_ports') -> 'rows',
