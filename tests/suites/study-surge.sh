@@ -2,20 +2,11 @@
 # How often surges errs on simulated networks (docs/methods/surge.md): study-surge [SEEDS]
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
-# shellcheck source=deploy/lib/say.sh
-. "$TOP/deploy/lib/say.sh"
-# shellcheck source=deploy/lib/postgres.sh
-. "$TOP/deploy/lib/postgres.sh"
+# shellcheck source=tests/lib/cluster.sh
+. "$TOP/tests/lib/cluster.sh"
 
-home=$(mktemp -d "$RESULTS/cluster.XXXXXX") || exit 1
-trap 'pg_down; pg_remove; rm -rf -- "$home"' EXIT
-trap 'exit 143' HUP INT TERM
-mkdir -p "$home/log"
-pg_up
-export PGHOST=$pg_socket PGPORT=$pg_port PGUSER=postgres
 for n in 1 2; do
-    psql -X -q -d postgres -c "create database study$n template template0 encoding 'UTF8'" &&
-        PGDATABASE=study$n PGOPTIONS='-c client_min_messages=warning' tests/sql/apply || exit 1
+    database "study$n" || exit 1
 done
 
 # study FAMILY SEEDS FIRST: half of the seeds in each database at once.
