@@ -16,6 +16,7 @@ import psycopg2
 import pytest
 
 import witness
+from test_quickstart import environment
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "sql"))
@@ -34,18 +35,12 @@ def quickstart(*arguments, check=True):
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
-def environment():
-    out = subprocess.run(["/bin/sh", "-c", '. "$1" && env -0', "sh", HOME / "env"], check=True,
-                         env={"PATH": os.environ["PATH"]}, capture_output=True).stdout
-    return dict(item.decode().split("=", 1) for item in out.split(b"\0") if item)
-
-
 @pytest.fixture(scope="module", name="ask")
 def fixture_ask():
     quickstart("clean")
     try:
         quickstart("--plant-surges", SEED, "--packets-per-day", SIZE)
-        env = environment()
+        env = environment(HOME)
         subprocess.run([HOME / "bin" / "hirundo-collector", "maintain", "-c", HOME / "conf" / "collector.conf"], check=True, timeout=600,
                        env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True)
 

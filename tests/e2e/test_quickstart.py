@@ -89,9 +89,9 @@ def processes():
     return found
 
 
-def environment():
+def environment(home=HOME):
     """What a shell has after `. env`."""
-    out = subprocess.run(["/bin/sh", "-c", '. "$1" && env -0', "sh", HOME / "env"], check=True,
+    out = subprocess.run(["/bin/sh", "-c", '. "$1" && env -0', "sh", home / "env"], check=True,
                          env={"PATH": os.environ["PATH"]}, capture_output=True).stdout
     return dict(item.decode().split("=", 1) for item in out.split(b"\0") if item)
 

@@ -2,7 +2,6 @@
 import pathlib
 import shutil
 import subprocess
-import time
 
 import debian_root
 import hirundo
@@ -106,10 +105,9 @@ class Machine:
     def shutdown(self):
         if self.process and self.process.poll() is None:
             self("systemctl", "poweroff")
-            end = time.monotonic() + 30
-            while self.process.poll() is None and time.monotonic() < end:
-                time.sleep(0.2)
-            if self.process.poll() is None:
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
                 self.process.kill()
         if self.process:
             self.process.wait()
