@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import hirundo
-from test_delivery import capture
+from test_delivery import Replayer, capture
 from test_enrolment import Office, enroll, fixture_collector, fixture_machine, fixture_office, fixture_pg, replay, sensor
 
 __all__ = ["fixture_collector", "fixture_machine", "fixture_office", "fixture_pg"]  # pytest finds them by their names
@@ -236,15 +236,10 @@ def test_unknown_keys_are_bounded_however_many_knock(pg, collector, office, tmp_
         crowd.kill()
         crowd.wait()
     assert len([line for line in collector.lines if "nobody enrolled it" in line]) <= 20
-    public = sensor("keygen", tmp_path / "late.key").stdout.strip()  # and the last to come is shown
-    conf = tmp_path / "late.conf"
-    conf.write_text(f"[sensor]\nkey = {tmp_path}/late.key\n[collector]\nendpoint = {collector.endpoint}\nserver_key = "
-                    f"{collector.server_key}\n[capture]\ninterface = lo\n[spool]\npath = {tmp_path}/s/spool.db\n")
-    late = subprocess.Popen([hirundo.program("hirundo-sensor"), "replay", "-c", str(conf), capture(tmp_path / "x.pcap", 10)],
-                            stderr=subprocess.DEVNULL)
+    late = Replayer(collector, tmp_path, "late", enroll=False)  # and the last to come is shown
+    knocks = late.start_replay(capture(tmp_path / "x.pcap", 10))
     try:
-        hirundo.wait_for(lambda: hirundo.z85_decode(public).hex() in office.command("sensor", "list", "--unknown").stdout,
+        hirundo.wait_for(lambda: hirundo.z85_decode(late.public_key).hex() in office.command("sensor", "list", "--unknown").stdout,
                          "the last one to be shown", 4 * hirundo.WAIT_S)
     finally:
-        late.kill()
-        late.wait()
+        knocks.kill()
