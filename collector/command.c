@@ -2,6 +2,7 @@
 
 #include <getopt.h>
 #include <string.h>
+#include <time.h>
 
 #include "collector/migrate.h"
 
@@ -89,6 +90,28 @@ int command_parse(const struct command_line *line, int argc, char **argv, const 
     }
     *ret_conf = conf;
     *ret_words = argv + optind;
+    return 0;
+}
+
+int command_set_number(const struct conf_key *key, const char *value, void *values)
+{
+    struct errmsg e = {"out of memory"};
+    if (conf_set(key, value, values, &e) == 0)
+        return 0;
+    command_fail(&e);
+    return -EINVAL;
+}
+
+int command_set_day(const char *name, const char *value, const char **ret)
+{
+    struct tm tm = {0};
+    const char *end = strptime(value, "%Y-%m-%d", &tm);
+    if (!end || *end || strlen(value) != 10) {
+        fprintf(stderr, "hirundo-collector: --%s %s: must be a day such as 2023-02-08\n", name,
+                value);
+        return -EINVAL;
+    }
+    *ret = value;
     return 0;
 }
 

@@ -42,6 +42,11 @@ struct command_line {
 int command_parse(const struct command_line *line, int argc, char **argv, const char **ret_conf,
                   char ***ret_words, int *ret_exit);
 
+// For on_option. A number, kept in `values` as its key says; --name YYYY-MM-DD. 0; -EINVAL: it is
+// said what is wrong.
+int command_set_number(const struct conf_key *key, const char *value, void *values);
+int command_set_day(const char *name, const char *value, const char **ret);
+
 // The configuration and a connection as `role`, both or neither; errors are printed.
 int command_open(const char *conf_path, const char *role, struct collector_conf *ret_conf,
                  struct db **ret_db);

@@ -36,18 +36,9 @@ const char import_usage[] =
 static int on_option(int option, const char *value, void *data)
 {
     struct import *i = data;
-    struct tm tm = {0};
-    const char *end;
     switch (option) {
     case 'a':
-        end = strptime(value, "%Y-%m-%d", &tm);
-        if (!end || *end || strlen(value) != 10) {
-            fprintf(stderr, "hirundo-collector: --as-of %s: must be a day such as 2023-02-08\n",
-                    value);
-            return -EINVAL;
-        }
-        i->as_of = value;
-        return 0;
+        return command_set_day("as-of", value, &i->as_of);
     case 'n':
         i->name = value;
         return 0;

@@ -1,6 +1,5 @@
 #include <getopt.h>
 #include <string.h>
-#include <time.h>
 
 #include "collector/command.h"
 #include "collector/enrol.h"
@@ -24,18 +23,9 @@ struct notice {
 static int on_option(int option, const char *value, void *data)
 {
     struct notice *n = data;
-    struct tm tm = {0};
-    const char *end;
     switch (option) {
     case 's':
-        end = strptime(value, "%Y-%m-%d", &tm);
-        if (!end || *end || strlen(value) != 10) {
-            fprintf(stderr, "hirundo-collector: --sent %s: must be a day such as 2023-03-03\n",
-                    value);
-            return -EINVAL;
-        }
-        n->sent = value;
-        return 0;
+        return command_set_day("sent", value, &n->sent);
     case 'p':
         n->ports = value;
         return 0;

@@ -60,15 +60,6 @@ static int refuse(const char *text)
     return -EINVAL;
 }
 
-static int set_number(struct partner *p, const struct conf_key *key, const char *value)
-{
-    struct errmsg e = {"out of memory"};
-    if (conf_set(key, value, p, &e) == 0)
-        return 0;
-    command_fail(&e);
-    return -EINVAL;
-}
-
 static int on_option(int option, const char *value, void *data)
 {
     struct partner *p = data;
@@ -77,11 +68,11 @@ static int on_option(int option, const char *value, void *data)
         p->sensors = value;
         return 0;
     case OPT_MIN:
-        return set_number(p, &numbers[0], value);
+        return command_set_number(&numbers[0], value, p);
     case OPT_DELAY:
-        return set_number(p, &numbers[1], value);
+        return command_set_number(&numbers[1], value, p);
     case OPT_PORTS:
-        return set_number(p, &numbers[2], value);
+        return command_set_number(&numbers[2], value, p);
     case OPT_BUCKET:
         p->bucket = value;
         if (strcmp(value, "day") != 0 && strcmp(value, "week") != 0 && strcmp(value, "month") != 0)

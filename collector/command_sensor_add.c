@@ -57,22 +57,15 @@ static const struct conf_key numbers[] = {
      10000000, "kbit/s"},
 };
 
-static int set_number(struct options *o, int option, const char *value)
+static int set_window(struct options *o, const char *value)
 {
-    const struct conf_key *key = &numbers[option == OPT_VALID    ? 0
-                                          : option == OPT_WINDOW ? 1
-                                          : option == OPT_CAP    ? 2
-                                                                 : 3];
-    if (conf_set(key, value, &o->enrol, o->e) < 0) {
-        command_fail(o->e);
+    if (command_set_number(&numbers[1], value, &o->enrol) < 0)
         return -EINVAL;
-    }
-    if (option == OPT_WINDOW && DEFAULTS_MS % o->enrol.window_ms != 0) {
-        errmsg_set(o->e, -EINVAL, "--window must divide 15 minutes: 60s, 30s, 5m and such");
-        command_fail(o->e);
-        return -EINVAL;
-    }
-    return 0;
+    if (DEFAULTS_MS % o->enrol.window_ms == 0)
+        return 0;
+    errmsg_set(o->e, -EINVAL, "--window must divide 15 minutes: 60s, 30s, 5m and such");
+    command_fail(o->e);
+    return -EINVAL;
 }
 
 static int add_exclude(struct options *o, const char *value)
@@ -116,8 +109,14 @@ static int on_option(int option, const char *value, void *data)
         return conf_list_add(&o->enrol.endpoints, value);
     case OPT_EXCLUDE:
         return add_exclude(o, value);
+    case OPT_VALID:
+        return command_set_number(&numbers[0], value, &o->enrol);
+    case OPT_WINDOW:
+        return set_window(o, value);
+    case OPT_CAP:
+        return command_set_number(&numbers[2], value, &o->enrol);
     default:
-        return set_number(o, option, value);
+        return command_set_number(&numbers[3], value, &o->enrol);
     }
 }
 

@@ -1,6 +1,6 @@
 #include "collector/handshakes.h"
 
-#include <netdb.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -95,16 +95,8 @@ static void note_peer(struct handshakes *h, int fd)
 
 static void format_peer(const struct address *p, char *ret, size_t size)
 {
-    struct sockaddr_in v4 = {.sin_family = AF_INET};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
-    if (p->size == 4)
-        memcpy(&v4.sin_addr, p->bytes, 4);
-    else
-        memcpy(&v6.sin6_addr, p->bytes, 16);
-    const struct sockaddr *a =
-        p->size == 4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
-    if (p->size == 0 || getnameinfo(a, p->size == 4 ? sizeof v4 : sizeof v6, ret, (socklen_t)size,
-                                    NULL, 0, NI_NUMERICHOST) != 0)
+    if (p->size == 0 ||
+        !inet_ntop(p->size == 4 ? AF_INET : AF_INET6, p->bytes, ret, (socklen_t)size))
         snprintf(ret, size, "an address that was gone at once");
 }
 
