@@ -117,6 +117,30 @@ FILE *import_file(const char *path, struct errmsg *e)
     return f;
 }
 
+int import_open_with_file(struct import *i, struct db **ret_db, FILE **ret_f)
+{
+    if (import_open(i, ret_db))
+        return 1;
+    *ret_f = import_file(i->files[0], &i->e);
+    if (!*ret_f)
+        return -EINVAL;
+    i->refusals.file = i->files[0];
+    return 0;
+}
+
+int import_check(struct import *i, int r, size_t n, const char *what)
+{
+    if (r < 0) {
+        errmsg_prefix(&i->e, "%s", i->files[0]);
+        return r;
+    }
+    refusals_end(&i->refusals);
+    if (n == 0)
+        return errmsg_set(&i->e, -EINVAL, "%s: no %s in it that can be taken; nothing was changed",
+                          i->files[0], what);
+    return 0;
+}
+
 int import_end(struct import *i, int r)
 {
     progress_clear(&i->progress);

@@ -128,8 +128,9 @@ static int work_drop(struct db *db, void *data, struct errmsg *e)
 
 // ---- add, set, drop
 
-static int run(const char *conf_path, struct partner *p,
-               int (*work)(struct db *, void *, struct errmsg *), const char *done)
+typedef int (*partner_work_fn)(struct db *db, void *data, struct errmsg *e);
+
+static int run(const char *conf_path, struct partner *p, partner_work_fn work, const char *done)
 {
     struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
@@ -152,6 +153,10 @@ static int run(const char *conf_path, struct partner *p,
         printf("partner %s %s\n", p->name, done);
         if (work != work_drop)
             warn_of_databases(db, p);
+        if (work == work_add)
+            printf("login %s, which has no password yet: \\password %s in psql, or a certificate "
+                   "(docs/operations.md)\n",
+                   p->login, p->login);
     }
     collector_conf_free(&conf);
     return r == 0 ? EXIT_SUCCESS : command_fail(&e);
@@ -181,39 +186,29 @@ static int parse(int argc, char **argv, bool options, struct partner *ret, const
     return 0;
 }
 
-static int partner_add(int argc, char **argv)
+static int change(int argc, char **argv, partner_work_fn work, const char *done)
 {
     struct partner p;
     const char *conf_path;
     int code;
-    if (parse(argc, argv, true, &p, &conf_path, &code))
+    if (parse(argc, argv, work != work_drop, &p, &conf_path, &code))
         return code;
-    code = run(conf_path, &p, work_add, "added");
-    if (code == EXIT_SUCCESS)
-        printf("login %s, which has no password yet: \\password %s in psql, or a certificate "
-               "(docs/operations.md)\n",
-               p.login, p.login);
-    return code;
+    return run(conf_path, &p, work, done);
+}
+
+static int partner_add(int argc, char **argv)
+{
+    return change(argc, argv, work_add, "added");
 }
 
 static int partner_set(int argc, char **argv)
 {
-    struct partner p;
-    const char *conf_path;
-    int code;
-    if (parse(argc, argv, true, &p, &conf_path, &code))
-        return code;
-    return run(conf_path, &p, work_set, "changed");
+    return change(argc, argv, work_set, "changed");
 }
 
 static int partner_drop(int argc, char **argv)
 {
-    struct partner p;
-    const char *conf_path;
-    int code;
-    if (parse(argc, argv, false, &p, &conf_path, &code))
-        return code;
-    return run(conf_path, &p, work_drop, "dropped, with its login and what it could read");
+    return change(argc, argv, work_drop, "dropped, with its login and what it could read");
 }
 
 // ---- list, show

@@ -34,6 +34,11 @@ int import_begin(int argc, char **argv, int files_max, struct import *ret, int *
 int import_open(const struct import *i, struct db **ret);
 // A file or standard input, past a byte order mark; what is compressed is refused.
 FILE *import_file(const char *path, struct errmsg *e);
+// The database and the only file. 0; 1: failed, and it is said; -EINVAL.
+int import_open_with_file(struct import *i, struct db **ret_db, FILE **ret_f);
+// Of a file whose reading gave r, and n of `what`: tells of what was refused. 0; r, with the file's
+// name before i->e; -EINVAL: nothing is left.
+int import_check(struct import *i, int r, size_t n, const char *what);
 // Prints i->e, or nothing where it is said (r is 1).
 int import_end(struct import *i, int r);
 // "a.tsv", "a.tsv and 3 more".

@@ -44,24 +44,16 @@ static int replace(struct db *db, const struct holidays *h, size_t *ret_years, s
 
 static int load(struct import *i)
 {
-    const char *path = i->files[0];
     _cleanup_(db_freep) struct db *db = NULL;
-    if (import_open(i, &db))
-        return 1;
-    _cleanup_(fclosep) FILE *f = import_file(path, &i->e);
-    if (!f)
-        return -EINVAL;
-    i->refusals.file = path;
+    _cleanup_(fclosep) FILE *f = NULL;
     _cleanup_(holidays_release) struct holidays h = {0};
-    int r = holidays_read(f, &i->refusals, &h, &i->e);
-    if (r < 0) {
-        errmsg_prefix(&i->e, "%s", path);
+    int r = import_open_with_file(i, &db, &f);
+    if (r != 0)
         return r;
-    }
-    refusals_end(&i->refusals);
-    if (h.n == 0)
-        return errmsg_set(&i->e, -EINVAL,
-                          "%s: no holiday in it that can be taken; nothing was changed", path);
+    r = holidays_read(f, &i->refusals, &h, &i->e);
+    r = import_check(i, r, h.n, "holiday");
+    if (r < 0)
+        return r;
     size_t years = 0;
     char refused[256];
     r = replace(db, &h, &years, &i->e);

@@ -36,24 +36,16 @@ static int load_organisations(struct db *db, const struct organisations *o, stru
 
 static int load(struct import *i)
 {
-    const char *path = i->files[0];
     _cleanup_(db_freep) struct db *db = NULL;
-    if (import_open(i, &db))
-        return 1;
-    _cleanup_(fclosep) FILE *f = import_file(path, &i->e);
-    if (!f)
-        return -EINVAL;
-    i->refusals.file = path;
+    _cleanup_(fclosep) FILE *f = NULL;
     _cleanup_(organisations_release) struct organisations o = {0};
-    int r = organisations_read(f, &i->refusals, &o, &i->e);
-    if (r < 0) {
-        errmsg_prefix(&i->e, "%s", path);
+    int r = import_open_with_file(i, &db, &f);
+    if (r != 0)
         return r;
-    }
-    refusals_end(&i->refusals);
-    if (o.n == 0)
-        return errmsg_set(&i->e, -EINVAL,
-                          "%s: no organisation in it that can be taken; nothing was changed", path);
+    r = organisations_read(f, &i->refusals, &o, &i->e);
+    r = import_check(i, r, o.n, "organisation");
+    if (r < 0)
+        return r;
     r = load_organisations(db, &o, &i->e);
     size_t prefixes = 0;
     char refused[256];

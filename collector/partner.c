@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "collector/enrol.h"
+#include "collector/pseudonym.h"
 #include "collector/sql_files.h"
 
 #define GROUP "hirundo_partner" // for pg_hba.conf: +hirundo_partner
@@ -32,14 +33,14 @@ int partner_require(struct db *db, const char *name, struct errmsg *e)
     return r;
 }
 
-// ---- as the login
+// ---- as the role that logged in
 
-int partner_as_login(struct db *db, struct errmsg *e)
+static int as_login(struct db *db, struct errmsg *e)
 {
     return db_exec(db, "set local role none", e);
 }
 
-int partner_as_owner(struct db *db, struct errmsg *e)
+static int as_owner(struct db *db, struct errmsg *e)
 {
     return db_exec(db, "set local role hirundo_owner", e);
 }
@@ -54,7 +55,8 @@ static int is_superuser(struct db *db, bool *ret, struct errmsg *e)
     return r;
 }
 
-int partner_login_close_statistics(struct db *db, int *ret_closed, struct errmsg *e)
+// Closes what PostgreSQL tells every login of others' doings, or says who must.
+static int close_statistics(struct db *db, int *ret_closed, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *open = NULL;
     bool superuser = false;
@@ -80,7 +82,7 @@ int partner_login_close_statistics(struct db *db, int *ret_closed, struct errmsg
     return r;
 }
 
-int partner_login_make(struct db *db, const char *login, struct errmsg *e)
+static int make_login(struct db *db, const char *login, struct errmsg *e)
 {
     char sql[512];
     snprintf(sql, sizeof sql,
@@ -101,7 +103,7 @@ int partner_login_make(struct db *db, const char *login, struct errmsg *e)
     return r;
 }
 
-int partner_login_drop(struct db *db, const char *login, struct errmsg *e)
+static int drop_login(struct db *db, const char *login, struct errmsg *e)
 {
     char sql[512];
     bool superuser = false;
@@ -289,6 +291,16 @@ static int fill(struct db *db, struct partner *p, const char *action, struct err
     return r == 0 ? audit_closed(db, p->closed, e) : r;
 }
 
+static int prepare_login(struct db *db, struct partner *p, bool is_new, struct errmsg *e)
+{
+    int r = as_login(db, e);
+    if (r == 0)
+        r = close_statistics(db, &p->closed, e);
+    if (r == 0 && is_new)
+        r = make_login(db, p->login, e);
+    return r == 0 ? as_owner(db, e) : r;
+}
+
 int partner_add_all(struct db *db, struct partner *p, struct errmsg *e)
 {
     const char *values[] = {p->name};
@@ -301,13 +313,7 @@ int partner_add_all(struct db *db, struct partner *p, struct errmsg *e)
         return errmsg_set(e, -EEXIST, "there is a partner %s already: see partner show %s", p->name,
                           p->name);
     if (r == 0)
-        r = partner_as_login(db, e);
-    if (r == 0)
-        r = partner_login_close_statistics(db, &p->closed, e);
-    if (r == 0)
-        r = partner_login_make(db, p->login, e);
-    if (r == 0)
-        r = partner_as_owner(db, e);
+        r = prepare_login(db, p, true, e);
     return r == 0 ? fill(db, p, "partner added", e) : r;
 }
 
@@ -316,11 +322,7 @@ int partner_set_all(struct db *db, struct partner *p, struct errmsg *e)
     name_login(p);
     int r = partner_require(db, p->name, e);
     if (r == 0)
-        r = partner_as_login(db, e);
-    if (r == 0)
-        r = partner_login_close_statistics(db, &p->closed, e);
-    if (r == 0)
-        r = partner_as_owner(db, e);
+        r = prepare_login(db, p, false, e);
     return r == 0 ? fill(db, p, "partner changed", e) : r;
 }
 
@@ -338,6 +340,6 @@ int partner_drop_all(struct db *db, struct partner *p, struct errmsg *e)
     if (r == 0)
         r = db_query(db, "delete from hirundo.partner where name = $1", 1, values, NULL, e);
     if (r == 0)
-        r = partner_as_login(db, e);
-    return r == 0 ? partner_login_drop(db, p->login, e) : r;
+        r = as_login(db, e);
+    return r == 0 ? drop_login(db, p->login, e) : r;
 }

@@ -1,9 +1,7 @@
-// Partners in the database: a login, a schema and the conditions under which it is filled. Every
-// function but partner_login_* works inside the open transaction, as hirundo_owner.
+// Partners in the database: a login, a schema and the conditions under which it is filled.
 #pragma once
 
 #include "collector/db.h"
-#include "collector/pseudonym.h"
 
 #define PARTNER_NAME_MAX 40
 
@@ -25,16 +23,7 @@ int partner_check_name(const char *name, struct errmsg *e);
 // -ENOENT with *e: there is none of that name.
 int partner_require(struct db *db, const char *name, struct errmsg *e);
 
-// As the role that logged in: closes what PostgreSQL tells every login of others' doings, or says
-// who must.
-int partner_login_close_statistics(struct db *db, int *ret_closed, struct errmsg *e);
-int partner_login_make(struct db *db, const char *login, struct errmsg *e);
-int partner_login_drop(struct db *db, const char *login, struct errmsg *e);
-// Between what the login does and what the owner does.
-int partner_as_login(struct db *db, struct errmsg *e);
-int partner_as_owner(struct db *db, struct errmsg *e);
-
-// The whole of a command, inside the open transaction.
+// The whole of a command, inside the open transaction, as hirundo_owner.
 int partner_add_all(struct db *db, struct partner *p, struct errmsg *e);
 int partner_set_all(struct db *db, struct partner *p, struct errmsg *e);
 int partner_drop_all(struct db *db, struct partner *p, struct errmsg *e);
