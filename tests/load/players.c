@@ -375,8 +375,7 @@ int players_drain(struct players *p, const struct payload *payloads, size_t n, i
     if (r < 0)
         return r;
     double cpu = cpu_seconds();
-    int64_t begin_us = mono_us();
-    int64_t start = mono_ms(), checked = start;
+    int64_t begin_us = mono_us(), start = begin_us / 1000, checked = start;
     for (size_t i = 0; i < p->n; i++)
         serve(p, &p->list[i]);
     while (p->acked < p->n * n) {
