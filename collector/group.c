@@ -302,32 +302,15 @@ static void clean_text(char *to, size_t size, const char *from)
     to[i] = '\0';
 }
 
-static int add_loss_item(struct group *g, struct db *db, const struct stream *stream,
-                         const struct message *m, const struct loss_item *item, struct errmsg *e)
+static int add_loss_row(struct group *g, const struct stream *stream, const struct message *m,
+                        const struct loss_item *item, bool unknown, uint64_t seq,
+                        int64_t *ret_frames)
 {
-    enum receiver_loss what = receiver_loss_item(stream->receiver.pending_seq, item);
-    if (what == RECEIVER_LOSS_KNOWN)
-        return 0;
-    bool unknown = item->unknown || what == RECEIVER_LOSS_SPLIT;
-    struct batch_row batch = {.seq = MAX(item->seq_first, stream->receiver.pending_seq),
-                              .outcome = "unknown"};
-    if (!unknown) { // by its digest it is known again
-        batch.outcome = "lost";
-        batch.has_windows = true;
-        batch.first_window_ms = item->first_ms;
-        batch.last_window_ms = item->last_ms;
-        memcpy(batch.digest, item->sha256, sizeof batch.digest);
-        bool known;
-        int r = find_known(g, db, stream, item->sha256, item->last_ms, &known, e);
-        batch.outcome = known ? "known" : "lost";
-        if (r != 0 || known)
-            return r != 0 ? r : add_batch_row(g, m, batch);
-    }
     struct loss_row *row = new_loss(g);
     if (!row)
         return -ENOMEM;
     row->stream = stream;
-    row->seq = batch.seq;
+    row->seq = seq;
     row->unknown = unknown;
     row->first_ms = item->first_ms;
     row->last_ms = item->last_ms;
@@ -338,8 +321,31 @@ static int add_loss_item(struct group *g, struct db *db, const struct stream *st
             return r;
         row->frames += to_bigint(item->records[i].frames);
     }
-    batch.frames = row->frames;
-    return add_batch_row(g, m, batch);
+    *ret_frames = row->frames;
+    return 0;
+}
+
+static int add_loss_item(struct group *g, struct db *db, const struct stream *stream,
+                         const struct message *m, const struct loss_item *item, struct errmsg *e)
+{
+    enum receiver_loss what = receiver_loss_item(stream->receiver.pending_seq, item);
+    if (what == RECEIVER_LOSS_KNOWN)
+        return 0;
+    bool unknown = item->unknown || what == RECEIVER_LOSS_SPLIT, known = false;
+    int r = 0;
+    struct batch_row batch = {.seq = MAX(item->seq_first, stream->receiver.pending_seq),
+                              .outcome = "unknown"};
+    if (!unknown) { // by its digest it is known again
+        batch.has_windows = true;
+        batch.first_window_ms = item->first_ms;
+        batch.last_window_ms = item->last_ms;
+        memcpy(batch.digest, item->sha256, sizeof batch.digest);
+        r = find_known(g, db, stream, item->sha256, item->last_ms, &known, e);
+        batch.outcome = known ? "known" : "lost";
+    }
+    if (r == 0 && !known)
+        r = add_loss_row(g, stream, m, item, unknown, batch.seq, &batch.frames);
+    return r == 0 ? add_batch_row(g, m, batch) : r;
 }
 
 static int add_loss(struct group *g, struct db *db, struct stream *stream, const struct message *m,

@@ -182,24 +182,10 @@ enum keyring_state keyring_look(struct keyring *k, const uint8_t key[KEY_SIZE],
     enum keyring_state state = found ? found->state : KEYRING_UNKNOWN;
     if (found) {
         *ret_sensor_id = found->sensor_id;
-        if (ret_name)
-            memcpy(ret_name, found->name, KEYRING_NAME_MAX);
+        memcpy(ret_name, found->name, KEYRING_NAME_MAX);
     }
     pthread_rwlock_unlock(&k->lock);
     return state;
-}
-
-bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
-                  char ret_name[KEYRING_NAME_MAX])
-{
-    int16_t sensor_id = 0;
-    char name[KEYRING_NAME_MAX] = "";
-    if (keyring_look(k, key, &sensor_id, name) != KEYRING_ENROLLED)
-        return false;
-    *ret_sensor_id = sensor_id;
-    if (ret_name)
-        memcpy(ret_name, name, KEYRING_NAME_MAX);
-    return true;
 }
 
 void keyring_note_used(struct keyring *k, const uint8_t key[KEY_SIZE])

@@ -27,9 +27,6 @@ enum keyring_state {
 // What is known of a key; unless it is unknown, whose it is.
 enum keyring_state keyring_look(struct keyring *k, const uint8_t key[KEY_SIZE],
                                 int16_t *ret_sensor_id, char ret_name[KEYRING_NAME_MAX]);
-// The sensor of a key that is let in; false: there is none. ret_name may be NULL.
-bool keyring_find(struct keyring *k, const uint8_t key[KEY_SIZE], int16_t *ret_sensor_id,
-                  char ret_name[KEYRING_NAME_MAX]);
 // Somebody has connected with this key: remembered if the database does not know of a first use.
 void keyring_note_used(struct keyring *k, const uint8_t key[KEY_SIZE]);
 // One of the keys so remembered, which is then forgotten; false: there is none.

@@ -228,7 +228,7 @@ static bool identify(struct listener *l, struct incoming *in, struct peer *ret)
     snprintf(ret->address, sizeof ret->address, "%s", address ? address : "?");
     if (!user || !key_text || key_parse(key_text, key) < 0)
         return false;
-    return keyring_find(l->options.keyring, key, &ret->sensor_id, ret->name) &&
+    return keyring_look(l->options.keyring, key, &ret->sensor_id, ret->name) == KEYRING_ENROLLED &&
            atoi(user) == ret->sensor_id;
 }
 
