@@ -199,11 +199,11 @@ static int look_for_siblings(struct writer *w, struct item *item, struct errmsg 
     struct sensor_spools *s = sensor_of(w, m);
     if (!s)
         return -ENOMEM;
-    bool asked = s->asked_size == m->route_size &&
-                 memcmp(s->asked_route, m->route, m->route_size) == 0 &&
-                 memcmp(s->asked_spool, m->header.spool_id, sizeof s->asked_spool) == 0;
+    bool same_spool = memcmp(s->asked_spool, m->header.spool_id, sizeof s->asked_spool) == 0;
+    bool asked = same_spool && s->asked_size == m->route_size &&
+                 memcmp(s->asked_route, m->route, m->route_size) == 0;
     // Another one asked for before, which the ledger need not know yet.
-    if (s->asked_size > 0 && memcmp(s->asked_spool, m->header.spool_id, sizeof s->asked_spool) != 0)
+    if (s->asked_size > 0 && !same_spool)
         s->siblings = true;
     int r = s->siblings || asked ? 0 : known_has_siblings(w->db, item->stream, &s->siblings, e);
     if (r != 0)
