@@ -75,18 +75,6 @@ void text_array_end(struct text *t)
     text_add(t, t->used == 0 ? "{}" : "}");
 }
 
-void text_hex(struct text *t, const uint8_t *p, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-    if (!reserve(t, 2 * n + 1))
-        return;
-    for (size_t i = 0; i < n; i++) {
-        t->p[t->used++] = digits[p[i] >> 4];
-        t->p[t->used++] = digits[p[i] & 15];
-    }
-    t->p[t->used] = '\0';
-}
-
 void text_clear(struct text *t)
 {
     t->used = 0;

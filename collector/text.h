@@ -17,6 +17,5 @@ void text_array_int(struct text *t, int64_t value);
 void text_array_word(struct text *t, const char *value);
 void text_array_null(struct text *t);
 void text_array_end(struct text *t); // also makes an empty one "{}"
-void text_hex(struct text *t, const uint8_t *p, size_t n);
 void text_clear(struct text *t);
 void text_release(struct text *t);

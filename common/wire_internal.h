@@ -117,7 +117,6 @@ enum wire_column {
     COL_IP_ID,       // planes, HAS_IP_ID
     COL_WINDOW,      // planes, HAS_TCP_WINDOW, when windows are not in the tuple table
     COL_COUNT,
-    COL_FIRST_RANDOM = COL_SRC6,
 };
 
 // Uncompressed columns of one batch, at most: what a decoder reserves.

@@ -12,14 +12,13 @@
 #include "sensor/frame.h"
 #include "sensor/packet.h"
 
-#define CAPTURE_SNAPLEN_MIN     96 // Ethernet, two VLAN tags, IPv6, TCP without options
-#define CAPTURE_SNAPLEN_DEFAULT 128
-#define CAPTURE_SNAPLEN_MAX     65535
-#define CAPTURE_RING_MIN        (1024u * 1024u)
-#define CAPTURE_RING_DEFAULT    (4u * 1024u * 1024u)
-#define CAPTURE_RING_MAX        (256u * 1024u * 1024u)
-#define CAPTURE_EXCLUDES_MAX    64
-#define CAPTURE_HOLD_MS         600 // a frame that came before can be read by then
+#define CAPTURE_SNAPLEN_MIN  96 // Ethernet, two VLAN tags, IPv6, TCP without options
+#define CAPTURE_SNAPLEN_MAX  65535
+#define CAPTURE_RING_MIN     (1024u * 1024u)
+#define CAPTURE_RING_DEFAULT (4u * 1024u * 1024u)
+#define CAPTURE_RING_MAX     (256u * 1024u * 1024u)
+#define CAPTURE_EXCLUDES_MAX 64
+#define CAPTURE_HOLD_MS      600 // a frame that came before can be read by then
 
 struct capture;
 

@@ -6,11 +6,10 @@
 #include "common/util.h"
 #include "sensor/decode_internal.h"
 
-#define IPV4_HEADER     20u
-#define IPV6_HEADER     40u
-#define TCP_HEADER      20u
-#define UDP_HEADER      8u
-#define FRAGMENT_HEADER 8u
+#define IPV4_HEADER 20u
+#define IPV6_HEADER 40u
+#define TCP_HEADER  20u
+#define UDP_HEADER  8u
 
 // RFC 9293: ports 0-3, sequence 4-7, data offset 12, flags 13, window 14-15. As many of them are
 // taken as were captured.

@@ -120,9 +120,6 @@ static void test_array_texts(void **state)
         text_array_int(&t, i);
     text_array_end(&t);
     assert_int_equal(t.used, 2 + 999 + 10 + 180 + 2700);
-    text_clear(&t);
-    text_hex(&t, (const uint8_t *)"\x00\xff\x10", 3);
-    assert_string_equal(t.p, "00ff10");
     assert_false(t.bad);
     text_release(&t);
 }
