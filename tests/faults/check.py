@@ -181,7 +181,8 @@ def check(world, since=0):
                      [(r[1], float(r[2]), float(r[3]), r[4], r[5]) for r in losses if r[0] == mine],
                      [(r[1], float(r[2] or 0), float(r[3] or 0), r[4]) for r in batches if r[0] == mine],
                      next(([int(x or 0) for x in r[1:]] for r in sums if r[0] == mine), [0] * 5))
-    check_slots(report, query(SLOTS))
+    names = {sensor.name for sensor in world.sensors}
+    check_slots(report, [row for row in query(SLOTS) if row[0] in names])
     check_numbers(report, everything)
     report.figures["forks"] = len({(r[0], r[5]) for r in batches}) - len(world.sensors)
     return report

@@ -48,10 +48,10 @@ class Shape:
         self.sensors, self.collectors, self.clocks = sensors, collectors, clocks
 
 
-def plan(seed, count, shape):
-    """count faults within about 1.7 s each; one in twenty lasts longer than every timeout."""
+def plan(seed, count, shape, every_s=1.7, longs_within_s=3.0):
+    """count faults, one in every_s on average; one in twenty lasts longer than every timeout, and begins among the first."""
     rng = random.Random(seed)
-    span = max(12.0, count * 1.7)
+    span = max(12.0, count * every_s)
     names = sorted(KINDS)
     weights = [KINDS[name].weight for name in names]
     faults = []
@@ -60,7 +60,7 @@ def plan(seed, count, shape):
     for i in range(count):
         long = i < longs
         name = rng.choice(able) if long else rng.choices(names, weights)[0]
-        at = rng.uniform(0, 3) if long else rng.uniform(0, span)
+        at = rng.uniform(0, longs_within_s if long else span)
         faults.append(Fault(rng, name, at, long, shape))
     return sorted(faults, key=lambda f: f.at)
 

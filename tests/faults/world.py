@@ -387,7 +387,7 @@ class World:
         self.stack.close()
 
     def _make_sensors(self, stack):
-        key = re.search(r"server key (\S{40})", self.collectors[0].log()).group(1)
+        key = self.server_key = re.search(r"server key (\S{40})", self.collectors[0].log()).group(1)
         self.links = []
         for i in range(self.n_sensors):
             sensor = Sensor(self, i)
