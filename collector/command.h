@@ -18,6 +18,8 @@ int command_partner(int argc, char **argv);
 int command_quarantine(int argc, char **argv);
 int command_notice(int argc, char **argv);
 int command_report(int argc, char **argv);
+int command_export(int argc, char **argv);
+int command_verify(int argc, char **argv);
 
 void command_name_first(int argc, char **argv);
 

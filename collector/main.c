@@ -16,6 +16,8 @@ static const char usage[] =
     "  quarantine  messages that could not be taken: list, show, retry, drop\n"
     "  notice      notices to organisations: add, list\n"
     "  report      what a period brought, as a site to publish\n"
+    "  export      a case file for a notice: documents, CSV, X-ARF, signed\n"
+    "  verify      check a case file: its signature and each file\n"
     "\n"
     "Without -c the database is the one the PG* environment names.\n"
     "hirundo-collector COMMAND --help says more. Exit status: 0 done, 1 failed, 2 usage.\n";
@@ -24,7 +26,8 @@ static const struct subcommand commands[] = {
     {"migrate", command_migrate},       {"serve", command_serve},       {"status", command_status},
     {"keygen", command_keygen},         {"sensor", command_sensor},     {"import", command_import},
     {"quarantine", command_quarantine}, {"maintain", command_maintain}, {"notice", command_notice},
-    {"partner", command_partner},       {"report", command_report},
+    {"partner", command_partner},       {"report", command_report},     {"export", command_export},
+    {"verify", command_verify},
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 #include "collector/operator_key.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <string.h>
@@ -105,4 +106,46 @@ int operator_key_sign(const struct operator_key *k, const void *data, size_t siz
                    length == OPERATOR_SIGNATURE_SIZE;
     EVP_MD_CTX_free(context);
     return signed_ ? 0 : errmsg_set(e, -EIO, "OpenSSL does not sign with this key");
+}
+
+int operator_key_public_pem(const struct operator_key *k, char ret[OPERATOR_PEM_SIZE],
+                            struct errmsg *e)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    int n = -1;
+    if (bio && PEM_write_bio_PUBKEY(bio, k->pair) == 1)
+        n = BIO_read(bio, ret, OPERATOR_PEM_SIZE - 1);
+    BIO_free(bio);
+    if (n <= 0)
+        return errmsg_set(e, -EIO, "OpenSSL does not write this key's public half");
+    ret[n] = '\0';
+    return 0;
+}
+
+int operator_public_parse(const char *pem, size_t size, uint8_t ret[OPERATOR_KEY_SIZE])
+{
+    uint8_t key[OPERATOR_KEY_SIZE];
+    size_t length = sizeof key;
+    BIO *bio = size <= INT_MAX ? BIO_new_mem_buf(pem, (int)size) : NULL;
+    EVP_PKEY *pair = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    bool good = pair && EVP_PKEY_id(pair) == EVP_PKEY_ED25519 &&
+                EVP_PKEY_get_raw_public_key(pair, key, &length) == 1 && length == sizeof key;
+    EVP_PKEY_free(pair);
+    BIO_free(bio);
+    if (!good)
+        return -EINVAL;
+    memcpy(ret, key, sizeof key);
+    return 0;
+}
+
+bool operator_public_verify(const uint8_t key[OPERATOR_KEY_SIZE], const void *data, size_t size,
+                            const uint8_t signature[OPERATOR_SIGNATURE_SIZE])
+{
+    EVP_PKEY *pair = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, key, OPERATOR_KEY_SIZE);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool good = pair && context && EVP_DigestVerifyInit(context, NULL, NULL, NULL, pair) == 1 &&
+                EVP_DigestVerify(context, signature, OPERATOR_SIGNATURE_SIZE, data, size) == 1;
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(pair);
+    return good;
 }

@@ -22,3 +22,15 @@ DEFINE_CLEANUP(struct operator_key *, operator_key_free)
 void operator_key_public(const struct operator_key *k, uint8_t ret[OPERATOR_KEY_SIZE]);
 int operator_key_sign(const struct operator_key *k, const void *data, size_t size,
                       uint8_t ret[OPERATOR_SIGNATURE_SIZE], struct errmsg *e);
+
+// ---- the public half, for whoever checks a signature
+
+#define OPERATOR_PEM_SIZE 256
+
+// As a PEM file holds it (SubjectPublicKeyInfo), which openssl reads too.
+int operator_key_public_pem(const struct operator_key *k, char ret[OPERATOR_PEM_SIZE],
+                            struct errmsg *e);
+// -EINVAL: no Ed25519 public key in PEM.
+int operator_public_parse(const char *pem, size_t size, uint8_t ret[OPERATOR_KEY_SIZE]);
+bool operator_public_verify(const uint8_t key[OPERATOR_KEY_SIZE], const void *data, size_t size,
+                            const uint8_t signature[OPERATOR_SIGNATURE_SIZE]);

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "collector/enrol.h"
-#include "collector/pseudonym.h"
 #include "collector/sql_files.h"
 
 #define GROUP "hirundo_partner" // for pg_hba.conf: +hirundo_partner
@@ -165,25 +164,24 @@ static int set_sensors(struct db *db, const struct partner *p, struct errmsg *e)
     return r;
 }
 
-// The key is needed only where a sensor has no pseudonym yet; it is made only where none was ever
-// used, since another key gives other names.
-static int open_key(struct db *db, struct partner *p, struct pseudonym_key *ret, struct errmsg *e)
+int partner_open_key(struct db *db, const char *path, bool make, struct pseudonym_key *ret,
+                     bool *ret_made, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = pseudonym_key_read(p->key_path, ret, e);
+    int r = pseudonym_key_read(path, ret, e);
     if (r != -ENOENT)
         return r;
     r = db_query(db, "select exists (select from hirundo.partner_pseudonym)", 0, NULL, &result, e);
     if (r != 0)
         return r;
-    if (*PQgetvalue(result, 0, 0) == 't' && !p->make_key)
+    if (*PQgetvalue(result, 0, 0) == 't' && !make)
         return errmsg_set(e, -ENOENT,
                           "pseudonym key %s: not there, and names were made with one: say where it "
                           "is with [sharing] pseudonym_key or --pseudonym-key; if it is lost, "
-                          "--make-key makes another for names to come",
-                          p->key_path);
-    r = pseudonym_key_make(p->key_path, ret, e);
-    p->made_key = r == 0;
+                          "partner add --make-key makes another for names to come",
+                          path);
+    r = pseudonym_key_make(path, ret, e);
+    *ret_made = r == 0;
     return r;
 }
 
@@ -199,7 +197,8 @@ static int name_sensors(struct db *db, struct partner *p, struct errmsg *e)
                      "x.sensor_id = s.sensor_id) order by s.sensor_id",
                      1, partner, &result, e);
     if (r == 0 && PQntuples(result) > 0)
-        r = open_key(db, p, &key, e);
+        // not needed where every sensor has its name already
+        r = partner_open_key(db, p->key_path, p->make_key, &key, &p->made_key, e);
     for (int i = 0; r == 0 && i < PQntuples(result); i++) {
         char pseudonym[PSEUDONYM_SIZE];
         r = pseudonym_make(&key, p->name, PQgetvalue(result, i, 2), pseudonym, e);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "collector/db.h"
+#include "collector/pseudonym.h"
 
 #define PARTNER_NAME_MAX 40
 
@@ -27,3 +28,8 @@ int partner_require(struct db *db, const char *name, struct errmsg *e);
 int partner_add_all(struct db *db, struct partner *p, struct errmsg *e);
 int partner_set_all(struct db *db, struct partner *p, struct errmsg *e);
 int partner_drop_all(struct db *db, struct partner *p, struct errmsg *e);
+
+// The key from which sensors get their names towards others, read, or made where none was ever used
+// for partners; with make also where one was, since another key gives other names.
+int partner_open_key(struct db *db, const char *path, bool make, struct pseudonym_key *ret,
+                     bool *ret_made, struct errmsg *e);

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window, import, bundle. Deterministic."""
+"""Writes the seeds of the fuzz targets: DIRECTORY/decode, flow_table, capture_file, window, import, bundle, case. Deterministic."""
+import json
 import pathlib
 import random
 import struct
@@ -111,6 +112,18 @@ def bundle_seeds(folder):
     (folder / "key").write_text(head + tail + f"[key]\npublic = {key}\nsecret = {key}\n")
 
 
+def case_seeds(folder):
+    def manifest(**changes):
+        return json.dumps({"format": "hirundo case 1", "organisation": "Host & Co", "period": "2023Q1", "made": "2023-04-03T00:00:00Z", "tlp": "AMBER",
+                           "files": [{"name": name, "bytes": size, "sha256": "ab" * 32} for name, size in (("case.en.txt", 10), ("events.csv", 1 << 40))],
+                           **changes})
+    (folder / "plain").write_text(manifest())
+    (folder / "long").write_text(manifest(organisation="\u3042" * 400, tlp="x" * 99))
+    (folder / "many").write_text(manifest(files=[{"name": f"f{i}", "bytes": i, "sha256": "0" * 64} for i in range(33)]))
+    (folder / "types").write_text(manifest(files=[{"name": 1, "bytes": "1", "sha256": []}, [], None]))
+    (folder / "deep").write_text(manifest(files=[[[[{}]]]]))
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
     for name, make in (("decode", lambda folder: decode_seeds(folder)),
@@ -118,7 +131,8 @@ def main():
                        ("window", lambda folder: window_seeds(folder, random.Random(3))),
                        ("capture_file", lambda folder: capture_file_seeds(folder, random.Random(2))),
                        ("import", import_seeds),
-                       ("bundle", bundle_seeds)):
+                       ("bundle", bundle_seeds),
+                       ("case", case_seeds)):
         folder = top / name
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)

@@ -113,6 +113,8 @@ declare
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(prefixes);
   v_zone text := hirundo.time_zone();
   h record;
+  v_a timestamptz;
+  v_b timestamptz;
   v_from timestamptz;
   v_to timestamptz;
   v_observed numeric;
@@ -128,15 +130,15 @@ begin
   select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms))
   into v_missing from hirundo.trouble(case_summary.first, case_summary.past) t;
   if h.hosts > 0 then
-    -- times of day, where flow still has them
+    -- times of day, where flow still has them; bounds are computed once, not for each row
+    select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.first_day, h.first_day + 1) r;
     select min(f.ts) into v_from from hirundo.flow_classed f
-    where f.ts >= greatest(case_summary.first, lower(hirundo.local_range(h.first_day, h.first_day + 1)))
-      and f.ts < least(case_summary.past, upper(hirundo.local_range(h.first_day, h.first_day + 1)))
-      and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges and f.class <> 'backscatter' and f.class <> 'local';
+    where f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
+      and f.class <> 'backscatter' and f.class <> 'local';
+    select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.last_day, h.last_day + 1) r;
     select max(f.ts + f.duration_ms * interval '1 millisecond') into v_to from hirundo.flow_classed f
-    where f.ts >= greatest(case_summary.first, lower(hirundo.local_range(h.last_day, h.last_day + 1)))
-      and f.ts < least(case_summary.past, upper(hirundo.local_range(h.last_day, h.last_day + 1)))
-      and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges and f.class <> 'backscatter' and f.class <> 'local';
+    where f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
+      and f.class <> 'backscatter' and f.class <> 'local';
   end if;
   return query select 'summary', case_summary.name, h.first_day, null::text, v_from, v_to, h.hosts, coalesce(h.packets, 0), h.sensors, h.regions, v_observed,
     cardinality(prefixes)::numeric, null::numeric, null::numeric, null::float8,
@@ -356,7 +358,8 @@ declare
   v_row hirundo.organisation_case_row;
 begin
   select count(*) into v_gone
-  from (select distinct h.day from hirundo.source_hits(case_tools.first, case_tools.past, hirundo.address_ranges(prefixes)) h) h
+  -- offset 0: a question for each day, not for each row
+  from (select distinct h.day from hirundo.source_hits(case_tools.first, case_tools.past, hirundo.address_ranges(prefixes)) h offset 0) h
   where hirundo.flow_is_gone(lower(hirundo.local_range(h.day, h.day + 1)), upper(hirundo.local_range(h.day, h.day + 1)));
   return query
     select 'tool', t.tool, min(t.day), null::text, null::timestamptz, null::timestamptz, count(distinct t.src), sum(t.packets)::bigint, null::bigint, null::bigint,
@@ -497,6 +500,51 @@ $$;
 comment on function hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date) is
   'Internal to organisation_case: section effect, of one notice. Example: see hirundo.organisation_case.';
 ----
+-- The ports that matter: most source-days.
+create or replace function hirundo.case_ports(prefixes cidr[], first timestamptz, past timestamptz)
+returns integer[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(array_agg(t.port_code order by t.place), '{}')
+    from (select u.port_code, row_number() over (order by count(*) desc, u.port_code) as place
+          from (select distinct h.day, h.src, h.port_code
+                from hirundo.source_hits(case_ports.first, case_ports.past, hirundo.address_ranges(prefixes)) h) u
+          group by 1) t
+    where t.place <= 10);
+end
+$$;
+----
+comment on function hirundo.case_ports(cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: codes of the ten ports with most source-days. Example: see hirundo.organisation_case.';
+----
+create or replace function hirundo.case_effects(organisation_id integer, prefixes cidr[], first timestamptz, past timestamptz, codes integer[])
+returns setof hirundo.organisation_case_row
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_zone text := hirundo.time_zone();
+  n record;
+begin
+  for n in
+    select x.sent, hirundo.port_codes(x.ports) as codes, lag(x.sent) over (order by x.sent) as since, lead(x.sent) over (order by x.sent) as until
+    from (select distinct on (c.sent) c.sent, c.ports from hirundo.notice c
+          where c.organisation_id = case_effects.organisation_id
+            and c.sent >= (case_effects.first at time zone v_zone)::date and c.sent <= (case_effects.past at time zone v_zone)::date
+          order by c.sent, c.notice_id) x
+    order by x.sent
+  loop
+    return query select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, coalesce(n.codes, case_effects.codes), n.sent, n.since, n.until);
+  end loop;
+end
+$$;
+----
+comment on function hirundo.case_effects(integer, cidr[], timestamptz, timestamptz, integer[]) is
+  'Internal to organisation_case: section effect, of all notices of a period. Example: see hirundo.organisation_case.';
+----
 create or replace function hirundo.organisation_case(organisation text, period tstzrange)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
@@ -509,9 +557,7 @@ declare
   v_id int;
   v_prefixes cidr[];
   v_codes int[];
-  v_zone text := hirundo.time_zone();
   v_row hirundo.organisation_case_row;
-  n record;
 begin
   select o.organisation_id, coalesce(array_agg(p.prefix order by p.prefix) filter (where p.prefix is not null), '{}') into v_id, v_prefixes
   from hirundo.organisation o left join hirundo.organisation_prefix p on p.organisation_id = o.organisation_id
@@ -525,12 +571,7 @@ begin
   end if;
   -- nothing lies between one moment and itself
   select coalesce(b.first, 'infinity'), coalesce(b.past, 'infinity') into v_first, v_past from hirundo.period_bounds(period) b;
-  -- the ports that matter: most source-days
-  select coalesce(array_agg(t.port_code order by t.place), '{}') into v_codes
-  from (select u.port_code, row_number() over (order by count(*) desc, u.port_code) as place
-        from (select distinct h.day, h.src, h.port_code from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes)) h) u
-        group by 1) t
-  where t.place <= 10;
+  v_codes := hirundo.case_ports(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_summary(organisation, v_prefixes, v_first, v_past);
   return query select * from hirundo.case_daily(v_prefixes, v_first, v_past, v_codes);
   return query select * from hirundo.case_shifts(v_prefixes, v_first, v_past, v_codes);
@@ -538,15 +579,7 @@ begin
   return query select * from hirundo.case_tools(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_calendar(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_evidence(v_prefixes, v_first, v_past);
-  for n in
-    select x.sent, hirundo.port_codes(x.ports) as codes, lag(x.sent) over (order by x.sent) as since, lead(x.sent) over (order by x.sent) as until
-    from (select distinct on (c.sent) c.sent, c.ports from hirundo.notice c
-          where c.organisation_id = v_id and c.sent >= (v_first at time zone v_zone)::date and c.sent <= (v_past at time zone v_zone)::date
-          order by c.sent, c.notice_id) x
-    order by x.sent
-  loop
-    return query select * from hirundo.case_effect_of(v_prefixes, v_first, v_past, coalesce(n.codes, v_codes), n.sent, n.since, n.until);
-  end loop;
+  return query select * from hirundo.case_effects(v_id, v_prefixes, v_first, v_past, v_codes);
   if not found then
     v_row.section := 'effect';
     v_row.note := 'no notice in this period';

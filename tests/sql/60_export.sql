@@ -1,0 +1,57 @@
+-- Case files: texts of others in pages and in plain text, times, tables; what a case says and when there is none. The files
+-- themselves: tests/integration/test_export.py.
+begin;
+select no_plan();
+\ir include/fixture.psql
+select fixture.zone('Asia/Tokyo'), fixture.home('JP');
+
+select is(hirundo.export_escape('<a href="x" id=''y''>&amp;'), '&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;amp;', 'nothing is an element, nor ends an attribute');
+select is(hirundo.export_clean(U&'a\0009b\001B[2J\202Ec\2028d\0085\FEFF 期間'), U&'a\FFFDb\FFFD[2J\FFFDc\FFFDd\FFFD\FFFD 期間', 'control characters and marks of direction are shown');
+select is(hirundo.export_time('2023-02-08 13:00:00.999+09'), '2023-02-08T04:00:00Z', 'UTC, cut to the second');
+set local timezone = 'America/New_York';
+set local datestyle = 'German';
+select is(hirundo.export_time('2023-02-08T04:00:00Z'), '2023-02-08T04:00:00Z', 'in any session');
+reset timezone;
+reset datestyle;
+select is(hirundo.export_width('期間 ab'), 7, 'letters that take two places');
+select is(hirundo.export_text_table('{"columns": ["期間", "n"], "rows": [["a", 1], ["bcdef", 20], [null, null]]}'), e'  期間    n\n  a       1\n  bcdef  20\n\n', 'a table as text');
+select is(hirundo.export_html_table('{"rows": [["<k>", "<v>"]]}'), e'<table><tbody>\n<tr><th scope="row">&lt;k&gt;</th><td>&lt;v&gt;</td></tr>\n</tbody></table>\n', 'names and values');
+select is(hirundo.export_html_table('{"columns": ["<c>"], "rows": [[1], [null], ["<x>"]]}'),
+  e'<table><thead><tr><th scope="col">&lt;c&gt;</th></tr></thead>\n<tbody>\n<tr><td class="n">1</td></tr>\n<tr><td></td></tr>\n<tr><td>&lt;x&gt;</td></tr>\n</tbody></table>\n', 'cells');
+select unalike(hirundo.export_html(jsonb_build_array(jsonb_build_object(k, v)), 'en'), '%<script>%', k || ' is text')
+from (values ('h1', '"<script>"'::jsonb), ('h2', '"<script>"'), ('mark', '"<script>"'), ('code', '"<script>"'), ('p', '["<script>"]'), ('list', '["<script>"]'),
+             ('table', '{"columns": ["<script>"], "rows": [["<script>"]]}')) x(k, v);
+select is(hirundo.export_text('[{"h1": "期間"}, {"p": ["a.", "b."]}, {"list": ["c"]}, {"code": "d\ne"}]'), e'期間\n====\n\na.\nb.\n\n- c\n\n    d\n    e\n', 'plain text');
+select isnt(hirundo.export_xarf_missing('{"reporter": "x"}'), null, 'X-ARF without a contact');
+select is(hirundo.export_xarf_missing('{"reporter": "x", "contact": "a@example.org"}'), null, '... with one');
+select is(count(distinct hirundo.export_marking(l, t)), 10::bigint, 'every mark has its words') from unnest(array['en', 'ja']) l, unnest(array['CLEAR', 'GREEN', 'AMBER', 'AMBER+STRICT', 'RED']) t;
+
+select throws_ok(format('update hirundo.setting set value = %L where name = %L', v, n), '23514', null, n || ' refuses ' || left(hirundo.export_clean(v), 40))
+from (values ('reporter_contact', 'nobody'), ('reporter_contact', 'a@b'), ('reporter_contact', 'a@example.org, b@example.org'), ('reporter_contact', e'a@example.org\nBcc: b'),
+             ('reporter_contact', 'A <a@example.org>'), ('reporter_name', e'a\tb'), ('reporter_name', repeat('x', 201))) x(n, v);
+select lives_ok(format('update hirundo.setting set value = %L where name = %L', v, n), n || ' takes ' || v)
+from (values ('reporter_contact', ''), ('reporter_contact', 'abuse+notice@csirt.example.org'), ('reporter_name', '例示CSIRT <&>'), ('reporter_name', '')) x(n, v);
+
+-- one host at two sensors, a day; then when there is no case
+select fixture.sensor(n, c) from (values ('jp', 'JP'), ('kr', 'KR')) v(n, c);
+insert into hirundo.organisation (name, tlp) values ('Host & Co', 'RED'), ('Empty', 'CLEAR');
+insert into hirundo.organisation_prefix select organisation_id, '198.18.0.0/28' from hirundo.organisation where name = 'Host & Co';
+select fixture.observe('jp', '2023-02-02T15:00Z', '2023-02-04T15:00Z'), fixture.observe('kr', '2023-02-02T15:00Z', '2023-02-04T15:00Z');
+select fixture.flow('jp', '2023-02-03T15:00Z', '198.18.0.1', packets => 2), fixture.flow('kr', '2023-02-04T14:59:59.9Z', '198.18.0.1', port => 5900),
+  fixture.flow('kr', '2023-02-04T15:00Z', '198.18.0.1'), fixture.flow('kr', '2023-02-04T01:00Z', '198.18.0.16'), fixture.flow('jp', '2023-02-04T01:00Z', '198.18.0.2', flags => 18);
+select is(h ->> 'first' || ' ' || (h ->> 'past'), '2023-02-03T15:00:00Z 2023-02-04T15:00:00Z', 'a day of the reporting time zone') from hirundo.export_head('Host & Co', '2023-02-04') h;
+select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_events(h, array[fixture.id('jp'), fixture.id('kr')]::int[], '{s-a,s-b}') l$$,
+  $$values ('timestamp,protocol,src_ip,src_port,dst_port,icmp_type,icmp_code,tcp_flags,packets,bytes,last_seen,ttl,sensor,tlp'),
+    ('2023-02-03T15:00:00Z,tcp,198.18.0.1,40000,22,,,0x02,2,120,2023-02-03T15:00:00Z,50,s-a,RED'), ('2023-02-04T14:59:59Z,tcp,198.18.0.1,40000,5900,,,0x02,1,60,2023-02-04T14:59:59Z,50,s-b,RED')$$,
+  'rows of that day, of those addresses, no answers to others');
+select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_sources(h) l$$,
+  $$values ('timestamp,last_seen,src_ip,protocol,dst_port,packets,sensors,ttl_min,ttl_max,tlp'), ('2023-02-03T15:00:00Z,2023-02-03T15:00:00Z,198.18.0.1,tcp,22,2,1,50,50,RED'),
+    ('2023-02-04T14:59:59Z,2023-02-04T14:59:59Z,198.18.0.1,tcp,5900,1,1,50,50,RED')$$, 'hosts and ports');
+select is(c -> 'ports', '[["22/TCP", 1, 2], ["5900/TCP", 1, 1]]', 'ports of a case') from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_case(h) c;
+select throws_ok(format('select hirundo.export_head(%L, %L)', o, p), s, m, m)
+from (values ('Nobody', '2023-02-04', '22023', 'there is no organisation "Nobody" under watch'), ('Host & Co', 'x', '22023', '''x'' is not a period'),
+             ('Host & Co', '2999Q1', '22023', 'the period 2999Q1 has not begun'), ('Host & Co', '2023-01', 'P0002', 'no sensor observed anything in the period 2023-01'),
+             ('Host & Co', '2023-02-03', 'P0002', 'nothing to report: in 2.0 observed sensor-days nothing came from the prefix of "Host & Co"'),
+             ('Empty', '2023-02-04', 'P0002', 'nothing to report: in 2.0 observed sensor-days nothing came from the 0 prefixes of "Empty"')) x(o, p, s, m);
+select * from finish();
+rollback;
