@@ -25,7 +25,7 @@ const char import_usage[] =
     "organisations: CSV with the heading name,prefixes,contacts,tlp; prefixes separated by "
     "semicolons. An organisation that is known is replaced.\n"
     "holidays: CSV with the heading country,day,name. The years of a country that are in it are "
-    "replaced.\n"
+    "replaced; where lines are refused only with --force, else what is there stays.\n"
     "sensors: CSV with the heading name,country,label_en,label_ja,hosted_by,key (the last four may "
     "be missing or empty): each is added as by sensor add, with a bundle NAME.bundle in DIRECTORY "
     "unless its key is given.\n"

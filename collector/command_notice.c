@@ -3,6 +3,7 @@
 
 #include "collector/command.h"
 #include "collector/enrol.h"
+#include "collector/text.h"
 
 static const char usage[] =
     "usage: hirundo-collector notice add ORGANISATION --sent YYYY-MM-DD [--ports PORT,...] "
@@ -95,9 +96,9 @@ static int add(struct db *db, const struct notice *n, struct errmsg *e)
         r = db_exec(db, "begin", e);
     if (r == 0)
         r = insert_notice(db, n, e);
-    snprintf(detail, sizeof detail, "to %.200s, sent %s, about %.300s%s%.200s", n->organisation,
-             n->sent, n->ports ? n->ports : "all ports", *n->reference ? ", reference " : "",
-             n->reference);
+    snprintf(detail, sizeof detail, "to %.*s, sent %s, about %.300s%s%.200s",
+             text_within(n->organisation, 200), n->organisation, n->sent,
+             n->ports ? n->ports : "all ports", *n->reference ? ", reference " : "", n->reference);
     if (r == 0)
         r = enrol_audit(db, "notice", NULL, detail, e);
     return r == 0 ? db_exec(db, "commit", e) : r;

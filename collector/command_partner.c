@@ -140,8 +140,14 @@ static int run(const char *conf_path, struct partner *p, partner_work_fn work, c
     if (!p->key_path)
         p->key_path = conf.pseudonym_key;
     int r = command_transaction(db, work, p, &e);
-    if (r != 0 && p->made_key)
-        unlink(p->key_path); // no name was given from it
+    if (r != 0 && p->made_key && db_is_open(db))
+        unlink(p->key_path);        // no name was given from it
+    else if (r != 0 && p->made_key) // a commit may have succeeded unheard
+        fprintf(stderr,
+                "the pseudonym key %s was made and stays: whether names from it are in the "
+                "database cannot be known (hirundo-collector partner list shows partner %s then); "
+                "run the command again\n",
+                p->key_path, p->name);
     if (r == 0 && p->closed > 0)
         fprintf(stderr,
                 "closed %d functions and tables of PostgreSQL's own that told every login how busy "

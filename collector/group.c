@@ -391,6 +391,16 @@ static int64_t booked_at(const struct message *m)
     return message_has_windows(m) ? m->header.first_window_ms : m->received_ms;
 }
 
+// The last row added stands under the digest of what came, not under the one its header names: a
+// sound copy that comes later is another batch.
+static void note_digest(struct group *g, const struct message *m)
+{
+    size_t size = zmq_msg_size((zmq_msg_t *)&m->payload);
+    if (m->header.kind == WIRE_BATCH && size > 0)
+        wire_sha256(zmq_msg_data((zmq_msg_t *)&m->payload), size,
+                    g->batch_rows[g->n_batch_rows - 1].digest);
+}
+
 int group_add_poison(struct group *g, struct stream *stream, const struct message *m, uint64_t last,
                      const char *reason, struct errmsg *e)
 {
@@ -413,6 +423,7 @@ int group_add_poison(struct group *g, struct stream *stream, const struct messag
                                              .outcome = "quarantined"});
     if (r < 0)
         return errmsg_set(e, r, "out of memory");
+    note_digest(g, m);
     g->n_poisons++;
     move_ledger(g, stream, m, MAX(last, stream->receiver.pending_seq));
     return 0;

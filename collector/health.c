@@ -14,6 +14,7 @@
 #define AGAIN_MS   5000 // after the database failed
 #define READ_MS    15000
 #define SIZE_MS    10000
+#define CLOCK_MS   10000
 #define TIMEOUT_MS 10000 // of a statement: a stop waits for it
 
 struct health {
@@ -22,10 +23,13 @@ struct health {
     pthread_t thread;
     atomic_bool stopping;
     bool failing;
-    int64_t write_at, read_at, size_at, connect_at; // monotonic ms
-    pthread_mutex_t mutex;                          // of what follows
+    int64_t write_at, read_at, size_at, clock_at, connect_at; // monotonic ms
+    struct clock_watch clock;
+    pthread_mutex_t mutex; // of what follows
     PGresult *database, *sensors;
     int64_t read_ms; // wall clock
+    struct clock_signs signs;
+    bool clock_known, clock_off;
 };
 
 static int connect_db(struct health *h, struct errmsg *e)
@@ -71,8 +75,25 @@ void health_view(struct health *h, struct metrics_view *view,
     view->database = h->database;
     view->sensors = h->sensors;
     view->read_ms = h->read_ms;
+    view->clock_known = h->clock_known;
+    view->clock_off = h->clock_off;
+    view->clock_less_database_ms = h->signs.database_ms;
     use(view, data);
     pthread_mutex_unlock(&h->mutex);
+}
+
+static int look_at_clock(struct health *h, struct errmsg *e)
+{
+    struct clock_signs signs;
+    int r = clock_watch_look(&h->clock, h->options.heartbeats, h->db, &signs, e);
+    if (r != 0)
+        return r;
+    pthread_mutex_lock(&h->mutex);
+    h->signs = signs;
+    h->clock_known = true;
+    h->clock_off = h->clock.verdict == CLOCK_OURS;
+    pthread_mutex_unlock(&h->mutex);
+    return 0;
 }
 
 static int work(struct health *h, int64_t now, struct errmsg *e)
@@ -85,6 +106,10 @@ static int work(struct health *h, int64_t now, struct errmsg *e)
     if (r == 0 && now >= h->size_at && !atomic_load(&h->stopping)) {
         r = guard_look_at_size(h->options.guard, h->db, e);
         h->size_at = now + SIZE_MS;
+    }
+    if (r == 0 && now >= h->clock_at && !atomic_load(&h->stopping)) {
+        r = look_at_clock(h, e);
+        h->clock_at = now + CLOCK_MS;
     }
     if (r == 0 && h->options.reads && now >= h->read_at && !atomic_load(&h->stopping)) {
         r = read_database(h, e);

@@ -3,6 +3,7 @@
 // the guard of the database's disk.
 #pragma once
 
+#include "collector/clock_watch.h"
 #include "collector/guard.h"
 #include "collector/heartbeats.h"
 #include "collector/metrics.h"

@@ -109,6 +109,35 @@ int heartbeats_put(struct heartbeats *h, const struct heartbeat *beat)
     return entry ? 0 : -ENOMEM;
 }
 
+// ---- clocks
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+void heartbeats_clocks(struct heartbeats *h, int64_t since_mono_ms, int64_t limit_ms,
+                       struct heartbeats_clocks *ret)
+{
+    *ret = (struct heartbeats_clocks){0};
+    pthread_mutex_lock(&h->lock);
+    _cleanup_(freep) int64_t *offsets = calloc(h->n + 1, sizeof *offsets);
+    for (size_t i = 0; offsets && i < h->n; i++) {
+        int64_t offset = h->list[i].beat.clock_offset_ms;
+        if (h->list[i].received_mono_ms < since_mono_ms)
+            continue;
+        offsets[ret->heard++] = offset;
+        ret->behind += offset > limit_ms;
+        ret->ahead += offset < -limit_ms;
+    }
+    pthread_mutex_unlock(&h->lock);
+    if (!offsets || ret->heard == 0)
+        return;
+    qsort(offsets, ret->heard, sizeof *offsets, by_value);
+    ret->median_ms = offsets[ret->heard / 2];
+}
+
 // ---- writing
 
 static int by_sensor(const void *a, const void *b)

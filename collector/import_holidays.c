@@ -21,11 +21,14 @@ static int add(struct db *db, const struct holiday *h, struct errmsg *e)
     const char *values[] = {h->country, day, h->name};
     snprintf(day, sizeof day, "%04d-%02d-%02d", h->year, h->month, h->day);
     return db_query(db,
-                    "insert into hirundo.holiday (country, day, name) values ($1, $2::date, $3)", 3,
-                    values, NULL, e);
+                    "insert into hirundo.holiday (country, day, name) values ($1, $2::date, $3) on "
+                    "conflict (country, day) do update set name = excluded.name",
+                    3, values, NULL, e);
 }
 
-static int replace(struct db *db, const struct holidays *h, size_t *ret_years, struct errmsg *e)
+// whole: what their years had goes.
+static int store(struct db *db, const struct holidays *h, bool whole, size_t *ret_years,
+                 struct errmsg *e)
 {
     int r = db_exec(db, "begin", e);
     *ret_years = 0;
@@ -34,7 +37,7 @@ static int replace(struct db *db, const struct holidays *h, size_t *ret_years, s
         // sorted: those of a year stand together
         if (!before || before->year != one->year || strcmp(before->country, one->country) != 0) {
             ++*ret_years;
-            r = clear_year(db, one, e);
+            r = whole ? clear_year(db, one, e) : 0;
         }
         if (r == 0)
             r = add(db, one, e);
@@ -56,10 +59,13 @@ static int load(struct import *i)
         return r;
     size_t years = 0;
     char refused[256];
-    r = replace(db, &h, &years, &i->e);
+    // A line that was refused may be a day that is there: nobody can tell which.
+    bool whole = i->refusals.n == 0 || i->force;
+    r = store(db, &h, whole, &years, &i->e);
     refusals_summary(&i->refusals, "lines", refused, sizeof refused);
     if (r == 0)
-        printf("%zu holidays of %zu years loaded; %s\n", h.n, years, refused);
+        printf("%zu holidays of %zu years loaded; %s%s\n", h.n, years, refused,
+               whole ? "" : ": what these years had besides stays (--force replaces them)");
     return r > 0 ? -EINVAL : r;
 }
 

@@ -145,6 +145,19 @@ static void moment(struct text *t, const struct metrics_view *v)
     number(t, "hirundo_enrolled_keys", "gauge", "Keys that are let in.", v->keys);
 }
 
+static void clocks(struct text *t, const struct metrics_view *v)
+{
+    if (!v->clock_known)
+        return;
+    number(t, "hirundo_clock_off", "gauge",
+           "1 while this collector's own clock is wrong by what most sensors, or PostgreSQL, say.",
+           v->clock_off);
+    head(t, "hirundo_clock_less_database_seconds", "gauge",
+         "This collector's clock less PostgreSQL's, as far as the round trip lets it be known.");
+    text_add(t, "hirundo_clock_less_database_seconds %.3f\n",
+             (double)v->clock_less_database_ms / 1000);
+}
+
 static uint64_t count_fds(void)
 {
     DIR *fds = opendir("/proc/self/fd");
@@ -324,6 +337,7 @@ void metrics_text(const struct metrics_view *v, struct text *ret)
     committed(ret, v->metrics);
     commits(ret, v->metrics);
     moment(ret, v);
+    clocks(ret, v);
     guard_metrics(v->guard, ret);
     process(ret, v->metrics);
     if (!v->database || !v->sensors)

@@ -49,6 +49,8 @@ struct metrics_view {
     uint64_t failed_handshakes;
     bool paused; // ingest
     struct guard *guard;
+    bool clock_known, clock_off; // this collector's own
+    int64_t clock_less_database_ms;
     // As the database had it: one row, columns named as their metrics are (metrics.c has the
     // list); a row for each sensor. NULL: not known. They were read at read_ms.
     const PGresult *database;

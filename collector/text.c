@@ -75,6 +75,16 @@ void text_array_end(struct text *t)
     text_add(t, t->used == 0 ? "{}" : "}");
 }
 
+int text_within(const char *text, int max)
+{
+    int n = (int)strnlen(text, (size_t)max + 1);
+    if (n <= max)
+        return n;
+    for (n = max; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80;)
+        n--;
+    return n;
+}
+
 void text_clear(struct text *t)
 {
     t->used = 0;

@@ -17,5 +17,7 @@ void text_array_int(struct text *t, int64_t value);
 void text_array_word(struct text *t, const char *value);
 void text_array_null(struct text *t);
 void text_array_end(struct text *t); // also makes an empty one "{}"
+// How many bytes of it make at most max, without cutting a character of UTF-8: for %.*s.
+int text_within(const char *text, int max);
 void text_clear(struct text *t);
 void text_release(struct text *t);

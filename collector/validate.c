@@ -135,12 +135,13 @@ static int check_item(const struct loss_item *item, const struct validate_limits
                    ? errmsg_set(e, VALIDATE_REFUSED, "a lost interval that ends before it begins")
                    : check_times(first, item->last_ms, limits, e);
     }
-    for (uint32_t i = 0; i < item->n_records; i++) {
+    int bad = check_times(item->first_ms, item->last_ms, limits, e);
+    for (uint32_t i = 0; bad == 0 && i < item->n_records; i++) {
         const struct window_record *r = &item->records[i];
-        int bad = check_times(r->start_ms, r->start_ms, limits, e);
-        if (bad)
-            return bad;
+        bad = check_times(r->start_ms, r->start_ms, limits, e);
     }
+    if (bad != 0)
+        return bad;
     return check_records(item->records, item->n_records, 0, e); // runs hold no counts: not booked
 }
 

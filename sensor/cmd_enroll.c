@@ -160,7 +160,10 @@ static int choose_key(const char *conf_path, struct enroll_result *result, struc
     if (r < 0 || !keys.has_next)
         return r;
     r = next_key_settle(conf, &keys, e);
-    if (r == 0 && keys.has_next)
+    if (r == -ENOTCONN) { // whoever asks for a request gets one
+        cmd_say("%s; the request is for the present key", e->text);
+        r = 0;
+    } else if (r == 0 && keys.has_next)
         cmd_say("the next key (%s" SENSOR_KEY_NEXT
                 ") still waits for approval: hirundo-sensor rotate "
                 "prints its request",

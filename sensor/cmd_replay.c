@@ -30,6 +30,7 @@ struct replay {
     bool terminal;
     int64_t progress_at;
     uint64_t frames;
+    bool begins; // the next frame is the first of its capture
 };
 
 static void show_progress(struct replay *r, bool must)
@@ -55,6 +56,8 @@ static int on_frame(void *ctx, const struct frame *frame)
 {
     struct replay *r = ctx;
     r->frames++;
+    uplink_note_read(r->sensor.uplink, frame->ts_ms, r->begins);
+    r->begins = false;
     int result = sensor_frame(&r->sensor, r->link, frame);
     return *r->stop || result == PACKER_STOPPED ? STOPPED : result;
 }
@@ -83,6 +86,7 @@ static int replay_file(struct replay *r, const char *path, struct errmsg *e)
     if (!r->link)
         return errmsg_set(e, -EPROTONOSUPPORT, "%s: link type %d is not supported", path,
                           capture_link_type(capture));
+    r->begins = true;
     result = batcher_begin(r->sensor.batcher, 0, mono_ms());
     if (result == 0)
         result = read_all(r, capture, e);
@@ -148,8 +152,11 @@ static int replay(struct replay *r, const struct sensor_conf *conf, const struct
         return EXIT_FAILED;
     }
     int status = replay_files(r, n, paths);
-    if (sensor_seal(&r->sensor) != 0)
+    if (sensor_seal(&r->sensor) != 0) {
+        cmd_say("what was read last is not in the spool: the next start with it declares that time "
+                "as unknown");
         status = EXIT_FAILED;
+    }
     sensor_report(&r->sensor);
     if (r->sensor.excluded)
         log_notice("%llu frames were left out: [capture] exclude names their source",

@@ -115,6 +115,8 @@ static int end(struct run *r, int result)
     if (outcome != 0)
         log_notice("%llu batches stay in the spool for the next start",
                    (unsigned long long)view.waiting);
+    if (view.lost > 0)
+        result = -EIO; // the log says what
     sensor_clear(&r->sensor);
     return result == 0 ? 0 : EXIT_FAILED;
 }

@@ -152,7 +152,7 @@ static int pack(struct packer *p, const struct batch *b, const struct wire_heade
     if (r == 0)
         r = push(p, &item, p->config.wait ? WAIT_SLICE_MS : 0);
     queue_item_clear(&item);
-    if (r == QUEUE_FULL && !p->config.wait) {
+    if (r == QUEUE_FULL) { // in replay: it is told to end
         hold(p, b, h, "the spool could not be written and the queue was full");
         return 0;
     }
@@ -176,6 +176,11 @@ int packer_sealed(void *ctx, const struct batch *batch, const struct counters *c
 uint64_t packer_batches(const struct packer *p)
 {
     return p->batches;
+}
+
+uint64_t packer_undeclared(const struct packer *p)
+{
+    return p->n_held > 0 || p->held_unknown ? p->held_header.frames : 0;
 }
 
 uint64_t packer_dropped(const struct packer *p)

@@ -32,4 +32,5 @@ int packer_sealed(void *ctx, const struct batch *batch, const struct counters *c
 // Tries to hand over what packer_sealed still holds.
 int packer_flush(struct packer *p, int wait_ms);
 uint64_t packer_batches(const struct packer *p);
+uint64_t packer_undeclared(const struct packer *p); // frames that it still holds
 uint64_t packer_dropped(const struct packer *p);

@@ -163,6 +163,12 @@ int sensor_seal(struct sensor *s)
     int r = batcher_flush(s->batcher);
     if (r == 0)
         r = packer_flush(s->packer, STOP_GRACE_MS);
+    if (r == 0)
+        uplink_all_sealed(s->uplink);
+    else if (packer_undeclared(s->packer) > 0)
+        log_error("%llu frames found no room in the queue, and are lost: the spool cannot be "
+                  "written",
+                  (unsigned long long)packer_undeclared(s->packer));
     queue_close(s->queue);
     return r;
 }

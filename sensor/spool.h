@@ -53,8 +53,16 @@ int spool_open(const struct spool_config *config, int64_t now_ms, struct spool *
 // could be written.
 bool spool_is_late(const struct spool *s);
 int spool_open_late(struct spool *s, struct errmsg *e);
+// Whether the next spool_open declares what this process has in memory, should it end now: not so
+// where the disk has not taken as much as a note, or nothing is to be declared.
+bool spool_will_declare(const struct spool *s);
 // A clean end: after this nothing was lost in memory.
 int spool_close_clean(struct spool *s);
+// A replay has read a capture up to last_ms, which began at first_ms, and not all of that is in the
+// spool. Unless it says later that all is (last_ms 0), the next spool_open declares a loss
+// `unknown` from what was spooled last to last_ms. Kept beside the file, so that a full disk takes
+// it, too.
+int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms);
 void spool_free(struct spool *s);
 DEFINE_CLEANUP(struct spool *, spool_free);
 

@@ -80,6 +80,13 @@ struct spool_state {
     int64_t cap_bytes;
 };
 
+// What a replay had read, as the lock file says.
+struct spool_reading {
+    uint64_t row; // what it spooled has this number of a row and those after it
+    int64_t first_ms;
+    int64_t last_ms; // 0: nothing that is not in the spool
+};
+
 struct spool {
     struct spool_config config;
     char *path;
@@ -96,6 +103,8 @@ struct spool {
     bool late;             // spool_open could not: no file is open, or it can only be read
     bool had_spool;        // as the lock file says
     int64_t late_since_ms; // likewise: a run before this one captured from then on; 0: none
+    struct spool_reading reading;
+    bool marked; // late, and the lock file says so
     uint64_t evicted;
     uint64_t loss_bytes; // about: rows and records of losses, against their bound
 };

@@ -139,22 +139,32 @@ static void note_live(struct spool *s)
 // --- the lock file ---
 
 // The lock file holds what a full disk may not let the spool hold: its first byte, whether there
-// was a spool ('-': never), and behind it the time since when a run has captured that could not
-// open it.
+// was a spool ('-': never), behind it the time since when a run has captured that could not open
+// it, and then what a replay has read.
 static void read_mark(struct spool *s)
 {
-    char text[32] = "";
+    char text[128] = "";
+    long long numbers[4] = {0};
     ssize_t n = pread(s->lock_fd, text, sizeof text - 1, 0);
+    char *end = text + 1;
+    for (size_t i = 0; n > 1 && i < ARRAY_SIZE(numbers) && *end; i++)
+        numbers[i] = strtoll(end, &end, 10);
     s->had_spool = n > 0 && text[0] != '-';
-    s->late_since_ms = n > 1 ? MAX(strtoll(text + 1, NULL, 10), 0) : 0;
+    s->late_since_ms = MAX(numbers[0], 0);
+    if (numbers[1] > 0 && numbers[2] > 0 && numbers[3] > 0)
+        s->reading = (struct spool_reading){(uint64_t)numbers[1], numbers[2], numbers[3]};
 }
 
 static int write_mark(const struct spool *s, bool had_spool, int64_t since_ms)
 {
-    char text[32];
+    char text[128];
+    const struct spool_reading *r = &s->reading;
     int n = snprintf(text, sizeof text, "%c", had_spool ? 's' : '-');
-    if (since_ms != 0)
+    if (since_ms != 0 || r->last_ms != 0)
         n += snprintf(text + n, sizeof text - (size_t)n, "%lld", (long long)since_ms);
+    if (r->last_ms != 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, " %llu %lld %lld",
+                      (unsigned long long)r->row, (long long)r->first_ms, (long long)r->last_ms);
     if (pwrite(s->lock_fd, text, (size_t)n, 0) != n || ftruncate(s->lock_fd, n) < 0 ||
         fdatasync(s->lock_fd) < 0)
         return -errno;
@@ -167,6 +177,7 @@ static int opened(struct spool *s)
     if (s->config.live)
         s->late_since_ms = 0;
     s->late = false;
+    s->reading = (struct spool_reading){0};
     note_live(s);
     return write_mark(s, true, s->late_since_ms);
 }
@@ -284,6 +295,52 @@ static int declare_unclean_end(struct spool *s, struct spool_state *state, int64
     return r == 0 ? append_unknown(s, state, MAX(now_ms - UNSURE_MS, 1), now_ms, reason) : r;
 }
 
+// 1: nobody can tell.
+static int entry_times(struct spool *s, uint64_t row, int64_t *ret_first_ms, int64_t *ret_last_ms)
+{
+    _cleanup_(statement_resetp) sqlite3_stmt *st = NULL;
+    struct entry e;
+    int r = db_entry_at(s, row, &e, &st);
+    if (r != 0)
+        return r == -ENOENT ? 1 : r;
+    *ret_first_ms = e.first_ms;
+    *ret_last_ms = e.last_ms;
+    return 0;
+}
+
+// What a replay had read and not spooled, in the caller's transaction: from the end of what it
+// spooled last, unless it had gone on to a capture older than all that.
+static int declare_unread(struct spool *s, struct spool_state *state)
+{
+    const struct spool_reading *reading = &s->reading;
+    int64_t first = reading->first_ms, last = reading->last_ms;
+    uint64_t end = state->next_seq + state->base;
+    if (end > reading->row) {
+        int64_t begin, spooled, unused;
+        int r = entry_times(s, reading->row, &begin, &unused);
+        if (r == 0)
+            r = entry_times(s, end - 1, &unused, &spooled);
+        if (r < 0)
+            return r;
+        if (r == 0 && first >= begin)
+            first = spooled;
+    }
+    return append_unknown(s, state, first, last,
+                          "a replay ended before all that it had read was in the spool");
+}
+
+int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms)
+{
+    struct spool_reading *r = &s->reading;
+    if (s->late || s->lock_fd < 0)
+        return 0;
+    if (r->last_ms == 0)
+        r->row = spool_row(s, s->state.next_seq);
+    r->first_ms = MAX(first_ms, 1);
+    r->last_ms = last_ms == 0 ? 0 : MAX(last_ms, 1);
+    return write_mark(s, true, s->late_since_ms);
+}
+
 // Since when runs before this one may have captured what is not spooled; 0: they have not.
 static int64_t undeclared_since(const struct spool *s)
 {
@@ -302,6 +359,8 @@ static int begin(struct spool *s, struct errmsg *e)
     if (r == 0) {
         if (s->config.live && since != 0)
             r = declare_unclean_end(s, &state, since, s->opened_ms);
+        if (r == 0 && s->reading.last_ms != 0)
+            r = declare_unread(s, &state);
         if (s->config.live)
             state.live_since_ms = s->opened_ms;
         state.cap_bytes = s->config.cap_bytes;
@@ -413,8 +472,8 @@ int spool_open(const struct spool_config *config, int64_t now_ms, struct spool *
     int r = complete(s, e);
     if (r < 0 && config->later && is_of_disk(r)) {
         s->late = true;
-        if (s->lock_fd >= 0 && s->late_since_ms == 0)
-            (void)write_mark(s, s->had_spool, now_ms); // not even that may be possible
+        if (s->lock_fd >= 0) // not even that may be possible
+            s->marked = s->late_since_ms != 0 || write_mark(s, s->had_spool, now_ms) == 0;
         r = SPOOL_LATER;
     }
     if (r < 0)
@@ -427,6 +486,12 @@ int spool_open(const struct spool_config *config, int64_t now_ms, struct spool *
 bool spool_is_late(const struct spool *s)
 {
     return s->late;
+}
+
+bool spool_will_declare(const struct spool *s)
+{
+    return s->late ? s->marked || s->state.live_since_ms != 0
+                   : s->state.live_since_ms != 0 || s->reading.last_ms != 0;
 }
 
 int spool_open_late(struct spool *s, struct errmsg *e)

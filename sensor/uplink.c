@@ -15,6 +15,7 @@
 #define APPEND_ITEMS      16
 #define APPEND_BYTES      (1024u * 1024u)
 #define APPEND_AGAIN_MS   2000
+#define OPEN_AGAIN_MAX_MS 60000
 #define SYNC_AFTER_MS     250
 #define HEARTBEAT_MS      60000
 #define HEARTBEAT_NEWS_MS 5000
@@ -80,13 +81,19 @@ static void spool_works(struct uplink *u)
     log_notice("spool %s can be written again", u->config.spool.path);
 }
 
+// To open it can mean to read the whole file: that may take a twentieth of the time.
+int64_t spool_again_ms(int64_t took_ms)
+{
+    return MIN(MAX(20 * took_ms, (int64_t)APPEND_AGAIN_MS), (int64_t)OPEN_AGAIN_MAX_MS);
+}
+
 // A spool that its disk did not let be opened at the start is opened as soon as it does. False: not
 // yet.
 static bool spool_is_open(struct uplink *u, int64_t now)
 {
     if (!spool_is_late(u->spool))
         return true;
-    if (now < u->append_at)
+    if (now < u->open_at)
         return false;
     struct errmsg e;
     uint8_t id[WIRE_SPOOL_ID_SIZE];
@@ -95,7 +102,7 @@ static bool spool_is_open(struct uplink *u, int64_t now)
     int r = spool_open_late(u->spool, &e);
     if (r < 0) {
         spool_cannot_open(u, &e);
-        u->append_at = now + APPEND_AGAIN_MS;
+        u->open_at = mono_ms() + spool_again_ms(mono_ms() - now);
         return false;
     }
     if (r == SPOOL_RENEWED)
@@ -159,6 +166,24 @@ static void sync_spool(struct uplink *u, int64_t now, bool must)
     }
 }
 
+// What a replay has read is noted as it reads, and forgotten when all of it is in the spool: so the
+// next start can declare what a process took with it.
+static void note_reading(struct uplink *u, int64_t now)
+{
+    struct queue_state q;
+    int64_t last = atomic_load(&u->read_last_ms);
+    queue_state(u->queue, &q);
+    if (atomic_load(&u->all_sealed) && q.closed && q.items == 0)
+        last = 0;
+    else if (now < u->note_at)
+        return;
+    if (last == u->noted_last_ms)
+        return;
+    u->note_at = now + SYNC_AFTER_MS;
+    if (spool_note_reading(u->spool, atomic_load(&u->read_first_ms), last) == 0)
+        u->noted_last_ms = last;
+}
+
 // --- the end ---
 
 static bool all_delivered(struct uplink *u)
@@ -197,7 +222,7 @@ static bool finished(struct uplink *u, int64_t now, int *ret_outcome)
     if (!q.closed)
         return false;
     if (u->closed_at < 0)
-        u->closed_at = now;
+        u->closed_at = u->open_at = now; // a late spool is tried once more
     if (q.items == 0 && all_delivered(u)) {
         *ret_outcome = 0;
         return true;
@@ -212,14 +237,50 @@ static bool finished(struct uplink *u, int64_t now, int *ret_outcome)
     return now >= u->closed_at + grace;
 }
 
+static void format_time(int64_t ms, char text[32])
+{
+    struct tm tm;
+    time_t t = (time_t)(ms / 1000);
+    text[0] = '\0';
+    if (gmtime_r(&t, &tm))
+        (void)strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+// The last that is heard of these frames where no next start can declare them.
+static void say_lost(struct uplink *u, size_t batches)
+{
+    struct spool_item items[APPEND_ITEMS];
+    uint64_t frames = 0;
+    int64_t first = INT64_MAX, last = INT64_MIN;
+    for (size_t n; (n = queue_front(u->queue, items, APPEND_ITEMS, SIZE_MAX)) > 0;) {
+        for (size_t i = 0; i < n; i++) {
+            frames += items[i].header.frames;
+            first = MIN(first, items[i].header.first_window_ms);
+            last = MAX(last, items[i].header.last_window_ms);
+        }
+        queue_drop(u->queue, n);
+    }
+    char from[32], to[32];
+    format_time(first, from);
+    format_time(last, to);
+    log_error("%zu batches (%llu frames from %s to %s) could not be written to the spool and are "
+              "lost; %s",
+              batches, (unsigned long long)frames, from, to,
+              spool_will_declare(u->spool)
+                  ? "the next start declares that time as unknown"
+                  : "the disk takes not even a note of it: nothing but this line tells of them");
+    atomic_store(&u->lost, frames);
+}
+
 static void finish(struct uplink *u)
 {
     struct queue_state q;
     queue_state(u->queue, &q);
     queue_stop(u->queue);
     link_close(u->link);
+    note_reading(u, INT64_MAX);
     if (q.items > 0)
-        log_error("%zu batches could not be written to the spool and are lost", q.items);
+        say_lost(u, q.items);
     // Not closed cleanly, so that the next start declares the gap.
     int r =
         q.items > 0 && u->config.spool.live ? spool_sync(u->spool) : spool_close_clean(u->spool);
@@ -257,10 +318,14 @@ static void *uplink_main(void *arg)
         int64_t until = uplink_act(u, now);
         heartbeat_when_due(u, now);
         sync_spool(u, now, false);
+        note_reading(u, now);
         publish(u);
         int64_t wait = MAX(0, MIN(until - now, WAIT_MAX_MS));
-        if (now < u->append_at)
-            wait = MIN(wait, u->append_at - now);
+        if (u->config.until_delivered && !atomic_load(&u->all_sealed))
+            wait = MIN(wait, SYNC_AFTER_MS);
+        int64_t again = spool_is_late(u->spool) ? u->open_at : u->append_at;
+        if (now < again)
+            wait = MIN(wait, again - now);
         if (nothing_left(u))
             wait = 0;
         if (link_wait(u->link, queue_fd(u->queue), (int)wait) < 0)
@@ -358,6 +423,18 @@ int uplink_start(struct uplink *u)
     return -r;
 }
 
+void uplink_note_read(struct uplink *u, int64_t ts_ms, bool first)
+{
+    if (first)
+        atomic_store_explicit(&u->read_first_ms, ts_ms, memory_order_relaxed);
+    atomic_store_explicit(&u->read_last_ms, MAX(ts_ms, 1), memory_order_relaxed);
+}
+
+void uplink_all_sealed(struct uplink *u)
+{
+    atomic_store(&u->all_sealed, true);
+}
+
 void uplink_stop(struct uplink *u)
 {
     atomic_store(&u->stop, true);
@@ -397,6 +474,7 @@ void uplink_view(struct uplink *u, struct uplink_view *ret)
         .spooled = atomic_load(&u->spooled),
         .delivered = atomic_load(&u->delivered),
         .waiting = atomic_load(&u->waiting),
+        .lost = atomic_load(&u->lost),
         .connected = atomic_load(&u->connected),
         .ended = atomic_load(&u->ended),
     };

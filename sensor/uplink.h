@@ -40,6 +40,11 @@ void uplink_free(struct uplink *u);
 DEFINE_CLEANUP(struct uplink *, uplink_free);
 
 int uplink_start(struct uplink *u);
+// The capture's thread, in replay. What was read up to this packet is not in the queue yet; first:
+// a capture begins with it.
+void uplink_note_read(struct uplink *u, int64_t ts_ms, bool first);
+// All that was read is in the queue: before queue_close.
+void uplink_all_sealed(struct uplink *u);
 // Any thread, signal handlers too: end soon, without waiting for acks; the queue is spooled first.
 void uplink_stop(struct uplink *u);
 
@@ -58,6 +63,7 @@ struct uplink_view {
     uint64_t delivered; // numbers acknowledged since uplink_new
     uint64_t waiting;   // numbers not acknowledged
     bool connected;
+    uint64_t lost; // frames that ended with the process: they could not be spooled
     bool ended;
 };
 void uplink_view(struct uplink *u, struct uplink_view *ret);

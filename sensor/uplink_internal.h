@@ -42,12 +42,18 @@ struct uplink {
     atomic_ullong spooled;
     atomic_ullong delivered;
     atomic_ullong waiting;
+    atomic_ullong lost;
+    atomic_llong read_first_ms, read_last_ms; // of a replay; 0: nothing
+    atomic_bool all_sealed;
     uint64_t waiting_at_start;
 
     // monotonic ms
     int64_t started_ms;
     int64_t append_at;
+    int64_t open_at; // of a spool that is late
     int64_t sync_at;
+    int64_t note_at;       // of what a replay has read
+    int64_t noted_last_ms; // as it stands beside the spool; 0: nothing
     int64_t heartbeat_at;
     int64_t beat_at;   // the last one
     int64_t closed_at; // -1: the queue is open
@@ -74,6 +80,8 @@ struct uplink {
 
 // Logs (once, then every ten minutes) and keeps for `status`.
 void uplink_trouble(struct uplink *u, const char *text);
+// How long a spool that took so long to be found unusable is left alone.
+int64_t spool_again_ms(int64_t took_ms);
 int uplink_spool_failed(struct uplink *u, int r, const char *doing);
 
 // uplink_link.c

@@ -105,6 +105,14 @@ def test_notices(postgres, tmp_path):
         assert done.returncode == code and message in done.stderr, (words, done.stderr)
         assert code == 2 or done.stderr.count("\n") == 1
     assert postgres.value("select count(*) from hirundo.notice") == 2
+    long = "h" + "é" * 120  # its 200th byte is the first half of a letter
+    path.write_text(f'name,prefixes,contacts,tlp\n{long},198.18.65.0/24,,GREEN\n', encoding="utf-8")
+    postgres.command("import", "organisations", str(path))
+    postgres.command("notice", "add", long, "--sent", "2023-03-11")
+    assert postgres.value("select detail from hirundo.audit where action = 'notice' order by audit_id desc limit 1") \
+        == f"to h{'é' * 99}, sent 2023-03-11, about all ports"
+    postgres.query("delete from hirundo.notice where sent = '2023-03-11'")
+    postgres.query("delete from hirundo.organisation where name = %s", long)
     assert postgres.command("notice", "list", "Nobody", check=False).returncode == 1
 
 
@@ -208,6 +216,16 @@ def test_holidays_of_a_year_are_replaced(postgres, tmp_path):
     path.write_text("country,day,name\nTW,2023-10-10,國慶日\n", encoding="utf-8")
     postgres.command("import", "holidays", str(path))
     assert holidays(postgres) == [("TW", "2022-02-28", "x"), ("TW", "2023-10-10", "國慶日")]
+    # where a line is refused, who knows which day it was: nothing goes
+    path.write_text("country,day,name\nTW,2023-10-10,雙十節\nTW,2023-01-01,元旦\nTW,2022-02-30,typo\n", encoding="utf-8")
+    whole = [("TW", "2022-02-28", "x"), ("TW", "2023-01-01", "元旦"), ("TW", "2023-10-10", "雙十節")]
+    postgres.query("insert into hirundo.holiday values ('TW', '2023-05-01', 'stays')")
+    done = postgres.command("import", "holidays", str(path))
+    assert "2 holidays of 1 years loaded; 1 lines refused" in done.stdout and "--force" in done.stdout
+    assert holidays(postgres) == sorted([*whole, ("TW", "2023-05-01", "stays")])
+    postgres.command("import", "holidays", "--force", str(path))
+    assert holidays(postgres) == whole
+    postgres.query("delete from hirundo.holiday where day = '2023-01-01'")
     for text in ("prefix,asn\n1,2\n", "# nothing\n", "country,day,name\nTW,2023-02-30,x\n"):
         path.write_text(text)
         done = postgres.command("import", "holidays", str(path), check=False)

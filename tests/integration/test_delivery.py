@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import struct
@@ -24,13 +25,14 @@ def frame(source, port, ttl=50, size=60):
     return (b"\x02" * 12 + b"\x08\x00" + ip + tcp).ljust(size, b"\0")
 
 
-def capture(path, packets, span_s=3600, sources=5000, first=FIRST):
-    """A capture file of so many packets, evenly spread."""
+def capture(path, packets, span_s=3600, sources=5000, first=FIRST, rng=None):
+    """A capture file of so many packets, evenly spread; with rng they do not compress."""
     with open(path, "wb") as f:
         f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
         for i in range(packets):
             at = first + i * span_s / packets
-            data = frame(i * 7919 % sources, (22, 23, 445, 5900)[i % 4], 40 + i % 20)
+            data = frame(rng.randrange(1 << 17), rng.randrange(1 << 16), 40 + rng.randrange(20)) if rng else \
+                frame(i * 7919 % sources, (22, 23, 445, 5900)[i % 4], 40 + i % 20)
             f.write(struct.pack("<IIII", int(at), int(at % 1 * 1e6), len(data), len(data)) + data)
     return str(path)
 
@@ -153,6 +155,38 @@ def test_sensor_killed_half_way_loses_nothing_spooled(collector, tmp_path):
     assert batches == int(status["next_seq"]) - 1 == int(status["acked_through"])
     assert frames == rows == packets and lost == 0
     assert 1000 < frames <= 401000
+    assert_declared_unknown(collector, sensor, "a replay ended before all")
+
+
+def assert_declared_unknown(collector, sensor, reason):
+    """One loss row, of a time within the capture, which begins where the windows end that came."""
+    losses = collector.postgres.query(
+        "select l.kind, extract(epoch from l.first_window), extract(epoch from l.last_window), l.reason, (select "
+        "extract(epoch from b.last_window) from hirundo.batch b where b.sensor_id = l.sensor_id and b.spool_id = l.spool_id "
+        "and b.seq = l.seq - 1) from hirundo.loss l join hirundo.sensor s using (sensor_id) where s.name = %s", sensor.name)
+    assert len(losses) == 1, losses
+    kind, first, last, said, end = losses[0]
+    assert kind == "unknown" and reason in said
+    assert FIRST < first == end <= last <= FIRST + 86400
+
+
+def test_replay_told_to_end_declares_what_its_full_spool_did_not_take(collector, tmp_path):
+    sensor = Replayer(collector, tmp_path, "fullspool")
+    sensor.configure(extra="cap = 2M\n")
+    path = capture(tmp_path / "a.pcap", 400000, span_s=86400, rng=random.Random(4))
+    collector.stop()
+    replay = sensor.start_replay(path)
+    replay.wait_log("cannot be reached")  # its spool is there by then
+    hirundo.wait_for(lambda: int(sensor.status()["used"].split()[0]) > 1700000, "the spool to be full")
+    replay.signal(signal.SIGTERM)
+    assert replay.process.wait(60) == 1
+    replay.wait_log("the next start with it declares that time as unknown|could not be written to the spool")
+    collector.start()
+    more = capture(tmp_path / "b.pcap", 1000, first=FIRST + 2 * 86400)
+    assert sensor.replay(more).returncode == 0
+    frames, rows, packets, lost = sensor.figures()
+    assert frames == rows == packets and lost == 0 and 1000 < frames < 401000
+    assert_declared_unknown(collector, sensor, "a replay ended before all")
 
 
 def test_no_collector_times_out_and_keeps_all(collector, tmp_path):

@@ -128,3 +128,43 @@ def test_batch_that_comes_again_under_another_spool_counts_once(postgres, collec
     rows, outcomes, losses, off = counts(postgres, name)
     assert (rows, outcomes, off) == (30, {"committed": 3, "lost": 2, "known": 4}, 0)
     assert [seq for seq, _, _ in losses] == [3, 6]
+
+
+def damaged(frames):
+    """The same message with a payload that its header's digest does not fit."""
+    header, payload = frames
+    return [header, payload[:50] + bytes([payload[50] ^ 1]) + payload[51:]]
+
+
+def test_sound_copy_of_a_damaged_batch_comes_in(postgres, collector, enrolled):
+    """What lies in quarantine because it was damaged is not the batch that its header names: under another spool the
+    sound one is new, and under its own number it is other data, which the sensor then moves to a spool of its own."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        peer.send(*damaged(message("batch", 1, peer.spool, seed=1)))
+        peer.wait_ack(1)
+        peer.deliver(2, seed=2)
+        peer.send(*message("batch", 1, peer.spool, seed=1))
+        nack = peer.wait_reply("nack")
+        assert (nack.reason, nack.expected_seq) == ("fork", 1)
+    with Peer(collector, pair) as peer:
+        for seq in (1, 2, 1):
+            peer.send(*message("batch", seq, peer.spool, seed=seq))
+            peer.wait_ack(seq)
+    rows, outcomes, losses, off = counts(postgres, name)
+    assert (rows, outcomes, losses, off) == (20, {"quarantined": 1, "committed": 2, "known": 1}, [], 0)
+
+
+def test_lost_item_with_impossible_times_is_refused_where_it_enters(postgres, collector, enrolled):
+    """Not by the database half way: the log says nothing of it, and quarantine names the limit."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        header, payload = message("loss", 1, peer.spool)
+        item = poison.parse(payload)[0][1]
+        far = [(f, 2 * 500000 * 31557600000 if f == 5 else v) for f, v in poison.parse(item)]
+        assert far != poison.parse(item)
+        peer.send(*poison.sealed(header, poison.build([(1, poison.build(far))]), 1))
+        peer.wait_ack(1)
+        peer.deliver(2)
+    assert "accept_ahead" in postgres.value(
+        "select reason from hirundo.quarantine join hirundo.sensor using (sensor_id) where name = %s", name)

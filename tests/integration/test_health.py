@@ -1,4 +1,5 @@
 """What sensors report of themselves, from the sensor to sensor_status and to `status`."""
+import contextlib
 import glob
 import os
 import random
@@ -94,6 +95,26 @@ def test_collector_whose_clock_was_wrong_hides_nothing(postgres, days):
         peer.wait_connected()
         peer.send(*heartbeat(peer.spool, f1="0.1.0"))
         hirundo.wait_for(lambda: stored(postgres, keys.names[0])[0][0] == "0.1.0", "the second heartbeat")
+
+
+@pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime), or a sanitizer is in")
+def test_collector_whose_clock_is_not_the_databases_says_so(postgres):
+    wrong = hirundo.Collector(postgres)
+    wrong.env = dict(os.environ, LD_PRELOAD=LIBFAKETIME, FAKETIME="-2d", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    with wrong:
+        said = wrong.wait_log(r"this collector's clock is (\S+) s behind PostgreSQL's, and too few sensors")
+        assert abs(float(said.group(1)) - 2 * 86400) < 60
+        assert sum("behind PostgreSQL's" in line for line in wrong.lines) == 1
+
+
+def test_collector_from_which_most_sensors_differ_says_so(postgres):
+    keys = hirundo.Keys(postgres, 3, prefix="clocks")
+    with hirundo.Collector(postgres) as collector, contextlib.ExitStack() as stack:
+        for pair in keys.pairs:
+            peer = stack.enter_context(Peer(collector, pair))
+            peer.wait_connected()
+            peer.send(*heartbeat(peer.spool, f1="0.1.0", f9=zigzag(3 * 86400 * 1000)))
+        collector.wait_log("this collector's own clock is wrong, it seems: it is 259200.0 s ahead of those of 3 of 3 sensors")
 
 
 def test_heartbeats_wait_while_the_database_is_away(postgres, collector, enrolled):

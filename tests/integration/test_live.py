@@ -634,6 +634,21 @@ def test_starts_without_a_disk_and_recovers(veth, live, disk, before, trouble):
     assert live.value("select count(*) from hirundo.loss") == (1 if before == "killed" else 0)
 
 
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_ends_before_its_spool_could_be_made(veth, live, disk, trouble):
+    """Not even a note finds room: its last lines say what is lost, and it fails."""
+    if trouble == "full":
+        disk.fill()
+    else:
+        disk.remount("ro")
+    start_without_disk(live, "No space left" if trouble == "full" else "Read-only file system")
+    veth.send(300)
+    assert live.server.stop() == 1
+    said = live.server.wait_log(r"(\d+) batches \((\d+) frames from (\S+)Z to (\S+)Z\) could not be written to the spool and "
+                                r"are lost; the disk takes not even a note")
+    assert int(said.group(1)) > 0 and int(said.group(2)) >= 300 and said.group(3) < said.group(4)
+
+
 def test_killed_before_its_spool_could_be_opened(veth, live, disk):
     sent = once_before(veth, live, "stopped")
     disk.fill()

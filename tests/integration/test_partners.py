@@ -488,6 +488,25 @@ def test_who_is_no_superuser_is_told(pg, partner, key):
     partner("drop", "sixth")
 
 
+def test_commit_that_nobody_heard_of_leaves_the_key(tmp_path):
+    """The connection breaks while the commit waits for a standby: it stands, and its names are nothing without their key."""
+    with hirundo.Postgres(settings=["fsync = off"]) as other:
+        other.migrate()
+        other.command("sensor", "add", "s1", "--country", "JP", "--endpoint", "tcp://127.0.0.1:1", check=False)
+        path = tmp_path / "new.key"
+        words = [hirundo.program("hirundo-collector"), "partner", "add", "unheard", "--pseudonym-key", str(path)]
+        other.query("alter system set synchronous_standby_names = 'nobody'")
+        other.query("select pg_reload_conf()")
+        with hirundo.subprocess.Popen(words, env=other.environment(), stderr=hirundo.subprocess.PIPE, text=True) as running:
+            hirundo.wait_for(lambda: other.value("select count(*) from pg_stat_activity where wait_event = 'SyncRep'"), "the commit")
+            other.query("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+            said = running.communicate(timeout=60)[1]
+        other.query("alter system reset synchronous_standby_names")
+        other.query("select pg_reload_conf()")
+        assert running.returncode == 1 and "stays" in said, said
+        assert other.value("select count(*) from hirundo.partner_pseudonym") == 1 and path.exists()
+
+
 def test_migrate_keeps_partners(pg, partner, ask):
     before = ask("select * from shared_port order by bucket, port")
     pg.query("update hirundo.migration set sha256 = 'old' where name like 'analysis/23%'")

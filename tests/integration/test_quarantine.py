@@ -31,6 +31,7 @@ def fixture_collector(pg):
 
 def mend(pg):
     pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+    pg.query("delete from hirundo.flow_dropped")  # days of tests before
 
 
 def open_messages(pg, name):
@@ -90,6 +91,23 @@ def test_retry_brings_in_what_a_setting_kept_out(pg, put_aside):
     assert name not in pg.command("quarantine", "list").stdout
     listed = [line for line in pg.command("quarantine", "list", "--resolved").stdout.splitlines() if name in line]
     assert len(listed) == len(ids) and all(" retried " in line for line in listed)
+
+
+def test_day_that_retention_has_dropped_is_refused_until_its_owner_forgets_that(pg, put_aside):
+    name = put_aside("dropped-day")
+    number = str(open_messages(pg, name)[0])
+    mend(pg)
+    pg.query("insert into hirundo.flow_dropped values ('2010-01-01')")
+    done = pg.command("quarantine", "retry", number, check=False)
+    assert done.returncode == 1 and "retention has dropped flow of 2010-01-01" in done.stderr
+    assert books(pg, name) == (3000, 0, 3000, 0, 0)
+    assert "dropped flow of 2010-01-01" in pg.command("quarantine", "list", "--sensor", name).stdout
+    pg.query("delete from hirundo.flow_dropped")
+    pg.command("quarantine", "retry", "--sensor", name)
+    assert books(pg, name) == (3000, 3000, 0, 0, 3000)
+    pg.command("maintain")
+    assert pg.value("select sum(packets) from hirundo.port_hour join hirundo.sensor using (sensor_id) where name = %s",
+                    name) == 3000
 
 
 def waiting(pg):

@@ -96,6 +96,7 @@ def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
         assert postgres.value(count.format("port_day"), name) > 0, "what was rolled up stays"
     finally:
         postgres.query("update hirundo.setting set value = 'off' where name like 'retention%'")
+        postgres.query("delete from hirundo.flow_dropped")  # tests after this use such days
 
 
 def test_stop_does_not_wait_for_the_job(postgres):
@@ -136,6 +137,7 @@ def test_retention_by_size_is_shown_done_and_logged(postgres, collector, enrolle
         assert re.search(r"^quarantine: 1 rows deleted, before \S+ \(retention_quarantine\)$", postgres.command("maintain").stdout, re.M)
     finally:
         postgres.query("update hirundo.setting set value = 'off' where name like 'retention%' or name like 'max_size%'")
+        postgres.query("delete from hirundo.flow_dropped")
 
 
 def rollups_of(postgres, name):

@@ -42,6 +42,10 @@ select has_table('hirundo', 'flow_20230210', 'the other stays');
 select ok(not hirundo.partition_drop('2023-02-07'), 'dropping a day that never was');
 update hirundo.setting set value = (now() - '2023-02-11T00:00:00Z'::timestamptz)::text where name = 'retention_flow';
 select ok(hirundo.partition_drop('2023-02-10'), 'dropped by day');
+update hirundo.setting set value = 'off' where name = 'retention_flow';
+select throws_like($$select hirundo.partition_ensure('2023-02-10')$$, 'retention has dropped flow of 2023-02-10%', 'what went is not begun again');
+delete from hirundo.flow_dropped where day = '2023-02-10';
+select ok(hirundo.partition_ensure('2023-02-10'), 'unless its owner forgets that it went');
 select is((select count(*) from hirundo.flow), 0::bigint, 'its rows are gone');
 
 select * from finish();

@@ -76,6 +76,14 @@ select ok((select last_batch_at = now() - interval '1 minute' and last_ts = now(
 select results_eq($$select spool_batches, spool_age, clock_offset_ms from hirundo.sensor_status where sensor in ('backlog', 'never') order by sensor$$,
   $$values (1204::bigint, interval '200000 seconds', 3::bigint), (null, null, null)$$, 'what the heartbeat said; null where none came');
 
+-- where most differ to the same side it is the collector
+savepoint clocks;
+update hirundo.heartbeat set clock_offset_ms = 7200000 where received_at > now() - interval '5 minutes' and sensor_id <> fixture.id('ahead');
+select alike((select reason from hirundo.sensor_status where sensor = 'behind'),
+  'its clock is 7200.0 s behind the collector''s, as are most sensors'': does the collector keep time by NTP?', 'most are behind');
+select alike((select reason from hirundo.sensor_status where sensor = 'ahead'), '%ahead of the collector''s: does it keep time by NTP?', 'not this one');
+rollback to savepoint clocks;
+
 -- thresholds move
 update hirundo.setting set value = '15 minutes' where name = 'late_after';
 select is((select state from hirundo.sensor_status where sensor = 'late'), 'online', 'late_after');

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "collector/array.h"
+#include "collector/clock_watch.h"
 #include "collector/dims.h"
 #include "collector/map.h"
 #include "collector/message.h"
@@ -358,6 +359,46 @@ static void test_budget(void **state)
     free(budget);
 }
 
+static void beat(struct heartbeats *h, int16_t sensor_id, int64_t heard_ms, int64_t offset_ms)
+{
+    struct heartbeat b = {.sensor_id = sensor_id, .received_mono_ms = heard_ms};
+    b.beat.clock_offset_ms = offset_ms;
+    assert_int_equal(heartbeats_put(h, &b), 0);
+}
+
+static void test_whose_clock_is_off(void **state)
+{
+    (void)state;
+    _cleanup_(heartbeats_freep) struct heartbeats *h = NULL;
+    struct clock_signs signs = {.limit_ms = 5000};
+    struct heartbeats_clocks *s = &signs.sensors;
+    const int64_t day = 86400000;
+    assert_int_equal(heartbeats_new(&h), 0);
+    heartbeats_clocks(h, 0, 5000, s);
+    assert_int_equal(clock_watch_judge(&signs), CLOCK_GOOD); // nobody tells
+    signs.database_ms = -2 * day;
+    assert_int_equal(clock_watch_judge(&signs), CLOCK_OURS);
+    beat(h, 1, 100, 3 * day);
+    beat(h, 2, 100, 3 * day + 40);
+    beat(h, 3, 100, 20);
+    beat(h, 4, 99, 3 * day); // too long ago
+    heartbeats_clocks(h, 100, 5000, s);
+    assert_int_equal(s->heard, 3);
+    assert_int_equal(s->behind, 2);
+    assert_int_equal(s->ahead, 0);
+    assert_int_equal(s->median_ms, 3 * day);
+    assert_int_equal(clock_watch_judge(&signs), CLOCK_OURS);
+    beat(h, 2, 100, -3 * day); // to both sides: the sensors' own fault
+    heartbeats_clocks(h, 100, 5000, s);
+    assert_int_equal(clock_watch_judge(&signs), CLOCK_DATABASE);
+    signs.database_ms = 5000;
+    assert_int_equal(clock_watch_judge(&signs), CLOCK_GOOD);
+    beat(h, 1, 100, -5001);
+    heartbeats_clocks(h, 100, 5000, s);
+    assert_int_equal(s->ahead, 2);
+    assert_int_equal(clock_watch_judge(&signs), CLOCK_OURS);
+}
+
 static void test_queue(void **state)
 {
     (void)state;
@@ -399,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_csv_line_numbers),
         cmocka_unit_test(test_one_sensor_cannot_take_the_budget),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_whose_clock_is_off),
         cmocka_unit_test(test_queue),
     };
     return cmocka_run_group_tests_name("collector_parts", tests, NULL, NULL);

@@ -481,6 +481,77 @@ static void assert_unknown(const struct loss_item *item, int64_t first_ms, int64
     assert_int_equal(item->last_ms, last_ms);
 }
 
+// A replay that was killed: what it had read and not spooled, by the packets' time.
+static void test_killed_replay_is_declared(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config replay = config(false, true, SPOOL_CAP_DEFAULT);
+    struct spool_config live = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&replay, T0 + 900000000, 0);
+    append(s, 500); // of an earlier replay
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000), 0);
+    append(s, 1);
+    append(s, 2);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 400123), 0);
+    spool_free(s);                            // as SIGKILL would
+    s = open_spool(&live, T0 + 900000000, 0); // whoever comes next
+    assert_int_equal(spool_next_seq(s), 5);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 4, &found, &n);
+    assert_int_equal(n, 1);
+    assert_unknown(&items[0], T0 + 180000, T0 + 400123); // from the end of batch 2
+    free(items);
+    assert_int_equal(spool_close_clean(s), 0);
+    spool_free(s);
+    s = open_spool(&replay, T0 + 900000000, 0);
+    assert_int_equal(spool_next_seq(s), 5); // once
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000), 0);
+    spool_free(s); // killed before it had spooled anything
+    s = open_spool(&replay, T0 + 900000000, 0);
+    items = read_losses(s, 5, &found, &n);
+    assert_unknown(&items[0], T0 + 60123, T0 + 61000);
+    free(items);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000), 0);
+    append(s, 1);
+    append(s, 2);
+    spool_free(s); // killed before it noted that it had read on
+    s = open_spool(&replay, T0 + 900000000, 0);
+    items = read_losses(s, 8, &found, &n);
+    assert_unknown(&items[0], T0 + 180000, T0 + 180000); // from there on, nobody knows how far
+    free(items);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000), 0);
+    append(s, 1);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, 0), 0); // all is spooled
+    spool_free(s);
+    s = open_spool(&replay, T0 + 900000000, 0);
+    assert_int_equal(spool_next_seq(s), 10);
+    spool_free(s);
+}
+
+// It evicts nothing; the loss that it has to declare finds room all the same.
+static void test_killed_replay_with_a_full_spool_is_declared(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config c = config(false, true, SPOOL_CAP_MIN);
+    struct spool *s = open_spool(&c, T0, 0);
+    uint64_t i = 0;
+    while (append_sized(s, ++i, 1000) == 0)
+        continue;
+    assert_int_equal(spool_note_reading(s, T0 + 60000, T0 + 999 * 60000), 0);
+    uint64_t next = spool_next_seq(s);
+    spool_free(s);
+    s = open_spool(&c, T0, 0);
+    struct spool_entry found;
+    size_t n;
+    free(read_losses(s, next, &found, &n));
+    assert_int_equal(spool_next_seq(s), next + 1);
+    assert_batch(s, 1, 1);
+    spool_free(s);
+}
+
 static void test_unclean_end_with_a_clock_set_back(void **state)
 {
     (void)state;
@@ -927,6 +998,8 @@ int main(void)
         cmocka_unit_test(test_unclean_end),
         cmocka_unit_test(test_unclean_end_in_the_window_of_a_clean_one),
         cmocka_unit_test(test_unclean_end_with_a_clock_set_back),
+        cmocka_unit_test(test_killed_replay_is_declared),
+        cmocka_unit_test(test_killed_replay_with_a_full_spool_is_declared),
         cmocka_unit_test(test_log_lost_with_an_unclean_end),
         cmocka_unit_test(test_fork_of_a_copy_twice),
         cmocka_unit_test(test_declared_loss_goes_in),

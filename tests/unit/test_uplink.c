@@ -1,6 +1,7 @@
 // The uplink with its threads, a real spool and a real CURVE socket, against a collector played by
 // the test.
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "common/log.h"
+#include "sensor/uplink_internal.h"
 #include "tests/unit/uplink_bench.h"
 
 static void deliver(enum manner manner, unsigned spools, uint64_t frames)
@@ -176,6 +178,36 @@ static void test_full_queue_is_declared(void **state)
     packer_free(b.packer);
 }
 
+// A replay that is told to end while its spool is full keeps what it counted.
+static void test_replay_told_to_end_declares_what_found_no_room(void **state)
+{
+    (void)state;
+    _cleanup_(queue_freep) struct queue *q = NULL;
+    assert_int_equal(queue_new(1 << 20, 1, &q), 0);
+    volatile sig_atomic_t stop = 1;
+    struct packer_config config = {.queue = q, .run_id = 5, .wait = true, .stop = &stop};
+    struct bench b = {.queue = q};
+    assert_int_equal(packer_new(&config, &b.packer), 0);
+    bench_seal(&b, 1);
+    bench_seal(&b, 2);
+    queue_drop(q, 1);
+    assert_int_equal(packer_flush(b.packer, 0), 0);
+    struct spool_item item;
+    assert_int_equal(queue_front(q, &item, 1, 1 << 20), 1);
+    assert_null(item.payload);
+    assert_int_equal(item.header.frames, 2);
+    packer_free(b.packer);
+}
+
+static void test_late_spool_is_left_alone_for_longer_the_longer_it_takes(void **state)
+{
+    (void)state;
+    assert_int_equal(spool_again_ms(0), 2000);
+    assert_int_equal(spool_again_ms(100), 2000);
+    assert_int_equal(spool_again_ms(1500), 30000);
+    assert_int_equal(spool_again_ms(100000), 60000);
+}
+
 int main(void)
 {
     log_set_level(LOG_LEVEL_ERROR);
@@ -187,6 +219,8 @@ int main(void)
         cmocka_unit_test(test_stop_leaves_the_rest_in_the_spool),
         cmocka_unit_test(test_give_up),
         cmocka_unit_test(test_full_queue_is_declared),
+        cmocka_unit_test(test_late_spool_is_left_alone_for_longer_the_longer_it_takes),
+        cmocka_unit_test(test_replay_told_to_end_declares_what_found_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,7 +149,12 @@ static void test_loss(void **state)
     (void)state;
     const struct window_record record = {.start_ms = 1672500000000, .windows = 1, .frames = 3};
     struct loss_item items[] = {
-        {.seq_first = 4, .seq_last = 4, .n_records = 1, .records = &record},
+        {.seq_first = 4,
+         .seq_last = 4,
+         .first_ms = 1672500000000,
+         .last_ms = 1672500060000,
+         .n_records = 1,
+         .records = &record},
         {.seq_first = 5, .seq_last = 9, .unknown = true, .last_ms = 1672500000000},
     };
     const struct wire_header h = {.kind = WIRE_LOSS, .seq = 4};
@@ -160,6 +165,29 @@ static void test_loss(void **state)
     assert_int_equal(validate_loss(&h, items, 2, &limits, NULL), VALIDATE_REFUSED);
     items[1].first_ms = 1;
     assert_int_equal(validate_loss(&h, items, 2, &limits, NULL), VALIDATE_REFUSED);
+}
+
+static void test_times_of_what_is_lost(void **state)
+{
+    (void)state;
+    const struct window_record record = {.start_ms = 1672500000000, .windows = 1, .frames = 3};
+    const struct loss_item good = {.seq_first = 4,
+                                   .seq_last = 4,
+                                   .first_ms = limits.accept_from_ms,
+                                   .last_ms = limits.accept_until_ms,
+                                   .n_records = 1,
+                                   .records = &record};
+    const struct wire_header h = {.kind = WIRE_LOSS, .seq = 4};
+    struct errmsg e = {""};
+    struct loss_item item = good;
+    assert_int_equal(validate_loss(&h, &item, 1, &limits, NULL), 0);
+    item.first_ms--;
+    assert_int_equal(validate_loss(&h, &item, 1, &limits, &e), VALIDATE_REFUSED);
+    assert_non_null(strstr(e.text, "accept_from"));
+    item = good;
+    item.last_ms++;
+    assert_int_equal(validate_loss(&h, &item, 1, &limits, &e), VALIDATE_REFUSED);
+    assert_non_null(strstr(e.text, "accept_ahead"));
 }
 
 int main(void)
@@ -173,6 +201,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_window, set_up, tear_down),
         cmocka_unit_test(test_payload),
         cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_times_of_what_is_lost),
     };
     return cmocka_run_group_tests_name("validate", tests, NULL, NULL);
 }

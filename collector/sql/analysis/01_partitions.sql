@@ -33,6 +33,12 @@ begin
   if day is null then
     raise exception 'partition_ensure needs a day' using errcode = 'null_value_not_allowed';
   end if;
+  if exists (select from hirundo.flow_dropped g where g.day = partition_ensure.day) then
+    -- the rollups hold what was there: rows that come now would be in no figure, and nothing would say so
+    raise exception 'retention has dropped flow of %: rows of that day can no longer be rolled up', day
+      using errcode = 'invalid_parameter_value',
+            hint = 'To load such a day anew, whole: delete it from hirundo.flow_dropped first (docs/operations.md).';
+  end if;
   if hirundo.partition_exists('flow', day) and hirundo.partition_exists('flood', day) then
     return false;
   end if;
@@ -65,7 +71,7 @@ end
 $$;
 ----
 comment on function hirundo.partition_ensure(date) is
-  'Makes the partitions of flow and flood for a UTC day; true if it made any, false if both were there. Runs beside COPY and beside itself. Refuses days outside the accepted times and past retention. Example: select hirundo.partition_ensure(''2023-02-08'').';
+  'Makes the partitions of flow and flood for a UTC day; true if it made any, false if both were there. Runs beside COPY and beside itself. Refuses days outside the accepted times, past retention, and those that retention has dropped before. Example: select hirundo.partition_ensure(''2023-02-08'').';
 ----
 create or replace function hirundo.partition_days()
 returns table (day date)

@@ -60,7 +60,9 @@ with c as materialized (
   select n.*, coalesce(n.heard_age <= n.late, false) as connected,
     coalesce(n.spool_batches > 20 or n.spool_age > interval '10 minutes', false) as backlog,
     n.lost > 0 or coalesce(n.spool_failing, false) or (n.dropped > 0 and n.dropped * 1000 >= n.offered) as losing_now,
-    case when n.heard_age <= n.silent and abs(n.clock_offset_ms) > n.off_ms then n.clock_offset_ms end as off_by_ms
+    case when n.heard_age <= n.silent and abs(n.clock_offset_ms) > n.off_ms then n.clock_offset_ms end as off_by_ms,
+    count(*) filter (where n.heard_age <= n.silent) over () as heard_all,
+    count(*) filter (where n.heard_age <= n.silent and sign(n.clock_offset_ms) * n.clock_offset_ms > n.off_ms) over (partition by sign(n.clock_offset_ms)) as off_alike
   from seen n
 ), named as (
   select j.*,
@@ -101,7 +103,10 @@ select v.name as sensor,
   || case when v.state in ('revoked', 'never seen') then '' else
     case when v.off_by_ms is not null
       then case when v.state = 'clock off' then '' else '; ' end || 'its clock is ' || round(abs(v.off_by_ms) / 1000.0, 1) || ' s '
-        || case when v.off_by_ms > 0 then 'behind' else 'ahead of' end || ' the collector''s: does it keep time by NTP?' else '' end
+        || case when v.off_by_ms > 0 then 'behind' else 'ahead of' end || ' the collector''s'
+        -- then it is not the sensors' fault
+        || case when v.heard_all >= 3 and 2 * v.off_alike > v.heard_all then ', as are most sensors'': does the collector keep time by NTP?'
+                else ': does it keep time by NTP?' end else '' end
     || case when v.state in ('silent', 'late') or not v.backlog then '' else '; a backlog: ' || v.spool_batches || ' batches wait in its spool, the oldest for '
         || hirundo.span_text(v.spool_age) || case when v.batch_age <= v.late then '; they are coming in' else '' end end
     || case when v.last_ts >= v.last_batch_at - interval '1 hour' or v.last_ts is null or (v.backlog and v.connected) then ''
