@@ -18,6 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import campaign  # noqa: E402
 import check  # noqa: E402
+import faults  # noqa: E402
 import world as worlds  # noqa: E402
 
 hirundo = worlds.hirundo
@@ -99,6 +100,40 @@ def whole(world, since=0):
 def fixture_place():
     with tempfile.TemporaryDirectory(prefix="hirundo-outages-", dir="/var/tmp") as directory:
         yield pathlib.Path(directory)
+
+
+def test_quarantined_batches_through_accidents(place):
+    """The database refuses rows for a while; in that time a collector is killed, and a sensor is set back to a copy of itself,
+    which forks. What was put aside comes in afterwards, and once."""
+    with worlds.World(0, place / "world", place / "template") as world:
+        world.traffic.start()
+        time.sleep(3)
+        sensor = world.sensors[1]
+        with sensor.lock:
+            sensor.copy_spool()
+        time.sleep(3)
+        world.database.query("alter table hirundo.flow add constraint refusal check (ttl < 0) not valid")
+        open_ones = "select count(*) from hirundo.quarantine where resolved_at is null"
+        hirundo.wait_for(lambda: world.database.value(open_ones) >= 10, "batches to be put aside")
+        faults.kill_and_start(world.collectors[0], 0.5)
+        with sensor.lock:
+            sensor.kill()
+            sensor.restore_spool(sensor.copies[-1])
+            sensor.start()
+        aside = world.database.value(open_ones)
+        hirundo.wait_for(lambda: world.database.value(open_ones) >= aside + 10, "more to be put aside")
+        hirundo.wait_for(lambda: world.database.value("select count(*) from hirundo.audit where action = 'alarm fork'"), "the fork")
+        world.database.query("alter table hirundo.flow drop constraint refusal")
+        time.sleep(2)
+        world.traffic.stop()
+        assert campaign.drain(world, DRAIN_S) == []
+        aside = world.database.value(open_ones)
+        done = world.database.command("quarantine", "retry", "--all")
+        assert f"{aside} messages taken in" in done.stdout
+        report = check.check(world)
+        assert report.errors == [] and report.figures["quarantined"] == report.figures["lost"] == 0
+        note(f"quarantined, killed, set back: {report.figures['sent']} packets sent, {aside} batches taken in from quarantine, "
+             f"{report.figures['duplicated']} duplicated, {report.figures['undeclared']} missing undeclared")
 
 
 def test_database_away(place):
