@@ -26,7 +26,7 @@ select fixture.flow('kr', '2023-02-08T08:00Z', '198.18.0.1', proto => 17, port =
 select fixture.flood('jp1', '2023-02-08T08:00Z', 6, 22, 1000000);
 
 prepare asked as select * from hirundo.ttl_spread(hirundo.day('2023-02-08'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}');
-prepare answer as values ('JP', 243, 249, 245, 2::bigint, 4::bigint, 3::bigint), ('AU', 234, 238, 234, 2, 2, 3), ('TW', 230, 240, 240, 1, 1001, 3);
+prepare answer as values ('JP', 243, 249, 245, 2::bigint, 4::bigint, 3::bigint, null::text), ('AU', 234, 238, 234, 2, 2, 3, null), ('TW', 230, 240, 240, 1, 1001, 3, null);
 select results_eq('asked', 'answer', 'home first, then by region; weighted lower medians; distinct sources over all regions');
 set local timezone = 'America/St_Johns';
 select results_eq('asked', 'answer', 'in any session time zone');

@@ -50,6 +50,28 @@ select is((select distinct verdict || sensors_rose from hirundo.scope(hirundo.da
 -- days of a week together: the rise of the 4th to the 8th
 select is((select distinct verdict || ' ' || days from hirundo.scope(hirundo.period('2023-03-06..2023-03-09'), '22/TCP')), 'global 3.00', 'several days');
 
+-- named is who rose beyond doubt, not who has the most more: on a port where one of them sees anything between a few and hundreds, 8 where 2 are usual
+create function fixture.noisy(d date) returns int language plpgsql as $$ begin return case when d >= '2023-03-01' then 60 else (array[10, 150, 20, 90, 5, 60, 30])[1 + extract(day from d)::int % 7 * 3 % 7] end; end $$;
+select fixture.hosts(s.name, g::date, 0, case s.name when 'au' then fixture.noisy(g::date) + case when g = '2023-03-02' then 60 else 0 end
+                                          when 'kr' then 2 + case when g = '2023-03-02' then 20 else 0 end else 2 end, port => 99)
+from hirundo.sensor s, generate_series('2023-02-01'::timestamp, '2023-03-10', '1 day') g;
+select results_eq($$select sensor, sources, rose from hirundo.scope(hirundo.day('2023-03-02'), '99/TCP') limit 2$$, $$values ('au', 120.00, false), ('kr', 22.00, true)$$, 'the largest rise is one of those that come and go');
+select results_eq($$select distinct verdict, sensors_rose, reason from hirundo.scope(hirundo.day('2023-03-02'), '99/TCP')$$,
+  $$select 'partial', 1, '1 of 6 sensors rose beyond doubt, kr, with only ' || round(100 * share_of_rise) || '% of the rise: neither one place nor most of them; the mean rose with few sensors, the median did not' from hirundo.scope(hirundo.day('2023-03-02'), '99/TCP') where sensor = 'kr'$$,
+  'named is the one that rose beyond doubt; with a small share of the rise it is not local');
+-- one rises beyond doubt, the others a little each: with half of the rise it is local only where these together do not show it
+select fixture.hosts(s.name, g::date, 0, 10 + case when g <> '2023-03-03' then 0 when s.name = 'kr' then 30 else 5 end, port => 98)
+from hirundo.sensor s, generate_series('2023-02-01'::timestamp, '2023-03-10', '1 day') g;
+select results_eq($$select distinct sensors_rose, round(largest_share, 2), verdict from hirundo.scope(hirundo.day('2023-03-03'), '98/TCP')$$, $$values (1, 0.55, 'global')$$, 'the others are up by half, taken together beyond doubt');
+select fixture.hosts(s.name, g::date, 0, 10 + case when g <> '2023-03-03' then 0 when s.name = 'kr' then 30 when s.name = 'au' then 5 else 1 end, port => 97)
+from hirundo.sensor s, generate_series('2023-02-01'::timestamp, '2023-03-10', '1 day') g;
+select results_eq($$select distinct sensors_rose, verdict, reason from hirundo.scope(hirundo.day('2023-03-03'), '97/TCP')$$, $$values (1, 'local', '1 of 6 sensors rose, kr, with 77% of the rise; the mean rose with few sensors, the median did not')$$, '... or hardly, and it is local');
+-- a period of many days: its sum beside a level from as many is known half as well as beside a certain one; 28 days of 4, then 28 of 5
+select results_eq($$select round(phi::numeric, 6) from unnest(array[1, 7, 28]) m(m) cross join lateral hirundo.count_baseline(array_fill(4::float8, array[28]), m.m)$$, $$values (1.285714), (1.5), (2.25)$$, 'phi for 1, 7 and 28 days: 1.25 + m / 28');
+select fixture.hosts('kr', g::date, 0, 4 + case when g >= '2023-02-25' then 1 else 0 end, port => 96) from generate_series('2023-02-01'::timestamp, '2023-03-10', '1 day') g;
+select ok(e.p_value > 1.5 * hirundo.count_tail(e.total::bigint, e.wanted, e.phi / (1.25 + 14 / 24.0) * (1.25 + 1 / 24.0)), 'so the chance of a fortnight''s rise is larger')
+from hirundo.scope_sensors(hirundo.port_codes('{96/TCP}'), '{2023-02-25}', '{2023-03-10}') e where e.sensor_id = fixture.id('kr');
+
 -- who did not observe is left out by name
 delete from hirundo.observation o where o.sensor_id = fixture.id('kr') and o.slot >= fixture.noon('2023-03-06') - interval '12 hours' and o.slot < fixture.noon('2023-03-06') + interval '10 hours';
 delete from hirundo.observation o where o.sensor_id = fixture.id('au') and o.slot < fixture.noon('2023-02-21') - interval '12 hours';

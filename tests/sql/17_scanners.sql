@@ -27,8 +27,8 @@ select fixture.observe('jp', '2023-02-07T15:00Z', '2023-02-08T15:00Z'), fixture.
 
 prepare listed as select * from hirundo.scanners(hirundo.period('2023-02-08..2023-02-11'), 10);
 prepare list as values
-  ('2023-02-08'::date, '100.64.0.1'::inet, 11::bigint, 1::bigint, 11::bigint, null::bigint, null::text, null::text, null::text, null::text),
-  ('2023-02-08', '198.18.0.1', 11, 2, 22, 64500, 'EXAMPLE', 'US', null, null), ('2023-02-08', '198.18.0.3', 11, 1, 12, 64500, 'EXAMPLE', 'US', 'watched', 'research');
+  ('2023-02-08'::date, '100.64.0.1'::inet, 11::bigint, 1::bigint, 11::bigint, null::bigint, null::text, null::text, null::text, null::text, null::text),
+  ('2023-02-08', '198.18.0.1', 11, 2, 22, 64500, 'EXAMPLE', 'US', null, null, null), ('2023-02-08', '198.18.0.3', 11, 1, 12, 64500, 'EXAMPLE', 'US', 'watched', 'research', null);
 select results_eq('listed', 'list', 'strictly more than ten, within a day, over all sensors; ICMP is one port, GRE another');
 prepare counted as select day, organisation, kind, hosts, ports, packets, sensor_days from hirundo.scanner_organisations(hirundo.period('2023-02-08..2023-02-11'), 9);
 prepare count as values
@@ -44,6 +44,9 @@ select is((select count(*) from hirundo.scanners(hirundo.day('2023-02-08'), 0)),
 select is((select count(*) from hirundo.scanners(hirundo.day('2023-02-08'), null)), 3::bigint, 'NULL: ten');
 select is((select count(*) from hirundo.scanners(null, 10)), 3::bigint, 'all time, day by day');
 select is_empty($$select * from hirundo.scanners('empty', 10)$$, 'empty period');
+select results_eq($$select src, ports, packets from hirundo.scanners(hirundo.day('2023-02-08'), 10, true) where src = '198.18.0.4'$$, $$values ('198.18.0.4'::inet, 20::bigint, 20::bigint)$$, 'a victim''s answers, if asked for');
+select is((select hosts from hirundo.scanner_organisations(hirundo.day('2023-02-08'), 10, true) where kind = 'total'), 4::bigint, '... by organisation');
+create temp table answers as select * from hirundo.scanners(hirundo.day('2023-02-08'), 10, true);
 create temp table few as select * from hirundo.scanners(hirundo.day('2023-02-08'), 2);
 insert into hirundo.dirty (sensor_id, hour) select distinct f.sensor_id, date_trunc('hour', f.ts, 'UTC') from hirundo.flow f;
 create function pg_temp.roll() returns int language plpgsql as $$ declare n int := 0; begin while coalesce(hirundo.rollup_step(), 0) > 0 loop n := n + 1; end loop; return n; end $$;
@@ -51,6 +54,7 @@ select cmp_ok(pg_temp.roll(), '>', 0, 'rolled up');
 select results_eq('listed', 'list', 'from rollups');
 select results_eq('counted', 'count', 'from rollups, by organisation');
 select set_eq($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 2)$$, 'select * from few', 'few ports, from another rollup');
+select set_eq($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 10, true)$$, 'select * from answers', 'with backscatter');
 select ok(fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 10)$$) @> '{scanner_day}' and not fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 10)$$) && '{flow,flood,source_port_day}',
   'reads scanner_day, not flow');
 select ok(fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 3)$$) @> '{source_port_day}' and not fixture.reads($$select * from hirundo.scanners(hirundo.day('2023-02-08'), 3)$$) && '{flow,flood}', 'or source_port_day');

@@ -30,6 +30,15 @@ select is((select string_agg(port, ' ') from hirundo.surges(hirundo.day('2023-03
 select is((select count(*) from hirundo.surges(hirundo.day('2023-03-03'), null, 31) where port is not null), 0::bigint, 'or more');
 select is((select count(*) from hirundo.surges(hirundo.day('2023-03-03'), 1e9, -5) where port is not null), 2::bigint, 'strange numbers');
 
+-- a single huge day does not hide smaller rises in the four weeks after it: 5,000 sources on the 1st, 60 where 5 are usual on the 6th
+select fixture.hosts(s.name, g::date, 0, case g::date when '2023-03-01' then 2500 when '2023-03-06' then 60 else 5 end, port => 2323)
+from hirundo.sensor s, generate_series('2023-02-01'::timestamp, '2023-03-14', '1 day') g where s.name in ('jp', 'tw');
+select results_eq($$select first_day, last_day, hosts from hirundo.surges(hirundo.month('2023-03')) where port = '2323/TCP'$$,
+  $$values ('2023-03-01'::date, '2023-03-01'::date, 2500), ('2023-03-06', '2023-03-06', 60)$$, 'a smaller rise after a huge day');
+-- but where bursts are usual, in three of four weeks, the next is none
+select fixture.hosts('jp', g::date, 0, case when (date '2023-03-08' - g::date) % 8 = 0 then 60 else 5 end, port => 2324) from generate_series('2023-02-01'::timestamp, '2023-03-14', '1 day') g;
+select is((select count(*) from hirundo.surges(hirundo.day('2023-03-08')) where port = '2324/TCP'), 1::bigint, 'bursts eight days apart are surges each');
+
 -- more sensors are not more sources: a new one sees a port that no other sees
 select fixture.sensor('new', 'GH');
 select fixture.observe('new', fixture.noon('2023-03-10') - interval '12 hours', fixture.noon('2023-03-14') + interval '12 hours');

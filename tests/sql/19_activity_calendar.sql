@@ -46,6 +46,7 @@ select results_eq('asked', 'answer', 'by kinds of days; a day half observed is n
 set local timezone = 'America/St_Johns';
 select results_eq('asked', 'answer', 'in any session time zone');
 reset timezone;
+select results_eq($$select hosts_per_day, packets from hirundo.activity_calendar(hirundo.week('2023-W08'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}', null, true) where kind = 'weekend'$$, $$values (6.0, 12::bigint)$$, 'a victim''s answers, if asked for');
 select results_eq($$select reason from hirundo.activity_calendar(hirundo.week('2023-W08'), null, null, 'us') where kind = 'holiday'$$,
   $$values ('holidays of US in 2023 are not known: hirundo-collector import holidays')$$, 'a country whose holidays are not known says so');
 select fixture.home('');

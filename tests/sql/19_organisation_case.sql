@@ -84,8 +84,32 @@ insert into hirundo.notice (organisation_id, sent) select organisation_id, '2023
 select results_eq($$select distinct day, note from fixture.case('effect') where item = 'hosts'$$,
   $$values ('2023-02-10'::date, 'too little data: 8.0 observed sensor-days before, with 32 hosts by sensor and day, and 4.0 after'),
     ('2023-02-13', 'too little data: 4.0 observed sensor-days before, with 0 hosts by sensor and day, and 14.0 after')$$, 'between notices: two days are too few');
+-- two of one day, and one about ports that were never seen: each is judged, and named by its ports and reference; times between days are those of other days
+delete from hirundo.notice where sent = '2023-02-13';
+insert into hirundo.notice (organisation_id, sent, ports, reference) select organisation_id, '2023-02-10', p, r from hirundo.organisation, (values ('{22/TCP}'::text[], 'T-2'), ('{23/TCP,80/TCP}', 'T-3')) v(p, r) where name = 'Host & Co';
+select results_eq($$select item, day, port, hosts, packets, value, note from fixture.case('effect') where item <> 'packets of others'$$,
+  $$values ('packets', '2023-02-10'::date, '5900/TCP', null::bigint, 0::bigint, 0.0, 'fell: 4.000 per sensor and day before, 0.000 after; the notice''s day is left out'),
+    ('hosts', '2023-02-10', '5900/TCP', 0, null, 0.0, 'fell: 4.000 per sensor and day before, 0.000 after; the notice''s day is left out'),
+    ('packets', '2023-02-10', '22/TCP', null, 1, 0.0058, 'notice T-2: fell: 8.615 per sensor and day before, 0.050 after; the notice''s day is left out; more than that of other sources on these ports'),
+    ('hosts', '2023-02-10', '22/TCP', 1, null, 0.0116, 'notice T-2: fell: 4.308 per sensor and day before, 0.050 after; the notice''s day is left out; more than that of other sources on these ports'),
+    ('packets', '2023-02-10', '23/TCP, 80/TCP', null, 0, null, 'notice T-3: nothing was seen on these ports in this period: nothing that could fall')$$, 'several of one day');
 delete from hirundo.notice;
 select is((select note from fixture.case('effect')), 'no notice in this period', 'none');
+-- hosts after it are counted, not added up by day and sensor: the same two on three days at two sensors
+insert into hirundo.notice (organisation_id, sent) select organisation_id, '2023-02-10' from hirundo.organisation where name = 'Host & Co';
+savepoint hosts;
+select fixture.flow(s, format('2023-02-%s 03:00Z', d)::timestamptz, ('198.18.0.' || h)::inet) from unnest(array['jp', 'kr']) s, unnest(array[12, 13, 14]) d, unnest(array[2, 3]) h;
+select results_eq($$select hosts, round(value, 4) from fixture.case('effect') where item = 'hosts'$$, $$values (3::bigint, round(13 / 20.0 / (88 / 13.0), 4))$$, 'distinct hosts; their ratio by sensor and day');
+rollback to hosts;
+-- a notice of the day after the period is not within; nor is any in an empty period, which has no days either
+update hirundo.notice set sent = '2023-02-21';
+select is((select note from fixture.case('effect')), 'no notice in this period', 'the day after is not within');
+update hirundo.notice set sent = '2023-02-10';
+select results_eq($$select section, note from hirundo.organisation_case('Host & Co', 'empty') where section in ('summary', 'daily', 'effect')$$,
+  $$values ('summary', 'no sensor observed anything in this period'), ('effect', 'no notice in this period')$$, 'an empty period has no days');
+select is((select count(*) from hirundo.organisation_case('Host & Co', p) where section = 'daily'), 0::bigint, p || ' has no days')
+from unnest(array['[infinity,infinity]', '[-infinity,-infinity]', '(,2000-01-01Z)', '[2999-01-01Z,)']::tstzrange[]) p;
+delete from hirundo.notice;
 
 -- from rollups the same, with flow gone but for times
 create table fixture.before as select row_number() over () as n, c.* from hirundo.organisation_case('Host & Co', hirundo.month('2023-02')) c;

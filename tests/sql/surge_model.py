@@ -37,8 +37,8 @@ def tail(y, mean, phi):
             return min(total, 1.0)
 
 
-def baseline(history):
-    """history[i - 1]: the count i days before. None for fewer than 14 known days, else phi, what to expect for k in 0..6."""
+def baseline(history, ahead=1):
+    """history[i - 1]: the count i days before. None for fewer than 14 known days, else phi of the sum of so many days ahead, what to expect for k in 0..6."""
     known = {i: v for i, v in enumerate(history, 1) if v is not None}
     if len(known) < 14:
         return None
@@ -55,7 +55,13 @@ def baseline(history):
     for k in range(7):
         same = [v for i, v in known.items() if i % 7 == k]
         expected.append(max(level, statistics.median_low(same) if len(same) >= 3 else 0))
-    return max(1, pearson) * (1.25 + 1 / total), expected
+    weeks = []
+    for first in range(1, len(history) - 5, 7) if ahead >= 7 else ():
+        days = [i for i in range(first, first + 7) if i in known]
+        if math.fsum(weights[i] for i in days) >= 3.5:
+            weeks.append(math.fsum(weights[i] * (known[i] - level) for i in days) ** 2 / math.fsum(weights[i] for i in days))
+    between = math.fsum(weeks) / (len(weeks) - 1) / level if len(weeks) >= 3 else 0
+    return max(1, pearson, between) * (1.25 + ahead / total), expected
 
 
 def base_days(days):
@@ -71,12 +77,12 @@ def sensor_evidence(counts, covered, first, last):
     if not inside or sum(d in usable for d in history) < 14:
         return None
     unit = sum(usable[d] for d in inside) / len(inside)
-    b = baseline([counts.get(d, 0) / usable[d] * unit if d in usable else None for d in history])
+    b = baseline([counts.get(d, 0) / usable[d] * unit if d in usable else None for d in history], len(inside))
     phi, daily = b
     wanted = math.fsum(daily[(first - d).days % 7] * usable[d] / unit for d in inside)
     n = sum(counts.get(d, 0) for d in inside)
     days = sum(usable[d] for d in inside) / DAY_MS
-    return dict(expected=wanted / days, sources=n / days, p=tail(n, wanted, phi))
+    return dict(expected=wanted / days, sources=n / days, p=tail(n, wanted, phi), total=n, wanted=wanted, phi=phi)
 
 
 def scope(counts, covered, country, first, last):
@@ -104,13 +110,18 @@ def scope(counts, covered, country, first, last):
     out['median'], out['median_expected'] = median
     out['mean'], out['mean_expected'] = (math.fsum(r[c] for r in seen.values()) / n for c in ('sources', 'expected'))
     out['risen'] = k > 0 or sum_rose
+    rises = [r['rise'] for r in seen.values() if r['rose']]
+    lead, share_rose = (f(rises) / rise if rises and rise else 0 for f in (max, math.fsum))
+    others = [r for r in seen.values() if not r['rose']]
+    total, wanted = sum(r['total'] for r in others), math.fsum(r['wanted'] for r in others)
+    others_rose = bool(others) and total >= 1.25 * wanted and tail(total, wanted, together['phi']) < 0.05
     if n < 3:
         verdict = 'undetermined'
     elif not out['risen']:
         verdict = 'no_rise'
-    elif k == 1 or (k and out['largest'] >= 0.8):
+    elif lead >= 0.8 or (k == 1 and lead >= 0.5 and not others_rose):
         verdict = 'local'
-    elif k and len(rose_in) == 1 and len({country[s] for s in seen}) > 1:
+    elif k > 1 and share_rose >= 0.5 and not others_rose and len(rose_in) == 1 and len({country[s] for s in seen}) > 1:
         verdict = 'regional'
     elif (2 * k >= n or 3 * sum(r['up'] for r in seen.values()) >= 2 * n) and median[0] >= 1.25 * median[1]:
         verdict = 'global'
@@ -130,8 +141,10 @@ def alarms(hosts, observed, days, level, least=10):
         before = [day - i * DAY for i in range(1, 29)]
         for port, c in hosts.items():
             y = c.get(day, 0)
-            n, ms = sum(c.get(d, 0) for d in before if observed.get(d)), sum(observed.get(d) or 0 for d in before)
-            if y < least or y * ms < 1.25 * n * e:
+            weeks = [before[i:i + 7] for i in range(0, 28, 7)]
+            weeks = [(sum(c.get(d, 0) for d in w if observed.get(d)), sum(observed.get(d) or 0 for d in w)) for w in weeks]
+            rates = [n / ms for n, ms in weeks if ms]
+            if y < least or (rates and y < 1.5 * e * statistics.median_low(rates)):
                 continue
             b = baseline([c.get(d, 0) / observed[d] * e if (observed.get(d) or 0) >= e / 4 else None for d in before])
             if b is None:

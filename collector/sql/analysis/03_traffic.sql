@@ -109,10 +109,10 @@ declare
   a timestamptz := first;
   b timestamptz := past;
 begin
-  if not isfinite(a) then
+  if a = '-infinity' then
     select min(o.slot) into a from hirundo.observation o;
   end if;
-  if not isfinite(b) then
+  if b = 'infinity' and first < past then
     select max(o.slot) + interval '15 minutes' into b from hirundo.observation o;
   end if;
   if a < b then

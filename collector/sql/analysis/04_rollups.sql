@@ -282,7 +282,14 @@ begin
   if not found then
     return 0;
   end if;
-  if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day,source_port_day') and not hirundo.flow_is_gone(v_first, v_past) then
+  if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day,source_port_day')
+     -- days alone are read: flow may have gone, but not before it was rolled up
+     and not exists (
+       select from (select l.day, lower(hirundo.local_range(l.day, l.day + 1)) as a, upper(hirundo.local_range(l.day, l.day + 1)) as b
+                    from hirundo.local_days(v_first, v_past) l) e
+       where not exists (select from hirundo.rollup_day r where r.day = e.day and r.zone = rollup_step_month.zone)
+         and hirundo.flow_is_gone(e.a, e.b)
+         and exists (select from hirundo.observation o where o.slot >= e.a and o.slot < e.b)) then
     perform hirundo.rollup_build_month_totals(v_month, v_first, v_past);
     perform hirundo.rollup_build_month_sources(v_month);
   else

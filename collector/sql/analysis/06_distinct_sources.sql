@@ -72,8 +72,11 @@ $$;
 comment on function hirundo.sources_by_region(timestamptz, timestamptz) is
   'Distinct sources of [first, past) seen by the sensors of each region, exact, any class; the row without a region counts all. Example: select * from hirundo.sources_by_region(''2023-02-08'', ''2023-02-09'').';
 ----
-create or replace function hirundo.distinct_sources(period tstzrange, by text default 'all')
-returns table (item text, sources bigint)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.distinct_sources(tstzrange, text);
+----
+create function hirundo.distinct_sources(period tstzrange, by text default 'all')
+returns table (item text, sources bigint, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -91,42 +94,48 @@ declare
   v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.months, c.days, c.rest into v_months, v_days, v_rest
+  from hirundo.rollup_cover(v_first, v_past, 'source_day', null, 'source_month') c;
   if v_by = 'region' then
-    return query select r.region, r.sources from hirundo.sources_by_region(v_first, v_past) r
-                 where r.region is not null and r.sources > 0 order by r.region collate "C";
+    return query select r.region, r.sources, l.missing
+                 from hirundo.sources_by_region(v_first, v_past) r
+                 join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = r.region
+                 where r.sources > 0 order by r.region collate "C";
   elsif v_by = 'sensor' then
     return query
-      select s.name, n.n
+      select s.name, n.n, l.missing
       from hirundo.sensor s
+      join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = s.name
       join (select g as sensor_id, sum(e.sources)::bigint as n
             from hirundo.source_sensors(v_first, v_past, v_bits) e
             cross join lateral generate_series(1, v_bits) g
             where get_bit(e.sensors, g - 1) = 1
             group by g) n on n.sensor_id = s.sensor_id
       order by s.name collate "C";
-  elsif v_by in ('all', 'class') then
-    select c.months, c.days, c.rest into v_months, v_days, v_rest
-    from hirundo.rollup_cover(v_first, v_past, 'source_day', null, 'source_month') c;
+  elsif v_by in ('all', 'received', 'class') then
     return query
-      select u.item, count(*)
+      select u.item, count(*), (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l)
       from (
-        select case v_by when 'class' then m.class else 'all' end as item, m.src from hirundo.source_month m where m.month = any (v_months)
+        select case v_by when 'class' then m.class else v_by end as item, m.src from hirundo.source_month m
+        where m.month = any (v_months) and (v_by <> 'received' or m.class <> 'local')
         union
-        select case v_by when 'class' then d.class else 'all' end, d.src from hirundo.source_day d where d.day = any (v_days)
+        select case v_by when 'class' then d.class else v_by end, d.src from hirundo.source_day d
+        where d.day = any (v_days) and (v_by <> 'received' or d.class <> 'local')
         union
-        select case v_by when 'class' then f.class else 'all' end, f.src
+        select case v_by when 'class' then f.class else v_by end, f.src
         from unnest(v_rest) r
         cross join lateral (
           select f.class, f.src from hirundo.flow_classed f
-          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)) f) u
+          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+            and (v_by <> 'received' or f.class <> 'local')) f) u
       group by u.item
       order by u.item collate "C";
   else
     raise exception '% is nothing to count sources by', quote_literal(by)
-      using errcode = 'invalid_parameter_value', hint = 'Take all, class, region or sensor.';
+      using errcode = 'invalid_parameter_value', hint = 'Take all, received, class, region or sensor.';
   end if;
 end
 $$;
 ----
 comment on function hirundo.distinct_sources(tstzrange, text) is
-  'How many different sources sent anything in a period, exact, of any class: by all (one row), class, region (of the sensors) or sensor. Without flood rows, which have no source; nothing has no row. Example: select * from hirundo.distinct_sources(hirundo.quarter(''2023Q1''), ''region'').';
+  'How many different sources sent anything in a period, exact, of any class: by all (one row), received (one row; all but class local, what totals of packets count), class, region (of the sensors) or sensor. Without flood rows, which have no source; nothing has no row. missing: what the count lacks (of the region or sensor; hirundo.lacking; null: nothing). Example: select * from hirundo.distinct_sources(hirundo.quarter(''2023Q1''), ''region'').';

@@ -63,6 +63,25 @@ $$;
 comment on function hirundo.trouble_text(numeric, numeric, numeric, numeric, bigint) is
   'What hirundo.trouble found as one line; null where that is nothing. Columns called missing have it. Example: select hirundo.trouble_text(120, 0, 0, 30, null) gives 120 packets dropped, counts of 30 s unknown.';
 ----
+-- A figure knows of a time only what a rollup of its grain or flow still has. What neither has was observed once, and is as unknown now as an
+-- outage: never calm. Every function that divides by observed time, or tells 0 from null by it, asks hirundo.kept_time.
+create or replace function hirundo.gone_time(rest tstzmultirange)
+returns tstzmultirange
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if rest is null or isempty(rest) then
+    return '{}';
+  end if;
+  return coalesce(
+    (select range_agg(tstzrange(g.day::timestamp at time zone 'UTC', (g.day + 1)::timestamp at time zone 'UTC')) from hirundo.flow_dropped g), '{}') * rest;
+end
+$$;
+----
+comment on function hirundo.gone_time(tstzmultirange) is
+  'The part of what a figure would have to read from flow (rest of hirundo.rollup_cover) that retention has dropped. Example: select hirundo.gone_time(''{[2023-02-03 00:00Z,2023-02-05 00:00Z)}'').';
+----
 create or replace function hirundo.flow_gone_days(rest tstzmultirange)
 returns table (day date)
 language plpgsql stable
@@ -71,14 +90,52 @@ as $$
 begin
   return query
     select distinct l.day
-    from hirundo.flow_dropped g
-    cross join lateral unnest(tstzmultirange(tstzrange(g.day::timestamp at time zone 'UTC', (g.day + 1)::timestamp at time zone 'UTC')) * rest) r
+    from unnest(hirundo.gone_time(rest)) r
     cross join lateral hirundo.local_days(lower(r), upper(r)) l;
 end
 $$;
 ----
 comment on function hirundo.flow_gone_days(tstzmultirange) is
-  'Days of the reporting time zone of which a figure would have to read flow (rest of hirundo.rollup_cover) that retention has dropped: they count as nothing received, and the column missing says so. Example: select * from hirundo.flow_gone_days(''{[2023-02-03 00:00Z,2023-02-05 00:00Z)}'').';
+  'Days of the reporting time zone of which hirundo.gone_time has a part: they count as not observed for that part, and the column missing says so. Example: select * from hirundo.flow_gone_days(''{[2023-02-03 00:00Z,2023-02-05 00:00Z)}'').';
+----
+create or replace function hirundo.kept_time(first timestamptz, past timestamptz, rest tstzmultirange)
+returns table (sensor_id smallint, day date, covered_ms bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+  v_zone text := hirundo.time_zone();
+  v_gone tstzmultirange := hirundo.gone_time(rest);
+  v_whole date[];
+begin
+  if isempty(v_gone) then
+    return query select * from hirundo.observed_time(kept_time.first, kept_time.past);
+    return;
+  end if;
+  -- of days that are gone as a whole nothing is looked up
+  select coalesce(array_agg(d.day), '{}'), v_gone - coalesce(range_agg(d.span), '{}') into v_whole, v_gone
+  from (select l.day, hirundo.local_range(l.day, l.day + 1) as span from hirundo.flow_gone_days(rest) l) d
+  where v_gone @> d.span * tstzrange(kept_time.first, kept_time.past);
+  return query
+    select u.sensor_id, u.day, sum(u.ms)::bigint
+    from (select o.sensor_id, o.day, o.covered_ms as ms
+          from hirundo.observed_time(kept_time.first, kept_time.past) o where o.day <> all (v_whole)
+          union all
+          select o.sensor_id, (o.slot at time zone v_zone)::date, -o.covered_ms
+          from unnest(v_gone) r
+          cross join lateral (
+            select * from hirundo.observation o
+            where o.slot >= date_bin('15 minutes', lower(r), timestamptz '2000-01-01 00:00:00+00') and o.slot < upper(r)
+              and o.slot >= kept_time.first and o.slot < kept_time.past and o.covered_ms > 0) o) u
+    group by 1, 2
+    having sum(u.ms) > 0;
+end
+$$;
+----
+comment on function hirundo.kept_time(timestamptz, timestamptz, tstzmultirange) is
+  'hirundo.observed_time without the time of which a figure''s data are gone (hirundo.gone_time of rest, what it would have to read from flow): what its counts are to be divided by. Example: select o.* from hirundo.rollup_cover(''2023-02-03'', ''2023-02-05'', ''port_day'') c cross join lateral hirundo.kept_time(''2023-02-03'', ''2023-02-05'', c.rest) o.';
 ----
 create or replace function hirundo.missing_text(trouble text, gone bigint)
 returns text
@@ -92,3 +149,32 @@ $$;
 ----
 comment on function hirundo.missing_text(text, bigint) is
   'hirundo.trouble_text together with the number of days whose data are gone; null where nothing is missing. Example: select hirundo.missing_text(''30 frames lost'', 2) gives 30 frames lost, data of 2 days gone by retention.';
+----
+create or replace function hirundo.lacking(first timestamptz, past timestamptz, rest tstzmultirange, by text default 'all')
+returns table (item text, missing text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with place as (
+      select s.sensor_id, case lacking.by when 'region' then s.country::text when 'sensor' then s.name else 'all' end as item from hirundo.sensor s
+    ), item as (
+      select p.item from place p union select 'all' where lacking.by = 'all'
+    ), trouble as (
+      select p.item, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(lacking.first, lacking.past) t join place p on p.sensor_id = t.sensor_id
+      group by 1
+    ), gone as (
+      select count(*) as days from hirundo.flow_gone_days(lacking.rest)
+    )
+    select i.item, hirundo.missing_text(t.what, g.days)
+    from item i cross join gone g left join trouble t on t.item = i.item;
+end
+$$;
+----
+comment on function hirundo.lacking(timestamptz, timestamptz, tstzmultirange, text) is
+  'What a figure of [first, past) lacks, by all (one row), region or sensor: hirundo.trouble, and the days of rest (of hirundo.rollup_cover) whose data are gone; null: nothing. For columns called missing. Example: select * from hirundo.lacking(''2023-02-03'', ''2023-02-05'', ''{}'', ''sensor'') where missing is not null.';

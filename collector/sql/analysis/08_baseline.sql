@@ -86,7 +86,12 @@ comment on function hirundo.median(double precision[]) is
 -- A surge within the history must not become the measure: level and spread start from medians, and days far above them weigh less
 -- or nothing. A weekday on which more is usual (weekly scans) is known by the lower median of its days; one on which less is usual is
 -- compared with the level, since four days are too few to lower it safely.
-create or replace function hirundo.count_baseline(history double precision[], out days integer, out level double precision,
+--
+-- ahead: how many days are judged together. The sum over m days beside a level from B weighed days varies by phi (m + m^2 / B) levels: that of the days,
+-- and that of the level, which errs on each of them alike. Of a week and more the dispersion of the weeks counts where it is larger: days depend on each other.
+drop function if exists hirundo.count_baseline(double precision[]);
+----
+create or replace function hirundo.count_baseline(history double precision[], ahead double precision default 1, out days integer, out level double precision,
                                                   out phi double precision, out weekday double precision[])
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -106,6 +111,10 @@ declare
   c float8;
   d float8;
   i int;
+  v_size int := coalesce(cardinality(history), 0);
+  v_each float8[];
+  v_between float8 := 0;
+  v_weeks int := 0;
 begin
   days := coalesce(cardinality(v_known), 0);
   if days < 14 then
@@ -115,10 +124,13 @@ begin
   select greatest(percentile_cont(0.5) within group (order by u), 0.25) into v_middle from unnest(v_known) u;
   select percentile_cont(0.5) within group (order by abs(u - v_middle)) into v_spread from unnest(v_known) u;
   v_norm := 1.5 * v_middle ^ (-1 / 6.0::float8) / sqrt(greatest(1, (1.4826 * v_spread) ^ 2 / v_middle));
-  foreach x in array v_known loop
+  for n in 1..v_size loop
+    x := history[n];
+    continue when x is null;
     -- Anscombe's residual
     v_weight := (x ^ (2 / 3.0::float8) - v_middle ^ (2 / 3.0::float8)) * v_norm;
     v_weight := case when v_weight > 5 then 0 when v_weight > 2.58 then (2.58 / v_weight) ^ 2 else 1 end;
+    v_each[n] := v_weight;
     v_weights := v_weights + v_weight;
     v_sum := v_sum + v_weight * x;
     v_squares := v_squares + v_weight * x ^ 2;
@@ -126,7 +138,27 @@ begin
   -- half a source over all days: what was never seen is not impossible
   level := (v_sum + 0.5) / v_weights;
   -- and a quarter more, since a spread known from four weeks may be too small
-  phi := greatest(1, (v_squares - 2 * level * v_sum + level ^ 2 * v_weights) / (v_weights - 1) / level) * (1.25 + 1 / v_weights);
+  phi := greatest(1, (v_squares - 2 * level * v_sum + level ^ 2 * v_weights) / (v_weights - 1) / level);
+  if ahead >= 7 then
+    for k in 0..v_size / 7 - 1 loop
+      a := 0;
+      b := 0;
+      for n in 7 * k + 1..7 * k + 7 loop
+        if history[n] is not null then
+          a := a + v_each[n];
+          b := b + v_each[n] * (history[n] - level);
+        end if;
+      end loop;
+      if a >= 3.5 then
+        v_weeks := v_weeks + 1;
+        v_between := v_between + b ^ 2 / a;
+      end if;
+    end loop;
+    if v_weeks >= 3 then
+      phi := greatest(phi, v_between / (v_weeks - 1) / level);
+    end if;
+  end if;
+  phi := phi * (1.25 + ahead / v_weights);
   weekday := '{}';
   for k in 0..6 loop
     i := case k when 0 then 7 else k end;
@@ -146,8 +178,27 @@ begin
 end
 $$;
 ----
-comment on function hirundo.count_baseline(double precision[]) is
-  'What daily counts of a history (latest first, null: not observed) lead to expect: days (known ones; fewer than 14 are no baseline, the rest null), level (a day), phi (variance of a day''s count over its mean, with an allowance for its error), weekday (expected counts: the element k + 1 is for days k after a multiple of seven days before the day that follows). Example: select * from hirundo.count_baseline(''{3,4,5,3,4,2,5,3,4,5,3,4,2,5}'').';
+comment on function hirundo.count_baseline(double precision[], double precision) is
+  'What daily counts of a history (latest first, null: not observed) lead to expect: days (known ones; fewer than 14 are no baseline, the rest null), level (a day), phi (variance of the count of so many days ahead over its mean, with what the level''s own error adds, and an allowance for that of phi), weekday (expected counts: the element k + 1 is for days k after a multiple of seven days before the day that follows). Example: select * from hirundo.count_baseline(''{3,4,5,3,4,2,5,3,4,5,3,4,2,5}'').';
+----
+create or replace function hirundo.compared_lacking(first timestamptz, past timestamptz, before timestamptz, rest tstzmultirange, by text default 'all')
+returns table (item text, missing text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select l.item, nullif(concat_ws('; ', l.missing, 'of the days before: ' || hirundo.missing_text(null, g.days)), '')
+    from hirundo.lacking(compared_lacking.first, compared_lacking.past,
+                         compared_lacking.rest * tstzmultirange(tstzrange(compared_lacking.first, compared_lacking.past)), compared_lacking.by) l
+    cross join (select count(*) as days
+                from hirundo.flow_gone_days(compared_lacking.rest * tstzmultirange(tstzrange(compared_lacking.before, compared_lacking.first)))) g;
+end
+$$;
+----
+comment on function hirundo.compared_lacking(timestamptz, timestamptz, timestamptz, tstzmultirange, text) is
+  'Internal to scope and surges: hirundo.lacking of [first, past), with how many of the days from before on that it is compared with are gone. Example: select * from hirundo.compared_lacking(''2023-02-08'', ''2023-02-09'', ''2023-01-11'', ''{}'').';
 ----
 create or replace function hirundo.whole_days(period tstzrange)
 returns table (day date, first timestamptz, past timestamptz)

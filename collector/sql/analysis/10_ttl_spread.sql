@@ -48,9 +48,11 @@ begin
     ), counted as materialized (
       select c.region, c.sources from hirundo.sources_by_region(v_first, v_past) c
     )
-    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null)
+    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null), l.missing
     from by_region r
     join counted c on c.region = r.country::text
+    left join hirundo.lacking(v_first, v_past,
+                              (select k.rest from hirundo.rollup_cover(v_first, v_past, 'ttl_day,source_day') k), 'region') l on l.item = r.country::text
     order by r.country::text is distinct from v_home, r.country::text collate "C";
 end
 $$;
@@ -109,12 +111,14 @@ begin
       cross join seen e
       group by r.country
     )
-    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select sum(e.n)::bigint from seen e)
+    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select sum(e.n)::bigint from seen e), l.missing
     from by_region r
     join by_source c on c.country = r.country
+    left join hirundo.lacking(v_first, v_past,
+                              (select k.rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') k), 'region') l on l.item = r.country::text
     order by r.country::text is distinct from v_home, r.country::text collate "C";
 end
 $$;
 ----
 comment on function hirundo.ttl_spread(tstzrange, cidr[], text[]) is
-  'TTL range per sensor region (country), for packets from these sources on these ports (NULL: all): region, ttl_min, ttl_max, ttl_median (weighted by packets), sources, packets, all_sources (distinct over all regions, on every row). Home first. Example: select * from hirundo.ttl_spread(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'TTL range per sensor region (country), for packets from these sources on these ports (NULL: all): region, ttl_min, ttl_max, ttl_median (weighted by packets), sources, packets, all_sources (distinct over all regions, on every row), missing (what the region''s sensors lack: hirundo.lacking; null: nothing). Home first. Example: select * from hirundo.ttl_spread(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

@@ -288,6 +288,7 @@ declare
   v_verdict text := 'undetermined';
   v_reason text;
   controls record;
+  v_rest tstzmultirange;
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   v := hirundo.ttl_evidence(v_first, v_past, v_ranges, v_codes, coalesce(v_home, ''));
@@ -337,20 +338,23 @@ begin
                        cardinality(farther), j);
   end if;
 
+  select c.rest into v_rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') c;
   if v -> 'regions' = '[]' then
     return query select null::text, 0::bigint, null::int, null::numeric, null::float8, null::int, null::int, 0::bigint, 0::bigint,
-                        false, v_verdict, v_reason;
+                        false, v_verdict, v_reason, l.missing
+                 from hirundo.lacking(v_first, v_past, v_rest) l;
     return;
   end if;
   return query
     select r.region, r.pairs, r.median_d, round(r.positive::numeric / nullif(r.pairs, 0), 4),
       case when r.pairs > 0 then hirundo.sign_test_p(r.positive, r.positive + r.negative) end,
-      r.ttl_min, r.ttl_max, r.sources, r.packets, r.weak, v_verdict, v_reason
+      r.ttl_min, r.ttl_max, r.sources, r.packets, r.weak, v_verdict, v_reason, l.missing
     from jsonb_to_recordset(v -> 'regions') r(region text, at_home bool, pairs bigint, median_d int, positive bigint,
       negative bigint, ttl_min int, ttl_max int, sources bigint, packets bigint, weak bool)
+    left join hirundo.lacking(v_first, v_past, v_rest, 'region') l on l.item = r.region
     order by not r.at_home, r.region collate "C";
 end
 $$;
 ----
 comment on function hirundo.ttl_origin(tstzrange, cidr[], text[], text) is
-  'Are these sources consistent with sending from home (NULL: setting home_country)? One row per region, home first: pairs (sources seen both at home and there), median_d (how many hops farther), share_positive, p_value (sign test), TTL range, sources, packets, weak (its hops overlap home''s); verdict and reason on every row. Verdicts: consistent_with_home, home_nearest (too few controls), contradicts_home, undetermined. Never "genuine": somebody at home can forge a neighbour''s address. Example: select * from hirundo.ttl_origin(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'Are these sources consistent with sending from home (NULL: setting home_country)? One row per region, home first: pairs (sources seen both at home and there), median_d (how many hops farther), share_positive, p_value (sign test), TTL range, sources, packets, weak (its hops overlap home''s); verdict and reason on every row; missing (what the region''s sensors lack: hirundo.lacking; null: nothing). Verdicts: consistent_with_home, home_nearest (too few controls), contradicts_home, undetermined. Never "genuine": somebody at home can forge a neighbour''s address. Example: select * from hirundo.ttl_origin(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

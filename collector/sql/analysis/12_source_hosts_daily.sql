@@ -1,6 +1,6 @@
 -- How many hosts of these sources were seen per day and port?
 -- Left out: backscatter (a victim's answers are not its scans; an argument counts them too), class local (from the sensor's own link), and flood rows
--- (they have no sources). hosts 0: some sensor observed that day and saw none; null: nobody observed.
+-- (they have no sources). hosts 0: some sensor observed that day and saw none; null: nobody observed, or the day's data are gone.
 -- columns and arguments are only appended, which takes a new function
 drop function if exists hirundo.source_hosts_daily(tstzrange, cidr[], text[]);
 ----
@@ -40,7 +40,7 @@ begin
   end if;
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'source_port_day,network_port_day') c;
+  from hirundo.rollup_cover(v_first, v_past, case when v_ranges is null then 'network_port_day' else 'source_port_day' end) c;
   return query
     with hit as materialized (
       select x.day as d, x.port_code as code, x.src, x.sensor_id, sum(x.packets)::bigint as n
@@ -86,7 +86,7 @@ begin
       select h.code from by_port h
     ), observed as (
       -- a quarter of an hour that the period begins in counts too
-      select o.day as d, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past) o
+      select o.day as d, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past, v_rest) o
       group by 1
     ), trouble as (
       select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
@@ -110,4 +110,4 @@ end
 $$;
 ----
 comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[], boolean) is
-  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). hosts 0: observed, none seen; null: no sensor observed. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';
+  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';

@@ -107,7 +107,7 @@ begin
       from head t
       cross join lateral (select hirundo.port_label(t.code) as label) l
     ), observed as (
-      select o.sensor_id, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(v_first, v_past) o group by 1
+      select o.sensor_id, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     ), trouble as (
       select t.sensor_id, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
       from hirundo.trouble(v_first, v_past) t group by 1
@@ -126,4 +126,4 @@ end
 $$;
 ----
 comment on function hirundo.top_ports(tstzrange, integer) is
-  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off). All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';
+  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed, and of which data are kept), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off). All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';

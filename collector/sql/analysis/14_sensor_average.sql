@@ -1,5 +1,5 @@
 -- How many packets does a sensor receive a day, at home and overseas?
--- Packets: all but class local, flood rows included. Divided by observed sensor-days, so that a gap never looks like calm.
+-- Packets: all but class local, flood rows included. Divided by observed sensor-days of which data are kept, so that a gap never looks like calm.
 create or replace function hirundo.sensor_average(period tstzrange, bucket text default 'month')
 returns setof hirundo.sensor_average_row
 language plpgsql stable
@@ -51,7 +51,7 @@ begin
       select date_trunc(v_bucket, o.day::timestamp)::date as b,
         case when s.country::text = v_home then 'home' else 'overseas' end as side,
         sum(o.covered_ms) as ms
-      from hirundo.observed_time(v_first, v_past) o
+      from hirundo.kept_time(v_first, v_past, v_rest) o
       join hirundo.sensor s on s.sensor_id = o.sensor_id
       group by 1, 2
     ), trouble as (
@@ -80,4 +80,4 @@ end
 $$;
 ----
 comment on function hirundo.sensor_average(tstzrange, text) is
-  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed, not calendar), average (null where nobody observed), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
+  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';

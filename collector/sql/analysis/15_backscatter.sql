@@ -64,7 +64,7 @@ begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'backscatter_day,port_day') c;
   v_known := (case when isfinite(v_past) then v_past - interval '1 microsecond' else now() end at time zone v_zone)::date;
-  select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) into v_sensor_days from hirundo.observed_time(v_first, v_past) o;
+  select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) into v_sensor_days from hirundo.kept_time(v_first, v_past, v_rest) o;
   select hirundo.missing_text(hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)),
                               (select count(*) from hirundo.flow_gone_days(v_rest)))
   into v_missing from hirundo.trouble(v_first, v_past) t;
@@ -131,4 +131,4 @@ end
 $$;
 ----
 comment on function hirundo.backscatter(tstzrange, bigint) is
-  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';
+  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, and of which data are kept; on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';

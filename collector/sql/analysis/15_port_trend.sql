@@ -60,6 +60,7 @@ declare
   v_lacking text := case v_bucket when 'hour' then 'day' else v_bucket end;
   v_zone text := hirundo.time_zone();
   v_n int := greatest(coalesce(n, 5), 0);
+  v_gone tstzmultirange;
 begin
   if v_bucket not in ('hour', 'day', 'week', 'month', 'quarter') then
     raise exception '% is not a bucket', quote_literal(bucket)
@@ -68,6 +69,7 @@ begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.hours, c.rest into v_days, v_hours, v_rest
   from hirundo.rollup_cover(v_first, v_past, case when v_bucket <> 'hour' then 'network_port_day' end, 'port_hour') c;
+  v_gone := hirundo.gone_time(v_rest);
   return query
     with head as materialized (
       -- with all that tie for the last place: names are made for these alone
@@ -102,11 +104,11 @@ begin
       select o.b, sum(o.ms) as ms, count(distinct o.sensor_id) as sensors
       from (
         select date_trunc(v_bucket, d.day::timestamp) as b, d.sensor_id, d.covered_ms as ms
-        from hirundo.observed_time(v_first, v_past) d where v_bucket <> 'hour'
+        from hirundo.kept_time(v_first, v_past, v_rest) d where v_bucket <> 'hour'
         union all
         select date_trunc('hour', s.slot at time zone v_zone), s.sensor_id, s.covered_ms
         from hirundo.observation s
-        where v_bucket = 'hour' and s.slot >= v_first and s.slot < v_past and s.covered_ms > 0) o
+        where v_bucket = 'hour' and s.slot >= v_first and s.slot < v_past and s.covered_ms > 0 and not s.slot <@ v_gone) o
       group by 1
     ), trouble as (
       select date_trunc(v_lacking, t.day::timestamp) as b,
@@ -143,4 +145,4 @@ end
 $$;
 ----
 comment on function hirundo.port_trend(tstzrange, text, integer) is
-  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing). Nobody observed: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';
+  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed and with data kept, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing). Nobody observed, or data gone: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';

@@ -101,25 +101,23 @@ declare
   v_before_first timestamptz;
   v_before_past timestamptz;
   v_n int := greatest(coalesce(n, 10), 0);
-  v_ms numeric;
-  v_before_ms numeric;
-  v_missing text;
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   if v_first is null then
     return;
   end if;
   select p.before_first, p.before_past into v_before_first, v_before_past from hirundo.period_before(v_first, v_past) p;
-  select coalesce(sum(o.covered_ms), 0) into v_ms from hirundo.observed_time(v_first, v_past) o;
-  select coalesce(sum(o.covered_ms), 0) into v_before_ms from hirundo.observed_time(v_before_first, v_before_past) o;
-  select hirundo.missing_text(t.what, g.days) into v_missing
-  from (select hirundo.trouble_text(sum(x.dropped), sum(x.lost), sum(x.quarantined), sum(x.unknown_s), max(x.clock_off_ms)) as what
-        from hirundo.trouble(v_first, v_past) x) t
-  cross join (select count(*) as days
-              from hirundo.rollup_cover(v_first, v_past, 'network_port_day,country_day,sensor_day') c
-              cross join lateral hirundo.flow_gone_days(c.rest) d) g;
   return query
-    with now as materialized (
+    with observed as materialized (
+      -- each kind as its own rollups know it
+      select k.kind, (select coalesce(sum(o.covered_ms), 0) from hirundo.kept_time(v_first, v_past, c.rest) o) as ms,
+        (select coalesce(sum(o.covered_ms), 0) from hirundo.kept_time(v_before_first, v_before_past, b.rest) o) as before_ms,
+        nullif(concat_ws('; ', (select l.missing from hirundo.lacking(v_first, v_past, c.rest) l),
+          (select 'of the period before: ' || hirundo.missing_text(null, count(*)) from hirundo.flow_gone_days(b.rest) g)), '') as missing
+      from (values ('service', 'network_port_day', 'port_hour'), ('country', 'country_day,sensor_day', null)) k(kind, days, hours)
+      cross join lateral hirundo.rollup_cover(v_first, v_past, k.days, k.hours) c
+      cross join lateral hirundo.rollup_cover(v_before_first, v_before_past, k.days, k.hours) b
+    ), now as materialized (
       select 'service' as kind, t.port_code::text as key, t.packets as p, t.flood_packets as flood from hirundo.port_totals(v_first, v_past) t
       union all
       select 'country', t.country, t.packets, t.flood_packets from hirundo.country_totals(v_first, v_past) t
@@ -142,13 +140,14 @@ begin
     ), total as (
       select w.kind, sum(w.p) as p from now w group by w.kind
     )
-    select w.kind, r.r, coalesce(r.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(v_ms, 0), 6),
-      l.r, case when v_before_ms > 0 and r.r is not null then coalesce(l.r::text, '-') end,
-      coalesce(b.p, case when v_before_ms > 0 then 0 end), w.flood,
-      round(v_ms / 86400000.0, 6), round(v_before_ms / 86400000.0, 6), v_missing
+    select w.kind, r.r, coalesce(r.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(o.ms, 0), 6),
+      l.r, case when o.before_ms > 0 and r.r is not null then coalesce(l.r::text, '-') end,
+      coalesce(b.p, case when o.before_ms > 0 then 0 end), w.flood,
+      round(o.ms / 86400000.0, 6), round(o.before_ms / 86400000.0, 6), o.missing
     from now w
+    join observed o on o.kind = w.kind
     left join ranked r on r.side = 'now' and r.kind = w.kind and r.key = w.key and r.r <= v_n
-    left join ranked l on l.side = 'before' and l.kind = w.kind and l.key = w.key and l.r <= 10 and v_before_ms > 0
+    left join ranked l on l.side = 'before' and l.kind = w.kind and l.key = w.key and l.r <= 10 and o.before_ms > 0
     left join before b on b.kind = w.kind and b.key = w.key
     join total t on t.kind = w.kind
     where r.r is not null or (w.key = '' and w.p > 0)
@@ -157,4 +156,4 @@ end
 $$;
 ----
 comment on function hirundo.quarter_top(tstzrange, integer) is
-  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed), missing (what the period lacks: hirundo.trouble; null: nothing). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';
+  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it, or its data are gone), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed, and of which data are kept), missing (what the period lacks: hirundo.trouble, and how many days'' data of the period before are gone; null: nothing). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';

@@ -73,7 +73,9 @@ begin
     )
     select e.i, o.sensor_id, e.f - o.day, o.covered_ms::float8, coalesce(s.n, 0), coalesce(s.p, 0), coalesce(s.flood, 0)
     from item e
-    join hirundo.observed_time(v_first::timestamp at time zone v_zone, (v_last + 1)::timestamp at time zone v_zone) o on o.day >= e.f - e.base and o.day <= e.l
+    -- a day of which retention has left a part is none
+    join (select k.* from hirundo.kept_time(v_first::timestamp at time zone v_zone, (v_last + 1)::timestamp at time zone v_zone, v_rest) k
+          where k.day not in (select g.day from hirundo.flow_gone_days(v_rest) g)) o on o.day >= e.f - e.base and o.day <= e.l
     left join seen s on s.i = e.i and s.sensor_id = o.sensor_id and s.day = o.day;
 end
 $$;
@@ -81,10 +83,12 @@ $$;
 comment on function hirundo.scope_days(integer[], date[], date[]) is
   'Internal to scope and surges: for each item (a port code with a first and a last day) and each sensor the days it observed: back (days before the first one; 0 or less within the period), covered_ms of the day, sources, packets. Example: select * from hirundo.scope_days(hirundo.port_codes(''{22/TCP}''), ''{2023-02-08}'', ''{2023-02-08}'').';
 ----
+drop function if exists hirundo.scope_sensors(integer[], date[], date[]);
+----
 create or replace function hirundo.scope_sensors(codes integer[], firsts date[], lasts date[])
 returns table (item integer, sensor_id smallint, days_before double precision, days double precision, before double precision,
                expected double precision, sources double precision, packets_before double precision, packets double precision,
-               p_value double precision, flood_packets bigint)
+               p_value double precision, flood_packets bigint, total double precision, wanted double precision, phi double precision)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -117,21 +121,21 @@ begin
         sum(d.p) filter (where d.back > 0) as p_before, sum(d.p) filter (where d.back <= 0) as p,
         coalesce(sum(d.flood), 0)::bigint as flood,
         -- what a day of the period covers: counts are compared in this exposure (sums of whole numbers, exact in any order)
-        avg(d.ms) filter (where d.back <= 0) as unit
+        avg(d.ms) filter (where d.back <= 0) as unit, count(*) filter (where d.back <= 0) as ahead
       from day d group by 1, 2
     ), item as (
       select e.i::int as i, hirundo.scope_base_days(e.l - e.f + 1) as base from unnest(firsts, lasts) with ordinality e(f, l, i)
     ), history as (
-      select s.item, s.sensor_id, s.unit, array_agg(d.n / d.ms * s.unit order by g) as counts
+      select s.item, s.sensor_id, s.unit, s.ahead, array_agg(d.n / d.ms * s.unit order by g) as counts
       from side s
       join item i on i.i = s.item
       cross join lateral generate_series(1, i.base) g
       left join day d on d.item = s.item and d.sensor_id = s.sensor_id and d.back = g
       where s.compared
-      group by s.item, s.sensor_id, s.unit
+      group by s.item, s.sensor_id, s.unit, s.ahead
     ), baseline as materialized (
       select h.item, h.sensor_id, h.unit, b.phi, b.weekday
-      from history h cross join lateral hirundo.count_baseline(h.counts) b
+      from history h cross join lateral hirundo.count_baseline(h.counts, h.ahead) b
     ), wanted as (
       select b.item, b.sensor_id, sum(b.weekday[(d.back % 7 + 7) % 7 + 1] * d.ms / b.unit order by d.back) as n, max(b.phi) as phi
       from baseline b
@@ -140,14 +144,14 @@ begin
     )
     select s.item, s.sensor_id, s.share_before, s.share, s.n_before / nullif(s.share_before, 0), w.n / nullif(s.share, 0),
       s.n / nullif(s.share, 0), s.p_before / nullif(s.share_before, 0), s.p / nullif(s.share, 0),
-      hirundo.count_tail(s.n::bigint, w.n, w.phi), s.flood
+      hirundo.count_tail(s.n::bigint, w.n, w.phi), s.flood, s.n, w.n, w.phi
     from side s
     left join wanted w on w.item = s.item and w.sensor_id = s.sensor_id;
 end
 $$;
 ----
 comment on function hirundo.scope_sensors(integer[], date[], date[]) is
-  'Internal to scope and surges: hirundo.scope_days added up by item and sensor; sensor_id 0: all that can be compared together. days_before and days observed; a day''s sources and packets before and within the period; expected sources a day and the probability of as many (null: fewer than 14 days before, or none within). Example: select * from hirundo.scope_sensors(hirundo.port_codes(''{22/TCP}''), ''{2023-02-08}'', ''{2023-02-08}'').';
+  'Internal to scope and surges: hirundo.scope_days added up by item and sensor; sensor_id 0: all that can be compared together. days_before and days observed; a day''s sources and packets before and within the period; expected sources a day and the probability of as many (null: fewer than 14 days before, or none within), total and wanted (the sources of all days, seen and expected) and phi they came from. Example: select * from hirundo.scope_sensors(hirundo.port_codes(''{22/TCP}''), ''{2023-02-08}'', ''{2023-02-08}'').';
 ----
 create or replace function hirundo.scope_items(codes integer[], firsts date[], lasts date[])
 returns table (item integer, sensor_id smallint, days_before double precision, days double precision, before double precision,
@@ -186,7 +190,12 @@ begin
         count(distinct z.country) filter (where z.rose) as regions_rose,
         min(z.country) filter (where z.rose) as country,
         sum(z.rise order by z.name collate "C") as rise, max(z.rise) / nullif(sum(z.rise order by z.name collate "C"), 0) as largest,
-        (array_agg(z.name order by z.rise desc, z.name collate "C") filter (where z.rise > 0))[1] as largest_name,
+        -- of those that rose beyond doubt: the first of them, and all
+        (array_agg(z.name order by z.rise desc, z.name collate "C") filter (where z.rose))[1] as lead_name,
+        max(z.rise) filter (where z.rose) / nullif(sum(z.rise order by z.name collate "C"), 0) as lead,
+        sum(z.rise order by z.name collate "C") filter (where z.rose) / nullif(sum(z.rise order by z.name collate "C"), 0) as share_rose,
+        sum(z.total order by z.name collate "C") filter (where not z.rose) as others,
+        sum(z.wanted order by z.name collate "C") filter (where not z.rose) as others_wanted,
         avg(z.expected order by z.name collate "C") as mean_expected,
         avg(z.sources order by z.name collate "C") filter (where z.p_value is not null) as mean,
         percentile_cont(0.5) within group (order by z.expected) as median_expected,
@@ -199,12 +208,14 @@ begin
         case
           when n.n < 3 then 'undetermined'
           when not n.risen then 'no_rise'
-          when n.k = 1 or (n.k > 0 and n.largest >= 0.8) then 'local'
-          when n.k > 0 and n.regions_rose = 1 and n.regions > 1 then 'regional'
+          when n.lead >= 0.8 or (n.k = 1 and n.lead >= 0.5 and not n.others_rose) then 'local'
+          when n.k > 1 and n.regions_rose = 1 and n.regions > 1 and n.share_rose >= 0.5 and not n.others_rose then 'regional'
           when (n.k * 2 >= n.n or n.up * 3 >= n.n * 2) and n.median >= 1.25 * n.median_expected then 'global'
           when n.k = 0 then 'undetermined'
           else 'partial' end as verdict
-      from (select n.*, n.k > 0 or coalesce(t.sources >= 1.25 * t.expected and t.p_value < 0.01, false) as risen
+      from (select n.*, n.k > 0 or coalesce(t.sources >= 1.25 * t.expected and t.p_value < 0.01, false) as risen,
+              -- whether the rest, taken together, shows it too
+              coalesce(n.others >= 1.25 * n.others_wanted and hirundo.count_tail(n.others::bigint, n.others_wanted, t.phi) < 0.05, false) as others_rose
             from network n
             left join seen t on t.item = n.item and t.sensor_id = 0) n
     ), dropped as (
@@ -219,13 +230,15 @@ begin
         case
           when j.n < 3 then format('too few sensors: %s observed the period and 14 days or more before it', j.n)
           when j.verdict = 'no_rise' then format('none of %s sensors rose beyond what was to be expected', j.n)
-          when j.verdict = 'local' and j.k = 1 then format('1 of %s sensors rose, %s, with %s%% of the rise', j.n, j.largest_name, round((j.largest * 100)::numeric))
-          when j.verdict = 'local' then format('%s of %s sensors rose, but %s has %s%% of the rise', j.k, j.n, j.largest_name, round((j.largest * 100)::numeric))
+          when j.verdict = 'local' and j.k = 1 then format('1 of %s sensors rose, %s, with %s%% of the rise', j.n, j.lead_name, round((j.lead * 100)::numeric))
+          when j.verdict = 'local' then format('%s of %s sensors rose, but %s has %s%% of the rise', j.k, j.n, j.lead_name, round((j.lead * 100)::numeric))
           when j.verdict = 'regional' then format('%s of %s sensors rose, all of them in %s', j.k, j.n, j.country)
           when j.verdict = 'global' then format('%s of %s sensors rose, in %s of %s regions, and %s are up by a quarter or more; the largest share of one sensor is %s%%',
                                                 j.k, j.n, j.regions_rose, j.regions, j.up, round((j.largest * 100)::numeric))
           when j.verdict = 'undetermined' then 'all sensors together rose, but no sensor by itself beyond doubt: too few sources at each'
+          when j.k = 1 then format('1 of %s sensors rose beyond doubt, %s, with only %s%% of the rise: neither one place nor most of them', j.n, j.lead_name, round((j.lead * 100)::numeric))
           else format('%s of %s sensors rose, in %s of %s regions: neither one place nor most of them', j.k, j.n, j.regions_rose, j.regions) end
+        || case when j.verdict = 'partial' and j.others_rose then '; the others rose as well, taken together' else '' end
         || case when j.n >= 3 and j.mean >= 1.25 * j.mean_expected and j.median < 1.25 * j.median_expected
                 then '; the mean rose with few sensors, the median did not' else '' end as reason,
         nullif(concat_ws('; ', case when j.left_out > 0 then format('left out: %s (fewer than 14 days observed before, or none within)', j.missing) end,
@@ -243,11 +256,14 @@ $$;
 comment on function hirundo.scope_items(integer[], date[], date[]) is
   'Internal to scope and surges: scope for many items (a port code with a first and a last day) at once, and whether any sensor or all together rose (risen); nothing for an item whose days no sensor observed. Example: select * from hirundo.scope_items(hirundo.port_codes(''{22/TCP}''), ''{2023-02-08}'', ''{2023-02-08}'').';
 ----
-create or replace function hirundo.scope(period tstzrange, port text)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.scope(tstzrange, text);
+----
+create function hirundo.scope(period tstzrange, port text)
 returns table (sensor text, country text, days_before numeric, days numeric, before numeric, expected numeric, sources numeric,
                packets_before numeric, packets numeric, ratio numeric, p_value double precision, rose boolean, share_of_rise numeric,
                sensors_rose integer, sensors_compared integer, sensors_left_out integer, largest_share numeric, mean_expected numeric,
-               mean numeric, median_expected numeric, median numeric, verdict text, reason text, note text)
+               mean numeric, median_expected numeric, median numeric, verdict text, reason text, note text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -256,17 +272,27 @@ declare
   v_code int[] := hirundo.port_codes(array[port]);
   v_first date;
   v_last date;
+  v_zone text := hirundo.time_zone();
+  v_from timestamptz;
+  v_begin timestamptz;
+  v_past timestamptz;
+  v_rest tstzmultirange;
 begin
   select min(d.day), max(d.day) into v_first, v_last from hirundo.whole_days(period) d;
+  v_from := (v_first - hirundo.scope_base_days(v_last - v_first + 1))::timestamp at time zone v_zone;
+  v_begin := v_first::timestamp at time zone v_zone;
+  v_past := (v_last + 1)::timestamp at time zone v_zone;
+  select c.rest into v_rest from hirundo.rollup_cover(v_from, v_past, 'port_day') c;
   if v_first is not null and cardinality(v_code) = 1 then
     return query
       select s.name, s.country::text, round(e.days_before::numeric, 2), round(e.days::numeric, 2), round(e.before::numeric, 2),
         round(e.expected::numeric, 2), round(e.sources::numeric, 2), round(e.packets_before::numeric, 2), round(e.packets::numeric, 2),
         round(e.ratio::numeric, 2), e.p_value, e.rose, round(e.share_of_rise::numeric, 4), e.sensors_rose, e.sensors_compared, e.sensors_left_out,
         round(e.largest_share::numeric, 4), round(e.mean_expected::numeric, 2), round(e.mean::numeric, 2), round(e.median_expected::numeric, 2),
-        round(e.median::numeric, 2), e.verdict, e.reason, e.note
+        round(e.median::numeric, 2), e.verdict, e.reason, e.note, l.missing
       from hirundo.scope_items(v_code, array[v_first], array[v_last]) e
       join hirundo.sensor s on s.sensor_id = e.sensor_id
+      left join hirundo.compared_lacking(v_begin, v_past, v_from, v_rest, 'sensor') l on l.item = s.name
       order by e.share_of_rise desc nulls last, s.name collate "C";
     if found then
       return;
@@ -279,9 +305,10 @@ begin
   reason := case when cardinality(v_code) = 0 then 'no port is asked about'
     when v_first is null then 'no whole day of the reporting time zone that has ended lies in the period'
     else 'no sensor observed half a day of the period or of the days before it' end;
+  select l.missing into missing from hirundo.compared_lacking(v_begin, v_past, v_from, v_rest) l;
   return next;
 end
 $$;
 ----
 comment on function hirundo.scope(tstzrange, text) is
-  'Is the rise of a port local or global? One row per sensor, the last columns equal on all: sources a day (distinct within sensor, day and class; without backscatter and local) within the period against what the days before lead to expect (as many days, in whole weeks, 28 to 91), k = sensors_rose of n = sensors_compared, largest_share (of the rise, by one sensor), mean and median over sensors, verdict (local, regional, partial, global, no_rise, undetermined) with its reason; note names sensors left out. Only whole days count. At least one row. It compares rises alone: where sources fell, it says no_rise. Example: select sensor, expected, sources, rose, verdict, reason from hirundo.scope(hirundo.day(''2023-02-08''), ''22/TCP'').';
+  'Is the rise of a port local or global? One row per sensor, the last columns equal on all: sources a day (distinct within sensor, day and class; without backscatter and local) within the period against what the days before lead to expect (as many days, in whole weeks, 28 to 91), k = sensors_rose of n = sensors_compared, largest_share (of the rise, by one sensor, be it beyond doubt or not), mean and median over sensors, verdict (local, regional, partial, global, no_rise, undetermined) with its reason; note names sensors left out, missing what the sensor lacks in the period (hirundo.lacking; null: nothing), and days before it whose data are gone. Only whole days count. At least one row. It compares rises alone: where sources fell, it says no_rise. Example: select sensor, expected, sources, rose, verdict, reason from hirundo.scope(hirundo.day(''2023-02-08''), ''22/TCP'').';

@@ -1,8 +1,27 @@
 -- Which sources send to many ports within a day, and whose are they?
 -- Distinct ports over all sensors; without backscatter, local traffic and flood rows (which have no source).
-create or replace function hirundo.scanners(period tstzrange, min_ports integer default 10)
+create or replace function hirundo.scanners_table(min_ports integer, with_backscatter boolean)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- scanner_day has sources with five ports and more, without backscatter
+  return case when coalesce(min_ports, 10) >= 4 and not coalesce(with_backscatter, false) then 'scanner_day' else 'source_port_day' end;
+end
+$$;
+----
+comment on function hirundo.scanners_table(integer, boolean) is
+  'Internal to scanners: the rollup it reads. Example: select hirundo.scanners_table(10, false) gives scanner_day.';
+----
+-- columns and arguments are only appended, which takes a new function
+drop function if exists hirundo.scanners(tstzrange, integer);
+----
+drop function if exists hirundo.scanners(tstzrange, integer, boolean);
+----
+create function hirundo.scanners(period tstzrange, min_ports integer default 10, with_backscatter boolean default false)
 returns table (day date, src inet, ports bigint, sensors bigint, packets bigint, asn bigint, as_name text, country text, organisation text,
-               scanner text)
+               scanner text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -18,20 +37,20 @@ declare
   v_rest tstzmultirange;
   v_zone text := hirundo.time_zone();
   v_min int := greatest(coalesce(min_ports, 10), 0);
+  v_back boolean := coalesce(with_backscatter, false);
+  v_table text := hirundo.scanners_table(min_ports, with_backscatter);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
-  -- scanner_day has sources with five ports and more
-  select c.days, c.rest into v_days, v_rest
-  from hirundo.rollup_cover(v_first, v_past, case when v_min >= 4 then 'scanner_day' else 'source_port_day' end) c;
+  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, v_table) c;
   return query
     with hit as materialized (
       select s.day as d, s.src, s.ports::bigint as ports, s.sensors::bigint as sensors, s.packets as p
       from hirundo.scanner_day s
-      where v_min >= 4 and s.day = any (v_days) and s.ports > v_min
+      where v_table = 'scanner_day' and s.day = any (v_days) and s.ports > v_min
       union all
       select x.day, x.src, count(distinct x.port_code), count(distinct x.sensor_id), sum(x.packets)::bigint
       from hirundo.source_port_day x
-      where v_min < 4 and x.day = any (v_days) and x.class <> 'backscatter' and x.class <> 'local'
+      where v_table = 'source_port_day' and x.day = any (v_days) and (v_back or x.class <> 'backscatter') and x.class <> 'local'
       group by 1, 2
       having count(distinct x.port_code) > v_min
       union all
@@ -40,25 +59,35 @@ begin
       cross join lateral (
         select * from hirundo.flow_classed f
         where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-          and f.class <> 'backscatter' and f.class <> 'local') f
+          and (v_back or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2
       having count(distinct f.port_code) > v_min
+    ), trouble as materialized (
+      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
+      from hirundo.trouble(v_first, v_past) t group by 1
+    ), gone as materialized (
+      select g.day as d from hirundo.flow_gone_days(v_rest) g
     )
-    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner
+    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner,
+      hirundo.missing_text(t.what, case when o.d is not null then 1 end)
     from (select e.d, array_agg(e.src) as sources from hit e group by e.d) g
     cross join lateral hirundo.lookup(g.sources, g.d) k
     join hit h on h.d = g.d and h.src = k.address
+    left join trouble t on t.d = h.d
+    left join gone o on o.d = h.d
     order by h.d, h.ports desc, h.src;
 end
 $$;
 ----
-comment on function hirundo.scanners(tstzrange, integer) is
-  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner). Most ports first. Without backscatter, local traffic and flood rows. Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
+comment on function hirundo.scanners(tstzrange, integer, boolean) is
+  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner), missing (what the day lacks: hirundo.trouble; null: nothing). Most ports first. Without local traffic and flood rows, and without backscatter unless with_backscatter (a victim that answers to many ports counts then). Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
 ----
--- columns are only appended, which takes a new function
+-- columns and arguments are only appended, which takes a new function
 drop function if exists hirundo.scanner_organisations(tstzrange, integer);
 ----
-create function hirundo.scanner_organisations(period tstzrange, min_ports integer default 10)
+drop function if exists hirundo.scanner_organisations(tstzrange, integer, boolean);
+----
+create function hirundo.scanner_organisations(period tstzrange, min_ports integer default 10, with_backscatter boolean default false)
 returns table (day date, organisation text, kind text, hosts bigint, ports bigint, packets bigint, sensor_days numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -69,22 +98,23 @@ as $$
 declare
   v_first timestamptz;
   v_past timestamptz;
+  v_rest tstzmultirange;
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.rest into v_rest from hirundo.rollup_cover(v_first, v_past, hirundo.scanners_table(min_ports, with_backscatter)) c;
   return query
     with hit as materialized (
       select s.day as d, s.ports as n, s.packets as p,
         case when s.organisation is not null then 'watched' when s.scanner is not null then 'research' when s.asn is not null then 'as' else 'unknown' end as kind,
         coalesce(s.organisation, s.scanner, 'AS' || s.asn || coalesce(' ' || s.as_name, ''), 'unknown') as name
-      from hirundo.scanners(period, min_ports) s
+      from hirundo.scanners(period, min_ports, with_backscatter) s
     ), observed as (
-      select o.day as d, sum(o.covered_ms) as ms from hirundo.observed_time(v_first, v_past) o group by 1
+      select o.day as d, sum(o.covered_ms) as ms from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     ), trouble as (
       select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
       from hirundo.trouble(v_first, v_past) t group by 1
     ), gone as (
-      select g.day as d from hirundo.rollup_cover(v_first, v_past, case when min_ports < 4 then 'source_port_day' else 'scanner_day' end) c
-      cross join lateral hirundo.flow_gone_days(c.rest) g
+      select g.day as d from hirundo.flow_gone_days(v_rest) g
     ), total as (
       select h.d, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by h.d
     ), days as (
@@ -108,5 +138,5 @@ begin
 end
 $$;
 ----
-comment on function hirundo.scanner_organisations(tstzrange, integer) is
-  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed), missing (what the day lacks: hirundo.trouble; null: nothing). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';
+comment on function hirundo.scanner_organisations(tstzrange, integer, boolean) is
+  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed or the day''s data are gone. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';

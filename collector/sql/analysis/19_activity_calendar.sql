@@ -91,7 +91,9 @@ $$;
 comment on function hirundo.day_kind(date, text) is
   'What a day is in a country, the first that fits: holiday (hirundo.holiday), weekend (Saturday, Sunday), month_end (the last three days of a month), weekday. Example: select hirundo.day_kind(''2023-02-23'', ''JP'').';
 ----
-create or replace function hirundo.activity_days(first timestamptz, past timestamptz, sources cidr[], ports text[])
+drop function if exists hirundo.activity_days(timestamptz, timestamptz, cidr[], text[]);
+----
+create or replace function hirundo.activity_days(first timestamptz, past timestamptz, sources cidr[], ports text[], with_backscatter boolean default false)
 returns table (day date, hosts bigint, packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -109,6 +111,7 @@ declare
   v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
   v_codes int[] := hirundo.port_codes(ports);
   v_zone text := hirundo.time_zone();
+  v_back boolean := coalesce(with_backscatter, false);
 begin
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(first, past, 'source_port_day,source_day') c;
   return query
@@ -116,12 +119,12 @@ begin
       -- of all sources and ports
       select s.day as d, s.src, sum(s.packets) as n
       from hirundo.source_day s
-      where v_ranges is null and v_codes is null and s.day = any (v_days) and s.class <> 'backscatter' and s.class <> 'local'
+      where v_ranges is null and v_codes is null and s.day = any (v_days) and (v_back or s.class <> 'backscatter') and s.class <> 'local'
       group by 1, 2
       union all
       select x.day, x.src, sum(x.packets)
       from hirundo.source_port_day x
-      where v_ranges is null and x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
+      where v_ranges is null and x.day = any (v_days) and x.port_code = any (v_codes) and (v_back or x.class <> 'backscatter') and x.class <> 'local'
       group by 1, 2
       union all
       select x.day, x.src, sum(x.packets)
@@ -130,7 +133,7 @@ begin
         select * from hirundo.source_port_day x
         where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
           and (v_codes is null or x.port_code = any (v_codes))
-          and x.class <> 'backscatter' and x.class <> 'local'
+          and (v_back or x.class <> 'backscatter') and x.class <> 'local'
         offset 0) x
       group by 1, 2
       union all
@@ -141,20 +144,23 @@ begin
         where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
           and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
           and (v_codes is null or f.port_code = any (v_codes))
-          and f.class <> 'backscatter' and f.class <> 'local') f
+          and (v_back or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2
     )
     select h.d, count(*), sum(h.n)::bigint from hit h group by h.d;
 end
 $$;
 ----
-comment on function hirundo.activity_days(timestamptz, timestamptz, cidr[], text[]) is
-  'Distinct sources and packets of [first, past) by day, over all ports asked for together; days with none have no row. Without backscatter, local traffic and flood rows. Example: select * from hirundo.activity_days(''2023-02-08'', ''2023-02-10'', ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+comment on function hirundo.activity_days(timestamptz, timestamptz, cidr[], text[], boolean) is
+  'Distinct sources and packets of [first, past) by day, over all ports asked for together; days with none have no row. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select * from hirundo.activity_days(''2023-02-08'', ''2023-02-10'', ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
 ----
--- columns are only appended, which takes a new function
+-- columns and arguments are only appended, which takes a new function
 drop function if exists hirundo.activity_calendar(tstzrange, cidr[], text[], text);
 ----
-create function hirundo.activity_calendar(period tstzrange, sources cidr[] default null, ports text[] default null, country text default null)
+drop function if exists hirundo.activity_calendar(tstzrange, cidr[], text[], text, boolean);
+----
+create function hirundo.activity_calendar(period tstzrange, sources cidr[] default null, ports text[] default null, country text default null,
+                                          with_backscatter boolean default false)
 returns table (kind text, days bigint, compared_days bigint, sensor_days numeric, hosts_per_day numeric, packets bigint, average numeric, ratio numeric,
                p_value double precision, weeks integer, reason text, missing text)
 language plpgsql stable
@@ -168,12 +174,14 @@ declare
   v_past timestamptz;
   v_country text := upper(btrim(coalesce(country, hirundo.home_country())) collate "C");
   v_unknown text;
+  v_rest tstzmultirange;
 begin
   if v_country !~ '^[A-Z]{2}$' then
     raise exception '% is not a country', quote_literal(country)
       using errcode = 'invalid_parameter_value', hint = 'Write the two letters of ISO 3166-1, such as JP; NULL for setting home_country.';
   end if;
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
+  select c.rest into v_rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') c;
   -- a year without any holiday was not imported
   select case when v_country is null then 'no holidays: setting home_country is empty, and no country was given'
               when y.years is not null then 'holidays of ' || v_country || ' in ' || y.years || ' are not known: hirundo-collector import holidays' end
@@ -184,9 +192,9 @@ begin
                           where h.country = v_country::char(2) and h.day >= make_date(e.year, 1, 1) and h.day < make_date(e.year + 1, 1, 1))) y;
   return query
     with observed as materialized (
-      select o.day as d, sum(o.covered_ms) as ms from hirundo.observed_time(v_first, v_past) o group by 1
+      select o.day as d, sum(o.covered_ms) as ms from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     ), seen as materialized (
-      select a.day as d, a.hosts, a.packets from hirundo.activity_days(v_first, v_past, sources, ports) a
+      select a.day as d, a.hosts, a.packets from hirundo.activity_days(v_first, v_past, sources, ports, with_backscatter) a
     ), usual as (
       select percentile_disc(0.5) within group (order by o.ms) as ms from observed o
     ), day as materialized (
@@ -209,7 +217,7 @@ begin
     ), trouble as materialized (
       select t.* from hirundo.trouble(v_first, v_past) t
     ), gone as materialized (
-      select g.day from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') c cross join lateral hirundo.flow_gone_days(c.rest) g
+      select g.day from hirundo.flow_gone_days(v_rest) g
     ), lacking as (
       select k.no, hirundo.missing_text(
         (select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms))
@@ -229,7 +237,7 @@ begin
     select f.kind, f.days, f.compared, round(f.ms / 86400000.0, 6), round(f.hosts, 4), coalesce(f.packets, case when f.ms > 0 then 0 end),
       round(coalesce(f.packets, 0) * 86400000.0 / nullif(f.ms, 0), 6), round(f.hosts / nullif(w.hosts, 0), 4), t.p_value, t.informative,
       case when f.kind in ('holiday', 'off') and v_unknown is not null then v_unknown
-           when f.ms = 0 and f.days > 0 then 'nobody observed'
+           when f.ms = 0 and f.days > 0 then case when exists (select from gone) then 'nobody observed, or the data are gone' else 'nobody observed' end
            when f.days = 0 then 'no such day in the period'
            when t.informative = 0 then 'no week of the period can tell' end, m.what
     from figure f
@@ -240,5 +248,5 @@ begin
 end
 $$;
 ----
-comment on function hirundo.activity_calendar(tstzrange, cidr[], text[], text) is
-  'Activity of sources by what its days are in a country (NULL: setting home_country): kind (weekday, weekend, holiday, month_end: the last three days, the first that fits of holiday, weekend, month_end; off: those three together; all), days (of the calendar), compared_days (observed for at least half as long as the median day), sensor_days (observed), hosts_per_day (distinct sources a compared day), packets, average (packets per observed sensor-day), ratio (hosts_per_day to that of weekdays), p_value (exact one-sided rotation test that hosts are not more on such days; hirundo.rotation_test), weeks (that can tell), reason (what limits the answer), missing (what these days lack: hirundo.trouble; null: nothing). Nobody observed: null, never 0. Four tests at once: of one below 0.05 little follows. Without backscatter, local traffic and flood rows. Example: select kind, hosts_per_day, p_value from hirundo.activity_calendar(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+comment on function hirundo.activity_calendar(tstzrange, cidr[], text[], text, boolean) is
+  'Activity of sources by what its days are in a country (NULL: setting home_country): kind (weekday, weekend, holiday, month_end: the last three days, the first that fits of holiday, weekend, month_end; off: those three together; all), days (of the calendar), compared_days (observed for at least half as long as the median day), sensor_days (observed, and of which data are kept), hosts_per_day (distinct sources a compared day), packets, average (packets per observed sensor-day), ratio (hosts_per_day to that of weekdays), p_value (exact one-sided rotation test that hosts are not more on such days; hirundo.rotation_test), weeks (that can tell), reason (what limits the answer), missing (what these days lack: hirundo.trouble; null: nothing). Nobody observed, or data gone: null, never 0. Four tests at once: of one below 0.05 little follows. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select kind, hosts_per_day, p_value from hirundo.activity_calendar(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

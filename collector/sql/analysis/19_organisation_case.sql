@@ -43,6 +43,22 @@ $$;
 comment on function hirundo.source_hits(timestamptz, timestamptz, hirundo.inetmultirange) is
   'Packets of these sources by day (reporting time zone), port, source and sensor, without backscatter, local traffic and flood rows. Example: select * from hirundo.source_hits(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/24}'')).';
 ----
+create or replace function hirundo.case_time(first timestamptz, past timestamptz)
+returns table (sensor_id smallint, day date, covered_ms bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+    select o.sensor_id, o.day, o.covered_ms
+    from hirundo.rollup_cover(case_time.first, case_time.past, 'source_port_day') c
+    cross join lateral hirundo.kept_time(case_time.first, case_time.past, c.rest) o;
+end
+$$;
+----
+comment on function hirundo.case_time(timestamptz, timestamptz) is
+  'Internal to organisation_case: observed time for which hirundo.source_hits can answer. Example: select * from hirundo.case_time(''2023-02-08'', ''2023-02-09'').';
+----
 -- Days in order: a run of bad days is one event, so that days are not independent. Weeks show that, and the larger of both
 -- dispersions counts.
 create or replace function hirundo.rate_ratio(counts numeric[], times numeric[], is_after boolean[],
@@ -126,9 +142,10 @@ begin
   into h
   from hirundo.source_hits(case_summary.first, case_summary.past, v_ranges) t join hirundo.sensor s on s.sensor_id = t.sensor_id;
   select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6), count(distinct o.sensor_id) into v_observed, v_sensors
-  from hirundo.observed_time(case_summary.first, case_summary.past) o;
-  select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms))
-  into v_missing from hirundo.trouble(case_summary.first, case_summary.past) t;
+  from hirundo.case_time(case_summary.first, case_summary.past) o;
+  select l.missing into v_missing
+  from hirundo.rollup_cover(case_summary.first, case_summary.past, 'source_port_day') c
+  cross join lateral hirundo.lacking(case_summary.first, case_summary.past, c.rest) l;
   if h.hosts > 0 then
     -- times of day, where flow still has them; bounds are computed once, not for each row
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.first_day, h.first_day + 1) r;
@@ -142,7 +159,7 @@ begin
   end if;
   return query select 'summary', case_summary.name, h.first_day, null::text, v_from, v_to, h.hosts, coalesce(h.packets, 0), h.sensors, h.regions, v_observed,
     cardinality(prefixes)::numeric, null::numeric, null::numeric, null::float8,
-    case when v_observed = 0 then 'no sensor observed anything in this period'
+    case when v_observed = 0 and h.hosts = 0 then 'no sensor observed anything in this period' || case when v_missing like '%gone%' then ', or the data are gone' else '' end
          when h.hosts = 0 then format('nothing from its %s prefixes in %s observed sensor-days', cardinality(prefixes), round(v_observed, 1))
          else format('%s hosts in %s prefixes sent %s packets to %s ports, from %s to %s (%s); seen by %s of %s observing sensors, in %s regions',
                      h.hosts, cardinality(prefixes), h.packets, h.ports, to_char(h.first_day, 'YYYY-MM-DD'), to_char(h.last_day, 'YYYY-MM-DD'), v_zone,
@@ -172,22 +189,26 @@ begin
       union all
       select h.day, null, count(distinct h.src), sum(h.packets)::bigint, count(distinct h.sensor_id) from hit h group by 1
     ), observed as (
-      select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.observed_time(case_daily.first, case_daily.past) o group by 1
+      select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.case_time(case_daily.first, case_daily.past) o group by 1
     ), trouble as (
       select t.day, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
       from hirundo.trouble(case_daily.first, case_daily.past) t group by 1
+    ), gone as (
+      select x.day from hirundo.rollup_cover(case_daily.first, case_daily.past, 'source_port_day') c cross join lateral hirundo.flow_gone_days(c.rest) x
     ), days as (
       select l.day from hirundo.local_days(case_daily.first, case_daily.past) l union select g.day from got g
     )
     select 'daily', null::text, d.day, hirundo.port_label(k.code), null::timestamptz, null::timestamptz,
       coalesce(g.hosts, case when o.days > 0 then 0 end), coalesce(g.packets, case when o.days > 0 then 0 end), coalesce(g.sensors, 0),
       null::bigint, coalesce(o.days, 0), null::numeric, null::numeric, null::numeric, null::float8,
-      nullif(concat_ws(', ', case when o.days is null and g.hosts is null then 'nobody observed' end, t.what), '')
+      nullif(concat_ws(', ', case when o.days is null and g.hosts is null and x.day is null then 'nobody observed' end,
+                       hirundo.missing_text(t.what, case when x.day is not null then 1 end)), '')
     from days d
     cross join (select unnest(codes) as code union all select null) k
     left join got g on g.day = d.day and g.port_code is not distinct from k.code
     left join observed o on o.day = d.day
     left join trouble t on t.day = d.day
+    left join gone x on x.day = d.day
     order by d.day, hirundo.port_label(k.code) collate "C" nulls first;
 end
 $$;
@@ -270,7 +291,7 @@ begin
     with hit as materialized (
       select h.day, h.src, h.packets from hirundo.source_hits(case_calendar.first, case_calendar.past, hirundo.address_ranges(prefixes)) h
     ), observed as materialized (
-      select o.day, sum(o.covered_ms) / 86400000.0 as days from hirundo.observed_time(case_calendar.first, case_calendar.past) o group by 1
+      select o.day, sum(o.covered_ms) / 86400000.0 as days from hirundo.case_time(case_calendar.first, case_calendar.past) o group by 1
     ), per_day as materialized (
       select o.day, o.days, coalesce(g.n, 0) as n, extract(isodow from o.day)::int as dow
       from observed o left join (select h.day, sum(h.packets) as n from hit h group by 1) g on g.day = o.day
@@ -425,7 +446,10 @@ comment on function hirundo.case_evidence(cidr[], timestamptz, timestamptz) is
   'Internal to organisation_case: section evidence. Example: see hirundo.organisation_case.';
 ----
 -- One notice: the days after `since` and from its first sighting on, to before it; and from after it to before `until`; the day itself is neither.
-create or replace function hirundo.case_effect_of(prefixes cidr[], first timestamptz, past timestamptz, codes integer[], sent date, since date, until date)
+drop function if exists hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date);
+----
+create or replace function hirundo.case_effect_of(prefixes cidr[], first timestamptz, past timestamptz, codes integer[], sent date, since date, until date,
+                                                  ports text, reference text)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -439,17 +463,22 @@ declare
   v_codes int[] := codes;
   v_sent date := sent;
   v_zone text := hirundo.time_zone();
+  v_unknown tstzmultirange;
 begin
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(case_effect_of.first, case_effect_of.past, 'port_day') c;
+  -- both its own counts and those of others must be known
+  select v_rest + c.rest into v_unknown from hirundo.rollup_cover(case_effect_of.first, case_effect_of.past, 'source_port_day') c;
   return query
-    with hit as materialized (
-      select h.day, sum(h.packets) as packets, count(distinct (h.src, h.sensor_id)) as hosts
+    with seen as materialized (
+      select h.day, h.src, h.sensor_id, h.packets
       from hirundo.source_hits(case_effect_of.first, case_effect_of.past, hirundo.address_ranges(prefixes)) h
-      where h.port_code = any (v_codes) group by 1
+      where h.port_code = any (v_codes)
+    ), hit as materialized (
+      select h.day, sum(h.packets) as packets, count(distinct (h.src, h.sensor_id)) as hosts from seen h group by 1
     ), observed as materialized (
       -- before means since it was first seen: what was not there yet did not fall
       select o.day, sum(o.covered_ms) / 86400000.0 as days
-      from hirundo.observed_time(case_effect_of.first, case_effect_of.past) o
+      from hirundo.kept_time(case_effect_of.first, case_effect_of.past, v_unknown) o
       where o.day <> v_sent and (since is null or o.day > since) and (until is null or o.day < until)
         and o.day >= (select min(h.day) from hit h)
       group by 1
@@ -478,26 +507,35 @@ begin
     ), answer as (
       select s.*, r.*, max(r.low) filter (where s.place = 3) over () as others_low
       from series s cross join lateral hirundo.rate_ratio(s.y, s.e, s.later) r
+    ), told as (
+      select a.place, a.item,
+        case when a.item = 'hosts' then (select count(distinct e.src) from seen e join observed o on o.day = e.day where e.day > v_sent) end as hosts,
+        case when a.item <> 'hosts' then coalesce(a.y1, 0)::bigint end as packets, round(coalesce(a.e1, 0), 6) as days, a.ratio, a.low, a.high,
+        case when a.ratio is null then
+               format('too little data: %s observed sensor-days before, with %s %s, and %s after', round(coalesce(a.e0, 0), 1), coalesce(a.y0, 0),
+                      case a.item when 'hosts' then 'hosts by sensor and day' else 'packets' end, round(coalesce(a.e1, 0), 1))
+             else
+               case when a.high < 1 then 'fell' when a.low > 1 then 'rose' else 'no clear change' end
+               || format(': %s per sensor and day before, %s after; the notice''s day is left out', round(a.y0 / a.e0, 3), round(a.y1 / a.e1, 3))
+               || case when a.place = 3 or a.high >= 1 or a.others_low is null then ''
+                       when a.high < a.others_low then '; more than that of other sources on these ports'
+                       else '; that of other sources on these ports fell as well' end
+        end as note
+      from answer a
+      union all
+      select 1, 'packets', null, 0, 0, null, null, null,
+        case when exists (select from hit) then 'no day was observed but the notice''s own: nothing to compare'
+             else 'nothing was seen on these ports in this period: nothing that could fall' end
+      where not exists (select from answer)
     )
-    select 'effect', a.item, v_sent, null::text, null::timestamptz, null::timestamptz,
-      case when a.item = 'hosts' then coalesce(a.y1, 0)::bigint end, case when a.item <> 'hosts' then coalesce(a.y1, 0)::bigint end,
-      null::bigint, null::bigint, round(coalesce(a.e1, 0), 6), a.ratio, a.low, a.high, null::float8,
-      case when a.ratio is null then
-             format('too little data: %s observed sensor-days before, with %s %s, and %s after', round(coalesce(a.e0, 0), 1), coalesce(a.y0, 0),
-                    case a.item when 'hosts' then 'hosts by sensor and day' else 'packets' end, round(coalesce(a.e1, 0), 1))
-           else
-             case when a.high < 1 then 'fell' when a.low > 1 then 'rose' else 'no clear change' end
-             || format(': %s per sensor and day before, %s after; the notice''s day is left out', round(a.y0 / a.e0, 3), round(a.y1 / a.e1, 3))
-             || case when a.place = 3 or a.high >= 1 or a.others_low is null then ''
-                     when a.high < a.others_low then '; more than that of other sources on these ports'
-                     else '; that of other sources on these ports fell as well' end
-      end
-    from answer a
-    order by a.place;
+    select 'effect', t.item, v_sent, case_effect_of.ports, null::timestamptz, null::timestamptz, t.hosts, t.packets,
+      null::bigint, null::bigint, t.days, t.ratio, t.low, t.high, null::float8, coalesce('notice ' || nullif(case_effect_of.reference, '') || ': ', '') || t.note
+    from told t
+    order by t.place;
 end
 $$;
 ----
-comment on function hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date) is
+comment on function hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date, text, text) is
   'Internal to organisation_case: section effect, of one notice. Example: see hirundo.organisation_case.';
 ----
 -- The ports that matter: most source-days.
@@ -530,14 +568,17 @@ declare
   n record;
 begin
   for n in
-    select x.sent, hirundo.port_codes(x.ports) as codes, lag(x.sent) over (order by x.sent) as since, lead(x.sent) over (order by x.sent) as until
-    from (select distinct on (c.sent) c.sent, c.ports from hirundo.notice c
-          where c.organisation_id = case_effects.organisation_id
-            and c.sent >= (case_effects.first at time zone v_zone)::date and c.sent <= (case_effects.past at time zone v_zone)::date
-          order by c.sent, c.notice_id) x
-    order by x.sent
+    select c.sent, hirundo.port_codes(c.ports) as codes, array_to_string(c.ports, ', ') as ports, c.reference,
+      -- of other days: what was sent on one day is judged side by side
+      max(c.sent) over (order by c.sent range between unbounded preceding and interval '1 day' preceding) as since,
+      min(c.sent) over (order by c.sent range between interval '1 day' following and unbounded following) as until
+    from hirundo.notice c
+    where c.organisation_id = case_effects.organisation_id
+      and (c.sent + 1)::timestamp at time zone v_zone > case_effects.first and c.sent::timestamp at time zone v_zone < case_effects.past
+    order by c.sent, c.notice_id
   loop
-    return query select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, coalesce(n.codes, case_effects.codes), n.sent, n.since, n.until);
+    return query
+      select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, coalesce(n.codes, case_effects.codes), n.sent, n.since, n.until, n.ports, n.reference);
   end loop;
 end
 $$;
@@ -589,4 +630,4 @@ end
 $$;
 ----
 comment on function hirundo.organisation_case(text, tstzrange) is
-  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), tool (by the rules of hirundo.fingerprint; value: share of packets), calendar (weekdays, then the kinds of days of activity_calendar; value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval). Without backscatter, local traffic and flood rows. Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';
+  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed, or data gone), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), tool (by the rules of hirundo.fingerprint; value: share of packets), calendar (weekdays, then the kinds of days of activity_calendar; value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice, port: what it was about: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval; packets and distinct hosts after it). Without backscatter, local traffic and flood rows. Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';

@@ -422,12 +422,12 @@ begin
     'regions', v_regions,
     'sensor_days', round(coalesce(v_ms, 0) / 86400000, 1),
     'packets', (select coalesce(sum(a.packets), 0) from hirundo.sensor_average(period, 'quarter') a),
-    'sources', (select r.sources from hirundo.sources_by_region(v_first, v_past) r where r.region is null));
+    'sources', coalesce((select d.sources from hirundo.distinct_sources(period, 'received') d), 0));
 end
 $$;
 ----
 comment on function hirundo.report_head(tstzrange, text) is
-  'Part of hirundo.report: what stands at the top of a report: period, its title in English and Japanese, bounds in the reporting time zone, audience, how many sensors observed for how many days, packets, distinct sources. Example: select hirundo.report_head(hirundo.quarter(''2023Q1''), ''public'').';
+  'Part of hirundo.report: what stands at the top of a report: period, its title in English and Japanese, bounds in the reporting time zone, audience, how many sensors observed for how many days, packets and distinct sources (all but class local). Example: select hirundo.report_head(hirundo.quarter(''2023Q1''), ''public'').';
 ----
 create or replace function hirundo.report(period tstzrange, audience text default 'public')
 returns jsonb

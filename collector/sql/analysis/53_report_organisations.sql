@@ -19,7 +19,7 @@ begin
     select g.organisation_id, g.name, row_number() over (order by coalesce(s.n, 0) desc, g.name collate "C") as n
     from hirundo.organisation g
     left join (select d.organisation_id, sum(d.packets) as n from hirundo.source_day d
-               where d.organisation_id is not null and d.day >= v_first and d.day <= v_last
+               where d.organisation_id is not null and d.day >= v_first and d.day <= v_last and d.class <> 'backscatter' and d.class <> 'local'
                group by 1) s on s.organisation_id = g.organisation_id
     where exists (select from hirundo.organisation_prefix p where p.organisation_id = g.organisation_id)
     order by n limit 5
