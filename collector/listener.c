@@ -344,7 +344,9 @@ static void handle(struct listener *l, struct incoming *in)
     struct peer peer;
     struct wire_header h;
     struct errmsg e = {""};
-    if (!identify(l, in, &peer)) {
+    bool known = identify(l, in, &peer);
+    handshakes_heard(l->handshakes, in->fd, known ? peer.name : NULL);
+    if (!known) {
         cut(l, in, peer.address, "its key was revoked meanwhile");
         return;
     }
@@ -390,7 +392,6 @@ static void read_messages(struct listener *l)
         if (!receive(l->router, &in))
             return;
         unfinished_completed(l->unfinished, in.fd);
-        handshakes_heard(l->handshakes, in.fd);
         handle(l, &in);
         incoming_close(&in);
     }
@@ -433,6 +434,7 @@ static void check_connections(struct listener *l)
         return;
     l->checked_ms = now;
     unfinished_cut(l->unfinished, l->ports, l->n_endpoints);
+    handshakes_check(l->handshakes);
     atomic_store(&l->options.metrics->connections, unfinished_connections(l->unfinished));
 }
 
@@ -533,7 +535,7 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
     if (r == 0)
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
     if (r == 0)
-        r = handshakes_new(options->zmq, l->router, &l->handshakes);
+        r = handshakes_new(options->zmq, l->router, options->guests, l->unfinished, &l->handshakes);
     if (r == 0)
         zap_open(options->zap);
     for (size_t i = 0; i < options->endpoints->n && r == 0; i++)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "collector/guard.h"
+#include "collector/guests.h"
 #include "collector/heartbeats.h"
 #include "collector/metrics.h"
 #include "collector/writer.h"
@@ -18,6 +19,7 @@ struct listener_options {
     struct keyring *keyring;
     struct budget *budget;
     struct zap *zap;
+    struct guests *guests;
     struct heartbeats *heartbeats;
     struct metrics *metrics;
     struct guard *guard;

@@ -15,6 +15,8 @@
 #include "common/log.h"
 #include "common/notify.h"
 
+#define IO_THREADS 2 // libzmq's: a handshake in one of them does not hold up all sensors
+
 struct server {
     const struct collector_conf *conf;
     struct key_pair key;
@@ -23,6 +25,7 @@ struct server {
     struct budget *budget;
     struct keyring *keyring;
     struct strangers *strangers;
+    struct guests *guests;
     struct alarms *alarms;
     struct keeper *keeper;
     struct rollup *rollup;
@@ -168,8 +171,9 @@ static int start(struct server *s, struct errmsg *e)
     s->zmq = zmq_ctx_new();
     if (!s->budget || !s->zmq || keyring_new(&s->keyring) < 0 ||
         heartbeats_new(&s->heartbeats) < 0 || strangers_new(&s->strangers) < 0 ||
-        alarms_new(&s->alarms) < 0 || !(s->metrics = metrics_new()))
+        guests_new(&s->guests) < 0 || alarms_new(&s->alarms) < 0 || !(s->metrics = metrics_new()))
         return -ENOMEM;
+    zmq_ctx_set(s->zmq, ZMQ_IO_THREADS, IO_THREADS);
     s->budget->limit = s->conf->memory;
     if (guard_new(&s->conf->disks, s->conf->min_free, s->budget, &s->guard) < 0)
         return -ENOMEM;
@@ -182,7 +186,7 @@ static int start(struct server *s, struct errmsg *e)
     if (r == 0)
         r = keeper_start(s->conf->connection, s->keyring, s->strangers, s->alarms, &s->keeper, e);
     if (r == 0)
-        r = zap_start(s->zmq, s->keyring, s->strangers, &s->zap, e);
+        r = zap_start(s->zmq, s->keyring, s->strangers, s->guests, &s->zap, e);
     if (r < 0)
         return r;
     raise_descriptors(keyring_count(s->keyring)); // before the first sensor comes
@@ -191,6 +195,7 @@ static int start(struct server *s, struct errmsg *e)
         .keyring = s->keyring,
         .budget = s->budget,
         .zap = s->zap,
+        .guests = s->guests,
         .heartbeats = s->heartbeats,
         .metrics = s->metrics,
         .guard = s->guard,
@@ -227,6 +232,7 @@ static void stop(struct server *s)
     keyring_free(s->keyring);
     heartbeats_free(s->heartbeats);
     strangers_free(s->strangers);
+    guests_free(s->guests);
     alarms_free(s->alarms);
     metrics_free(s->metrics);
     guard_free(s->guard);

@@ -1,7 +1,6 @@
 #include "collector/unfinished.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <linux/tcp.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -16,7 +15,9 @@
 
 struct unfinished {
     unsigned connections;
+    int end; // beyond the highest descriptor that was seen
     struct quiet cuts;
+    bool open[FDS_MAX];
     // bytes received when a whole message was last known of; untouched pages cost nothing
     uint64_t seen[FDS_MAX];
     bool completed[FDS_MAX]; // a whole message came since
@@ -95,29 +96,42 @@ static void cut(struct unfinished *u, int fd, uint64_t bytes)
     shutdown(fd, SHUT_RDWR);
 }
 
+void unfinished_opened(struct unfinished *u, int fd)
+{
+    if (fd < 0 || fd >= FDS_MAX)
+        return;
+    u->connections += !u->open[fd];
+    u->open[fd] = true;
+    u->seen[fd] = 0;
+    u->completed[fd] = false;
+    u->end = MAX(u->end, fd + 1);
+}
+
+void unfinished_closed(struct unfinished *u, int fd)
+{
+    if (fd < 0 || fd >= FDS_MAX)
+        return;
+    u->connections -= u->open[fd];
+    u->open[fd] = false;
+}
+
 int unfinished_cut(struct unfinished *u, const uint16_t *ports, size_t n)
 {
-    DIR *fds = opendir("/proc/self/fd");
-    if (!fds)
-        return 0;
     int count = 0;
-    u->connections = 0;
-    for (const struct dirent *d; (d = readdir(fds));) {
-        int fd = atoi(d->d_name);
+    for (int fd = 0; fd < u->end; fd++) {
         uint64_t bytes;
-        if (fd <= 0 || fd >= FDS_MAX || !is_ours(fd, ports, n) || !bytes_received(fd, &bytes))
+        if (!u->open[fd] || !bytes_received(fd, &bytes))
             continue;
-        u->connections++;
         if (u->completed[fd])
             u->seen[fd] = bytes;
         else if (bytes < u->seen[fd])
             u->seen[fd] = 0; // another connection under the same number
         u->completed[fd] = false;
-        if (bytes - u->seen[fd] > UNFINISHED_MAX) {
+        // Not one of the database's, which took the number a moment ago.
+        if (bytes - u->seen[fd] > UNFINISHED_MAX && is_ours(fd, ports, n)) {
             cut(u, fd, bytes - u->seen[fd]);
             count++;
         }
     }
-    closedir(fds);
     return count;
 }

@@ -15,19 +15,22 @@
 #define FRAME_MAX     256
 #define FRAMES        7 // version, request id, domain, address, identity, mechanism, credentials
 
-#define VISITS_MS    60000
-#define VISITS_SHOWN 5  // in a log of level info
-#define VISITS_MANY  60 // worth a warning; enroll --wait looks every two seconds
+#define VISITS_MS     60000
+#define VISITS_SHOWN  5   // in a log of level info
+#define VISITS_MANY   60U // more are not let in; enroll --wait looks every two seconds
+#define VISITS_HALVED 4U  // in the minute after that half as many, and so on: at least 3
 
-// How often a sensor was let in within a minute.
+// How often a sensor came within a minute.
 struct visits {
     int64_t since_ms;
     unsigned n;
+    unsigned halved; // how many minutes before this one it came too often
 };
 
 struct zap {
     struct keyring *keyring;
     struct strangers *strangers;
+    struct guests *guests;
     void *requests; // REP
     void *stop;     // PAIR, ours
     void *stopped;  // PAIR, the thread's
@@ -118,23 +121,37 @@ static void look(struct zap *z, const struct frame frames[FRAMES], size_t n, str
     ret->state = keyring_look(z->keyring, ret->key, &ret->sensor_id, ret->name);
 }
 
-// A sensor that is let in again and again.
-static void welcome(struct zap *z, const struct asker *a)
+static void begin_minute(struct visits *v, int64_t now)
+{
+    bool too_often = v->n > VISITS_MANY >> v->halved && now - v->since_ms < 2 * VISITS_MS;
+    v->halved = too_often ? MIN(v->halved + 1U, VISITS_HALVED) : 0;
+    v->since_ms = now;
+    v->n = 0;
+}
+
+// A sensor with a good key. False: it comes again and again, and is not let in for now.
+static bool welcome(struct zap *z, const struct asker *a)
 {
     int64_t now = mono_ms();
     struct visits *v = &z->visits[a->sensor_id < 0 ? 0 : a->sensor_id];
     char more[QUIET_MORE_MAX];
     keyring_note_used(z->keyring, a->key);
     if (v->n == 0 || now - v->since_ms >= VISITS_MS)
-        *v = (struct visits){.since_ms = now};
-    if (++v->n <= VISITS_SHOWN)
+        begin_minute(v, now);
+    if (++v->n > VISITS_MANY >> v->halved) {
+        if (quiet_allows(&z->restless, a->name, now, more))
+            log_warning("sensor %s connected %u times within a minute, last from %s, and is not "
+                        "let in until the minute is over: its connections break at once. A bad "
+                        "network, two machines with one key, or no hirundo-sensor; if it is not "
+                        "yours: hirundo-collector sensor revoke %s%s",
+                        a->name, v->n, a->address, a->name, more);
+        atomic_fetch_add(&z->refused, 1);
+        return false;
+    }
+    if (v->n <= VISITS_SHOWN)
         log_info("sensor %s connects from %s", a->name, a->address);
-    if (v->n >= VISITS_MANY && quiet_allows(&z->restless, a->name, now, more))
-        log_warning("sensor %s connected %u times within a minute, last from %s: its connections "
-                    "break at once. A bad network, two machines with one key, or no hirundo-sensor "
-                    "(a frame beyond 1 MiB ends a connection); if it is not yours: "
-                    "hirundo-collector sensor revoke %s%s",
-                    a->name, v->n, a->address, a->name, more);
+    guests_let_in(z->guests, a->address, a->name);
+    return true;
 }
 
 static void refuse(struct zap *z, const struct asker *a)
@@ -173,22 +190,26 @@ static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
     uint8_t metadata[128];
     size_t metadata_size = 0;
     look(z, frames, n, &a);
-    if (a.state == KEYRING_ENROLLED) {
+    bool let_in = a.state == KEYRING_ENROLLED && welcome(z, &a);
+    if (let_in) {
         key_format(a.key, key);
         snprintf(user, sizeof user, "%d", a.sensor_id);
         metadata_size = put_metadata(metadata, ZAP_KEY, key);
-        welcome(z, &a);
-    } else {
+    } else if (a.state != KEYRING_ENROLLED) {
         refuse(z, &a);
     }
-    const char *text = a.state == KEYRING_ENROLLED ? "OK" : "not enrolled";
+    const char *code = a.state == KEYRING_ENROLLED && !let_in ? "500" : codes[a.state];
+    const char *text = let_in ? "OK" : "not let in";
     const struct {
         const void *p;
         size_t size;
     } parts[] = {
-        {"1.0", 3},           {frames[1].bytes, n > 1 ? frames[1].size : 0},
-        {codes[a.state], 3},  {text, strlen(text)},
-        {user, strlen(user)}, {metadata, metadata_size},
+        {"1.0", 3},
+        {frames[1].bytes, n > 1 ? frames[1].size : 0},
+        {code, 3},
+        {text, strlen(text)},
+        {user, strlen(user)},
+        {metadata, metadata_size},
     };
     for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
         (void)frames_send_bytes(z->requests, parts[i].p, parts[i].size,
@@ -226,8 +247,8 @@ static void zap_free(struct zap *z)
 }
 DEFINE_CLEANUP(struct zap *, zap_free)
 
-int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers, struct zap **ret,
-              struct errmsg *e)
+int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers,
+              struct guests *guests, struct zap **ret, struct errmsg *e)
 {
     _cleanup_(zap_freep) struct zap *z = calloc(1, sizeof *z);
     if (!z)
@@ -235,6 +256,7 @@ int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers, s
     int none = 0;
     z->keyring = keyring;
     z->strangers = strangers;
+    z->guests = guests;
     z->requests = zmq_socket(zmq, ZMQ_REP);
     z->stop = zmq_socket(zmq, ZMQ_PAIR);
     z->stopped = zmq_socket(zmq, ZMQ_PAIR);

@@ -5,8 +5,9 @@
 #include <string.h>
 #include <zmq.h>
 
-#define REPLY_FRAME_MAX 4096 // bytes a frame from a collector may have
-#define STATUS_REVOKED  400  // ZAP's (RFC 27), as collector/zap uses them
+#define REPLY_FRAME_MAX  4096 // bytes a frame from a collector may have
+#define STATUS_REVOKED   400  // ZAP's (RFC 27), as collector/zap uses them
+#define STATUS_TOO_OFTEN 500
 
 struct link {
     void *context;
@@ -216,7 +217,9 @@ static enum link_event event_meaning(struct link *l, unsigned event, uint32_t va
         l->ready = true;
         return LINK_READY;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        return value == STATUS_REVOKED ? LINK_REVOKED : LINK_NO_HANDSHAKE;
+        return value == STATUS_REVOKED     ? LINK_REVOKED
+               : value == STATUS_TOO_OFTEN ? LINK_TOO_OFTEN
+                                           : LINK_NO_HANDSHAKE;
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL: // also of later messages: somebody on the way
         return l->ready ? LINK_LOST : LINK_NO_HANDSHAKE;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:

@@ -28,7 +28,8 @@ enum link_event {
     LINK_READY,        // CURVE handshake done
     LINK_LOST,         // could not be reached, or broke
     LINK_NO_HANDSHAKE, // closed or failed while shaking hands: the keys, in all likelihood
-    LINK_REVOKED       // the collector says that it has revoked this key
+    LINK_REVOKED,      // the collector says that it has revoked this key
+    LINK_TOO_OFTEN     // likewise, that it has let this key in too often
 };
 
 struct link;

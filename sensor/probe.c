@@ -34,9 +34,9 @@ static void talk(struct link *l, struct probe *p)
         while (link_next_event(l, &event) == 0) {
             if (event == LINK_REVOKED)
                 p->answer = PROBE_REVOKED;
-            if (event == LINK_NO_HANDSHAKE)
+            if (event == LINK_NO_HANDSHAKE || event == LINK_TOO_OFTEN)
                 p->answer = PROBE_REFUSED;
-            if (event == LINK_NO_HANDSHAKE || event == LINK_REVOKED || event == LINK_LOST)
+            if (event != LINK_CONNECTED && event != LINK_READY)
                 return;
             if (event == LINK_READY && send_ping(l))
                 p->answer = PROBE_SILENT;

@@ -278,7 +278,7 @@ static void on_ready(struct uplink *u)
 
 static void on_lost(struct uplink *u, enum link_event event)
 {
-    bool handshake = event == LINK_NO_HANDSHAKE || event == LINK_REVOKED;
+    bool handshake = event == LINK_NO_HANDSHAKE || event == LINK_REVOKED || event == LINK_TOO_OFTEN;
     struct errmsg e;
     if (handshake && !u->tried_both) {
         close_link(u);
@@ -291,6 +291,13 @@ static void on_lost(struct uplink *u, enum link_event event)
                    "collector %s refuses the handshake: its owner has revoked this sensor's key; "
                    "the spool keeps everything. If that is a mistake, the owner adds this machine "
                    "anew under another name; if not, stop this sensor",
+                   endpoint_name(u));
+    else if (event == LINK_TOO_OFTEN)
+        errmsg_set(&e, 0,
+                   "collector %s does not let this sensor in for now: its connections broke too "
+                   "often within a minute, or another machine uses its key; the spool keeps "
+                   "everything, trying on. See the network here, and ask the collector's owner "
+                   "what its log says",
                    endpoint_name(u));
     else if (handshake)
         errmsg_set(
@@ -328,7 +335,7 @@ static void on_event(struct uplink *u, enum link_event event)
 {
     if (event == LINK_READY)
         on_ready(u);
-    else if (event == LINK_LOST || event == LINK_NO_HANDSHAKE || event == LINK_REVOKED)
+    else if (event != LINK_CONNECTED)
         on_lost(u, event);
 }
 

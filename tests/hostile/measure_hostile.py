@@ -8,7 +8,7 @@ ROUNDS (4) times SECONDS (15) without and SECONDS with hostile clients alternate
 again when they are cut (silence, rubbish, half a greeting byte by byte, a greeting and no more, NULL, PLAIN), as many sockets with
 keys that nobody enrolled, and enrolled and revoked keys that send, as fast as they may: third frames, frames beyond the limit,
 headers of noise, poison, messages twice, a revoked key's attempts. They run at nice 19: on a real attack they have machines of their
-own. Prints figures, the ratio of the 99th percentiles among them; exit 1 if a row got in that no enrolled sensor sent, if the
+own. HIRUNDO_HOSTILE_FROM=N spreads them over N addresses (16); 0: they have the sensors' own. Prints figures, the ratio of the 99th percentiles among them; exit 1 if a row got in that no enrolled sensor sent, if the
 collector ended, or if its memory, descriptors or log grew without bound. The ratio is printed, not judged.
 """
 import bisect
@@ -27,10 +27,11 @@ sys.path[:0] = [str(TOP / "tests" / name) for name in ("integration", "load")]
 
 from hirundo import Collector, Keys, Postgres, program, stop_on_signal, wait_for  # noqa: E402
 from peer import Peer, message  # noqa: E402
-from strangers import Strangers  # noqa: E402
+from strangers import Strangers, endpoint_from  # noqa: E402
 
 SENSORS, FLOWS, INTERVAL_MS = 20, 200, 500
 RSS_MAX_MIB = 128
+SOURCES = [f"127.0.{2 + i // 250}.{1 + i % 250}" for i in range(int(os.environ.get("HIRUNDO_HOSTILE_FROM", "16")))]
 
 
 class Offender(threading.Thread):
@@ -105,13 +106,15 @@ class Address:
 def be_hostile(endpoint, server_key, work, count):
     """The process of Hostile: ends when its standard input does."""
     collector = Address(endpoint, server_key)
+    others = Address(endpoint_from(endpoint, SOURCES[1:2]), server_key)
     pairs = [line.split() for line in pathlib.Path(work, "offenders.keys").read_text().splitlines()]
-    bad = offenders(collector, pairs)
+    bad = offenders(others, pairs)
     only = os.environ.get("HIRUNDO_HOSTILE_ONLY")  # raw, unknown, bad, bad0 ... bad5: to see what costs what
     kinds = range(6) if only in (None, "raw") else ()
     if only not in (None, "bad"):
         bad = [bad[int(only[3])]] if only.startswith("bad") else []
-    with Strangers(None, collector, int(count), work, kinds=kinds, processes=int(only in (None, 'unknown'))) as strangers:
+    with Strangers(None, collector, int(count), work, kinds=kinds, processes=int(only in (None, 'unknown')),
+                   sources=SOURCES) as strangers:
         for one in bad:
             one.start()
         print("there", flush=True)
@@ -133,6 +136,7 @@ class Figures:
 
     def __init__(self):
         self.starts, self.kinds, self.delays = [], [], {"alone": [], "hostile": []}
+        self.course = {}  # delays of hostile phases by second from their beginning
 
     def begin(self, kind):
         self.starts.append(time.time() * 1000)
@@ -142,6 +146,8 @@ class Figures:
         at = bisect.bisect(self.starts, due_ms) - 1
         if at >= 0 and self.kinds[at]:
             self.delays[self.kinds[at]].append(delay_us)
+            if self.kinds[at] == "hostile":
+                self.course.setdefault(int(due_ms - self.starts[at]) // 1000, []).append(delay_us)
 
     def line(self, kind):
         values = sorted(self.delays[kind])
@@ -189,6 +195,8 @@ def measure(pg, collector, work, count, rounds, seconds):
     expected = SENSORS * batches
     for kind in ("alone", "hostile"):
         print(figures.line(kind))
+    print("90th percentile by second from their coming: " +
+          " ".join(f"{percentile(sorted(figures.course[s]), 0.9):.0f}" for s in sorted(figures.course)) + " ms")
     ratio = figures.p99("hostile") / figures.p99("alone")
     print(f"p99 with hostile clients: {ratio:.2f} times that without (aim: at most 2)")
     if players.returncode != 0 or len(lines) != expected:
@@ -237,7 +245,7 @@ def main():
         pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
         with Collector(pg, log_level="notice") as collector:
             print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; {SENSORS} sensors, {6 * count} hostile connections "
-                  f"and {count} unknown keys at a time, 6 keys in bad hands")
+                  f"and {count} unknown keys at a time, 6 keys in bad hands, from {len(SOURCES) or 'the same'} addresses")
             failed, expected = measure(pg, collector, work, count, rounds, seconds)
             failed += check(pg, collector, expected)
             if failed:

@@ -34,6 +34,16 @@ def finish_rollups(pg):
         pass
 
 
+def restore_command(of):
+    """The line of the page that holds this."""
+    page = (hirundo.TOP / "docs" / "operations.md").read_text()
+    return next(line for line in page.splitlines() if line.startswith("psql -d hirundo") and of in line)
+
+
+def sensor_number(pg, name):
+    return pg.value("select sensor_id from hirundo.sensor where name = %s", name)
+
+
 def figures(pg):
     return pg.query("select * from hirundo.top_ports(hirundo.day('2023-02-08'), 10)")
 
@@ -64,6 +74,8 @@ def test_restored_and_refilled(tmp_path):
                     path = capture(tmp_path / "b.pcap", 9000, first=FIRST + 3600 * (1 + part + i))
                     assert sensor.replay(path).returncode == 0
             finish_rollups(pg)
+            pg.command("sensor", "add", "late", "--country", "JP", "--key", hirundo.Keys(pg, 1, enroll=False).pairs[0][0])
+            late_number = sensor_number(pg, "late")
             endpoint = collector.endpoint
         lost, lost_figures = contents(pg), figures(pg)
     assert len(lost["batch"]) > 10
@@ -74,6 +86,10 @@ def test_restored_and_refilled(tmp_path):
         assert done.stderr.count("ERROR") == 1 and '"hirundo_admin" already exists' in done.stderr  # whom initdb made
         run(pg, "pg_restore", "--exit-on-error", "-d", pg.database, str(kept / "hirundo.dump"))
         assert "nothing to do" in pg.migrate()
+        subprocess.run(["sh", "-c", restore_command("sensor_id")], env=dict(pg.environment(), PATH=f"{pg.bin}:/usr/bin:/bin"), check=True,
+                       stdout=subprocess.DEVNULL)
+        pg.command("sensor", "add", "new", "--country", "JP", "--key", hirundo.Keys(pg, 1, enroll=False).pairs[0][0])
+        assert sensor_number(pg, "new") > late_number
         assert pg.value("select pg_has_role('operator', 'hirundo_owner', 'member')")
         assert len(contents(pg)["batch"]) < len(lost["batch"])
 
