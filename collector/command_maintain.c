@@ -7,7 +7,8 @@
 
 static const char usage[] =
     "usage: hirundo-collector maintain [-c FILE] [--dry-run]\n"
-    "Rolls up what is dirty and drops what is past retention or beyond its size (settings "
+    "Rolls up what is dirty, raises new surges, and drops what is past retention or beyond its "
+    "size (settings "
     "retention_* and max_size_*, never today). A running collector does the same by itself, every "
     "minute and every hour.\n"
     "  --dry-run   only say what there is to do\n";
@@ -52,6 +53,11 @@ static void say(const char *line)
     puts(line);
 }
 
+static void say_surge(const char *line)
+{
+    printf("surge: %s\n", line);
+}
+
 static int maintain(struct db *db, struct errmsg *e)
 {
     int done = 1, r = 0;
@@ -63,6 +69,9 @@ static int maintain(struct db *db, struct errmsg *e)
     if (r == 0)
         printf("rolled up: %" PRId64 " marks%s\n", marks,
                done < 0 ? "; another session rolls up now, and goes on with the rest" : "");
+    int surges = 0;
+    if (r == 0)
+        r = rollup_surges(db, say_surge, &surges, e);
     struct rollup_dropped dropped = {0};
     if (r == 0)
         r = rollup_retention(db, say, &dropped, e);

@@ -9,14 +9,16 @@
 #include "common/clock.h"
 
 static const char usage[] =
-    "usage: hirundo-collector report [-c FILE] PERIOD --out DIR [--lang ja|en] "
+    "usage: hirundo-collector report [-c FILE] PERIOD --out DIR [--extra PORT] [--lang ja|en] "
     "[--audience public|internal] [--quiet]\n"
     "Writes a site that opens from disk and from any web server: index.html (both languages "
     "inside, --lang is the one it opens in, default ja), report.json with all data, one CSV per "
     "figure. PERIOD: 2023Q1, 2023-02, 2023-W06, 2023-02-08 or FROM..TO (TO exclusive), in the "
     "reporting time zone.\n"
-    "  --audience public     the default: fit for anybody; sensors by label alone, nothing finer "
-    "than a week, ports seen by fewer than 3 sensors withheld\n"
+    "  --extra PORT          an extra edition about one port (22/TCP; TCP where no protocol is "
+    "said): since when, where, from where, tools, TTLs, what it is not\n"
+    "  --audience public     the default: fit for anybody; sensors by label alone, whole weeks or "
+    "months, nothing that a single sensor could have moved\n"
     "  --audience internal   everything, regions beside labels too; readable for you alone\n"
     "  --quiet               no progress, no list of what was written\n";
 
@@ -25,7 +27,7 @@ static const char usage[] =
 #define FIGURES_MAX       1000
 
 struct options {
-    const char *out, *lang, *audience;
+    const char *out, *lang, *audience, *extra;
     bool quiet;
 };
 
@@ -49,6 +51,9 @@ static int on_option(int option, const char *value, void *data)
         return 0;
     case 'l':
         return choice("lang", value, "ja", "en", &o->lang);
+    case 'e':
+        o->extra = value;
+        return 0;
     case 'a':
         return choice("audience", value, "public", "internal", &o->audience);
     default:
@@ -61,7 +66,7 @@ static int check_database(struct db *db, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query(db,
-                     "select to_regprocedure('hirundo.report_figure(tstzrange,text,text)') is not "
+                     "select to_regprocedure('hirundo.report_make(jsonb)') is not "
                      "null",
                      0, NULL, &result, e);
     if (r == 0 && *PQgetvalue(result, 0, 0) != 't')
@@ -78,11 +83,12 @@ static bool is_file_name(const char *id)
 
 // Which figures there are. Each is known by its id, which becomes a file's name.
 static int list_figures(struct db *db, const char *const *values, struct report_site *site,
-                        struct errmsg *e)
+                        PGresult **ret_entries, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *list = NULL;
-    int r = db_query(db, "select id from hirundo.report_entries(hirundo.period($1), $2)", 2, values,
-                     &list, e);
+    int r = db_query(
+        db, "select id, to_jsonb(f) from hirundo.report_entries(hirundo.period($1), $2, $3) f", 3,
+        values, &list, e);
     if (r != 0)
         return r;
     int n = PQntuples(list);
@@ -96,22 +102,24 @@ static int list_figures(struct db *db, const char *const *values, struct report_
         snprintf(site->figures[i].id, sizeof site->figures[i].id, "%s", id);
         site->n++;
     }
+    *ret_entries = list;
+    list = NULL;
     return 0;
 }
 
-static int make_figures(struct db *db, const char *const *values, struct report_site *site,
+static int make_figures(struct db *db, const PGresult *entries, struct report_site *site,
                         struct progress *progress, struct errmsg *e)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < site->n; i++) {
         struct report_figure *figure = &site->figures[i];
-        const char *with_id[] = {values[0], values[1], figure->id};
+        const char *entry[] = {PQgetvalue(entries, (int)i, 1)};
         int64_t begun = mono_ms();
         progress_show(progress, figure->id, i, site->n);
         r = db_query(db,
                      "select f, hirundo.report_csv(f), jsonb_array_length(f -> 'rows') from "
-                     "hirundo.report_figure(hirundo.period($1), $2, $3) f",
-                     3, with_id, &figure->made, e);
+                     "hirundo.report_make($1) f",
+                     1, entry, &figure->made, e);
         figure->ms = mono_ms() - begun;
         if (r != 0)
             errmsg_prefix(e, "figure %s", figure->id);
@@ -124,14 +132,15 @@ static int make_figures(struct db *db, const char *const *values, struct report_
 static int gather(struct db *db, const char *const *values, struct report_site *site,
                   struct progress *progress, struct errmsg *e)
 {
+    _cleanup_(db_result_freep) PGresult *entries = NULL;
     int r = db_exec(db, "begin isolation level repeatable read, read only", e);
     if (r == 0)
-        r = list_figures(db, values, site, e);
+        r = list_figures(db, values, site, &entries, e);
     if (r == 0)
-        r = db_query(db, "select hirundo.report_head(hirundo.period($1), $2)", 2, values,
+        r = db_query(db, "select hirundo.report_head(hirundo.period($1), $2, $3)", 3, values,
                      &site->head, e);
     if (r == 0)
-        r = make_figures(db, values, site, progress, e);
+        r = make_figures(db, entries, site, progress, e);
     if (r == 0)
         r = db_exec(db, "rollback", e);
     return r;
@@ -151,7 +160,7 @@ static void print_written(const struct report_site *site, int64_t ms)
 
 static int report(struct db *db, const char *period, const struct options *o, struct errmsg *e)
 {
-    const char *values[] = {period, o->audience};
+    const char *values[] = {period, o->audience, o->extra};
     struct report_site site = {
         .out = o->out, .lang = o->lang, .internal = strcmp(o->audience, "internal") == 0};
     struct progress progress;
@@ -172,11 +181,10 @@ static int report(struct db *db, const char *period, const struct options *o, st
 
 int command_report(int argc, char **argv)
 {
-    static const struct option extra[] = {{"out", required_argument, NULL, 'o'},
-                                          {"lang", required_argument, NULL, 'l'},
-                                          {"audience", required_argument, NULL, 'a'},
-                                          {"quiet", no_argument, NULL, 'q'},
-                                          {0}};
+    static const struct option extra[] = {
+        {"out", required_argument, NULL, 'o'},      {"lang", required_argument, NULL, 'l'},
+        {"audience", required_argument, NULL, 'a'}, {"extra", required_argument, NULL, 'e'},
+        {"quiet", no_argument, NULL, 'q'},          {0}};
     struct options o = {.lang = "ja", .audience = "public"};
     const struct command_line line = {usage, extra, on_option, &o, 1, 1};
     const char *conf_path;

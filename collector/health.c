@@ -26,7 +26,7 @@ struct health {
     int64_t write_at, read_at, size_at, clock_at, connect_at; // monotonic ms
     struct clock_watch clock;
     pthread_mutex_t mutex; // of what follows
-    PGresult *database, *sensors;
+    PGresult *database, *sensors, *surges;
     int64_t read_ms; // wall clock
     struct clock_signs signs;
     bool clock_known, clock_off;
@@ -52,19 +52,24 @@ static int read_database(struct health *h, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *database = NULL;
     _cleanup_(db_result_freep) PGresult *sensors = NULL;
+    _cleanup_(db_result_freep) PGresult *surges = NULL;
     int r = db_query(h->db, metrics_database_sql, 0, NULL, &database, e);
     if (r == 0)
         r = db_query(h->db, metrics_sensors_sql, 0, NULL, &sensors, e);
+    if (r == 0)
+        r = db_query(h->db, metrics_surges_sql, 0, NULL, &surges, e);
     if (r != 0)
         return r;
     pthread_mutex_lock(&h->mutex);
-    PGresult *old_database = h->database, *old_sensors = h->sensors;
+    PGresult *old_database = h->database, *old_sensors = h->sensors, *old_surges = h->surges;
     h->database = database;
     h->sensors = sensors;
+    h->surges = surges;
     h->read_ms = wall_ms();
     pthread_mutex_unlock(&h->mutex);
     database = old_database;
     sensors = old_sensors;
+    surges = old_surges;
     return 0;
 }
 
@@ -74,6 +79,7 @@ void health_view(struct health *h, struct metrics_view *view,
     pthread_mutex_lock(&h->mutex);
     view->database = h->database;
     view->sensors = h->sensors;
+    view->surges = h->surges;
     view->read_ms = h->read_ms;
     view->clock_known = h->clock_known;
     view->clock_off = h->clock_off;
@@ -156,6 +162,7 @@ static void health_free(struct health *h)
     db_free(h->db);
     PQclear(h->database);
     PQclear(h->sensors);
+    PQclear(h->surges);
     pthread_mutex_destroy(&h->mutex);
     free(h);
 }

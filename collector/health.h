@@ -19,8 +19,8 @@ struct health;
 // Starts the thread; the connection is made in it, and made again when it is lost. *options'
 // pointers stay the caller's and must outlive it.
 int health_start(const struct health_options *options, struct health **ret, struct errmsg *e);
-// Any thread. Calls use with what was read last in view->database, sensors and read_ms, which stay
-// as they are until it returns.
+// Any thread. Calls use with what was read last in view->database, sensors, surges and read_ms,
+// which stay as they are until it returns.
 void health_view(struct health *h, struct metrics_view *view,
                  void (*use)(const struct metrics_view *view, void *data), void *data);
 // Writes what is new once more. NULL is nothing.

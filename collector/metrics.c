@@ -212,13 +212,22 @@ static const struct column database_columns[] = {
     {"hirundo_rollup_dirty_marks", "gauge",
      "Marks (an hour of a sensor) that wait to be rolled up."},
     {"hirundo_rollup_lag_seconds", "gauge", "For how long the oldest of them has been due."},
+    {"hirundo_surges_raised_total", "counter", "Surges that were raised, each once."},
 };
 
 const char metrics_database_sql[] =
     "select pg_database_size(current_database()) as hirundo_database_bytes, (select count(*) from "
     "hirundo.quarantine where resolved_at is null) as hirundo_quarantine_open, "
     "coalesce(sum(dirty_hours), 0) as hirundo_rollup_dirty_marks, coalesce(extract(epoch from "
-    "max(lag)), 0) as hirundo_rollup_lag_seconds from hirundo.rollup_lag";
+    "max(lag)), 0) as hirundo_rollup_lag_seconds, (select count(*) from hirundo.surge_alert) as "
+    "hirundo_surges_raised_total from hirundo.rollup_lag";
+
+// Those that last, or ended not long ago; the newest, should there be very many.
+const char metrics_surges_sql[] =
+    "select port, verdict, first_day, sensors_rose as hirundo_surge_sensors_rose, sensors_compared "
+    "as hirundo_surge_sensors_compared, hosts as hirundo_surge_hosts from hirundo.surge_alert "
+    "where last_day >= current_date - 3 or raised_at > now() - interval '1 day' "
+    "order by alert_id desc limit 50";
 
 static const struct column sensor_columns[] = {
     {"hirundo_sensor_last_batch_timestamp_seconds", "gauge",
@@ -329,6 +338,29 @@ static void sensors(struct text *t, const PGresult *result)
     }
 }
 
+static void surges(struct text *t, const PGresult *result)
+{
+    static const struct column columns[] = {
+        {"hirundo_surge_sensors_rose", "gauge",
+         "Sensors at which the port's sources rose, at the surge's peak; a series for each surge "
+         "of the last days."},
+        {"hirundo_surge_sensors_compared", "gauge", "Sensors that could be compared."},
+        {"hirundo_surge_hosts", "gauge", "Its source addresses, over all sensors."},
+    };
+    char port[256], scope[256], since[256];
+    for (size_t k = 0; k < ARRAY_SIZE(columns); k++) {
+        const struct column *c = &columns[k];
+        int at = PQfnumber(result, c->name);
+        if (at < 0)
+            continue;
+        head(t, c->name, c->type, c->help);
+        for (int i = 0; i < PQntuples(result); i++)
+            text_add(t, "%s{port=\"%s\",scope=\"%s\",since=\"%s\"} %s\n", c->name,
+                     label(result, i, "port", port), label(result, i, "verdict", scope),
+                     label(result, i, "first_day", since), PQgetvalue(result, i, at));
+    }
+}
+
 void metrics_text(const struct metrics_view *v, struct text *ret)
 {
     head(ret, "hirundo_build_info", "gauge", "Always 1: the collector's version.");
@@ -347,4 +379,6 @@ void metrics_text(const struct metrics_view *v, struct text *ret)
     seconds(ret, "hirundo_database_read_timestamp_seconds", (uint64_t)v->read_ms * 1000);
     database(ret, v->database);
     sensors(ret, v->sensors);
+    if (v->surges)
+        surges(ret, v->surges);
 }

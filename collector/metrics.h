@@ -52,15 +52,18 @@ struct metrics_view {
     bool clock_known, clock_off; // this collector's own
     int64_t clock_less_database_ms;
     // As the database had it: one row, columns named as their metrics are (metrics.c has the
-    // list); a row for each sensor. NULL: not known. They were read at read_ms.
+    // list); a row for each sensor, and for each surge of the last days. NULL: not known. They were
+    // read at read_ms.
     const PGresult *database;
     const PGresult *sensors;
+    const PGresult *surges;
     int64_t read_ms;
 };
 
 // Prometheus' text format, version 0.0.4.
 void metrics_text(const struct metrics_view *view, struct text *ret);
 
-// What the two results are read with.
+// What the three results are read with.
 extern const char metrics_database_sql[];
 extern const char metrics_sensors_sql[];
+extern const char metrics_surges_sql[];

@@ -24,6 +24,7 @@ struct rollup {
     pthread_mutex_t mutex;
     PGcancel *cancel;     // of db, under mutex
     int64_t retention_ms; // when it was last looked after
+    bool surges_failing;  // and it was said
 };
 
 static void sleep_step(void)
@@ -92,6 +93,24 @@ static int delete_rows(struct db *db, const char *sql, void (*say)(const char *l
     }
     *ret_rows = all;
     return 0;
+}
+
+int rollup_surges(struct db *db, void (*say)(const char *line), int *ret, struct errmsg *e)
+{
+    int raised = 0, judged = 1, r = 0;
+    while (r == 0 && judged > 0) {
+        _cleanup_(db_result_freep) PGresult *result = NULL;
+        r = db_query(db, "select alert from hirundo.surge_step()", 0, NULL, &result, e);
+        judged = r == 0 ? PQntuples(result) : 0;
+        for (int i = 0; i < judged; i++) {
+            if (PQgetisnull(result, i, 0))
+                continue;
+            tell(say, "%s", PQgetvalue(result, i, 0));
+            raised++;
+        }
+    }
+    *ret = raised;
+    return r;
 }
 
 int rollup_retention(struct db *db, void (*say)(const char *line), struct rollup_dropped *ret,
@@ -166,6 +185,24 @@ static void say_in_log(const char *line)
     log_notice("retention: %s", line);
 }
 
+static void say_surge(const char *line)
+{
+    log_notice("surge: %s", line);
+}
+
+// Its failure keeps nothing else from being done.
+static int raise_surges(struct rollup *j, struct errmsg *e)
+{
+    int raised;
+    if (atomic_load(&j->stopping) || atomic_load(j->paused))
+        return 0;
+    int r = rollup_surges(j->db, say_surge, &raised, e);
+    if (r == DB_REFUSED && !j->surges_failing && !atomic_load(&j->stopping))
+        log_error("surges: %s", e->text);
+    j->surges_failing = r == DB_REFUSED;
+    return r == DB_REFUSED ? 0 : r;
+}
+
 static int retain(struct rollup *j, struct errmsg *e)
 {
     int64_t now = mono_ms();
@@ -188,6 +225,8 @@ static void *run(void *data)
         int r = j->db ? 0 : connect_db(j, &e);
         if (r == 0)
             r = roll_up(j, &e);
+        if (r == 0)
+            r = raise_surges(j, &e);
         if (r == 0)
             r = retain(j, &e);
         if (r != 0) {

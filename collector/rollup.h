@@ -1,6 +1,6 @@
-// The rollup job: one thread, one database connection. Rolls up what ingest marked as dirty, every
-// minute, and drops what is past retention, every hour. Apart from the keeper, since a step may
-// take long and a revoked key must not wait for it.
+// The rollup job: one thread, one database connection. Rolls up what ingest marked as dirty and
+// raises new surges, every minute, and drops what is past retention, every hour. Apart from the
+// keeper, since a step may take long and a revoked key must not wait for it.
 #pragma once
 
 #include <stdatomic.h>
@@ -21,6 +21,10 @@ void rollup_stop(struct rollup *j);
 // One unit of work in a transaction of its own: *ret is how many marks it worked on, 0: nothing is
 // left to do, -1: another session is at it. Returns as db_query.
 int rollup_step(struct db *db, int *ret, struct errmsg *e);
+
+// Judges the days that are rolled up anew, each in a transaction of its own, and raises their new
+// surges (hirundo.surge_step); `say` gets a line for each. *ret is how many. Returns as db_query.
+int rollup_surges(struct db *db, void (*say)(const char *line), int *ret, struct errmsg *e);
 
 struct rollup_dropped {
     int flow_days;

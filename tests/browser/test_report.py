@@ -277,8 +277,7 @@ def test_public_tells_no_place_and_no_day(hostile, public):
         assert not keys & {"day", "hour", "ts", "sensor", "packets_per_sensor"}, name
         dates = {row[i] for i, c in enumerate(figure["columns"]) if c["type"] in ("date", "bucket") for row in figure["rows"]}
         assert all(day(d).weekday() == 0 or d.endswith("-01") and figure.get("unit") == "month" for d in dates), (name, dates)
-    # the ranks that were withheld stay empty, so that the others are true
-    assert [row["port"] for row in public.csv("top_ports") if row["rank"] == "1"].count("") == 2
+    assert {row["share"] for row in public.csv("top_ports")} <= {"50", "75", "100"} and len(public.csv("top_ports")) >= 8
 
 
 @pytest.mark.parametrize("period, refused", [("2023-02-08", "finer than a week"), ("2023-02-03..2023-02-09", "finer than a week"),
@@ -362,6 +361,6 @@ def test_many_sensors_and_ports(browser, database, tmp_path):
         site = world.report("2023-01", tmp_path / audience, audience)
         print(site.output)
         look(browser, site, f"many-{audience}", [lang])
-        assert browser.run("return document.querySelectorAll('.cut').length") >= 2
+        assert browser.run("return document.querySelectorAll('.cut').length") >= (2 if audience == "internal" else 1)
         assert dict(browser.drawn()["coverage"]["series"])
     assert len(site.text("index.html")) < 8 << 20

@@ -147,7 +147,7 @@ function ranges(figure, format, p) {
   const at = (key) => indexOf(figure, figure.view[key]);
   const x = at('x'), low = at('low'), high = at('high'), middle = at('middle');
   const rows = figure.rows.filter((r) => r[x] !== null), base = frame(p, format);
-  const names = rows.map((r) => format.country(r[x]));
+  const names = rows.map((r) => format.value(r[x], figure.columns[x]));
   const lowest = Math.min(...rows.map((r) => r[low])), highest = Math.max(...rows.map((r) => r[high]));
   const home = rows[0];
   return {

@@ -53,7 +53,7 @@ export class Format {
   value(v, column, unit) {
     if (v === null || v === undefined || v === '') {
       if (column.type === 'number' || column.type === 'change' || column.type === 'percent') return '–';
-      return column.type === 'port' ? this.t.withheld : column.type === 'country' ? this.t.unknown : '';
+      return column.type === 'port' ? this.t.withheld : column.type === 'country' || column.type === 'network' ? this.t.unknown : '';
     }
     switch (column.type) {
       case 'number': case 'rank': return this.numbers.format(v);
@@ -65,6 +65,9 @@ export class Format {
       case 'daykind': return this.t.days[v] ?? v;
       case 'tool': return this.t.tools[v] ?? v;
       case 'bucket': return this.bucket(v, unit);
+      case 'network': return v;
+      case 'answer': return this.t.answers[v] ?? v;
+      case 'about': return this.t.about(parseInt(v, 10));
       case 'yes': return v ? this.t.yes : this.t.no;
       case 'verdict': return this.t.verdicts[v] ?? v;
       case 'reason': return reasonText(v, this.lang, this.countryName);

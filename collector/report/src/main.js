@@ -13,9 +13,9 @@ let lang = document.documentElement.lang === 'en' ? 'en' : 'ja';
 let printing = false;
 
 function facts(format) {
-  const { head } = report, t = format.t;
-  return el('dl', { class: 'facts' }, ['packets', 'sources', 'sensors', 'regions', 'sensor_days'].map((key) =>
-    el('div', {}, el('dt', {}, t.facts[key]), el('dd', {}, format.numbers.format(head[key] ?? 0)))));
+  const { head } = report, t = format.t, totals = head.audience === 'public' ? ['packets_a_day', 'sources_a_day'] : ['packets', 'sources'];
+  return el('dl', { class: 'facts' }, [...totals, 'sensors', 'regions', 'sensor_days'].map((key) =>
+    el('div', {}, el('dt', {}, t.facts[key]), el('dd', {}, head[key] === null && totals.includes(key) ? '–' : format.numbers.format(head[key] ?? 0)))));
 }
 
 function cards(figure, format) {
@@ -96,7 +96,7 @@ function drawAll() {
 function render() {
   const format = new Format(lang), t = format.t, { head } = report;
   document.documentElement.lang = lang;
-  const title = t.title(format.text(head.title));
+  const title = head.extra ? t.extraTitle(head.extra, format.text(head.title)) : t.title(format.text(head.title));
   document.title = title.join('');
   document.getElementById('title').replaceChildren(...title.map((part) => el('span', {}, part)));
   document.getElementById('when').textContent = t.when({ ...head, from: head.from.replace('T00:00:00', '').replace('T', ' '), to: head.last ?? head.to.replace('T', ' ') });
@@ -107,7 +107,7 @@ function render() {
   for (const c of charts) c.node.chart?.dispose();
   charts = [];
   const order = Object.keys(t.sections), contents = el('ol'), main = document.getElementById('main');
-  const sections = order.filter((s) => report.figures.some((f) => f.section === s) || s === 'overview');
+  const sections = order.filter((s) => report.figures.some((f) => f.section === s) || (s === 'overview' && !head.extra));
   let number = 0;
   main.replaceChildren(...warnings.map((w) => el('p', { class: 'warning' }, w)), ...sections.map((s) => {
     const figures = report.figures.filter((f) => f.section === s);

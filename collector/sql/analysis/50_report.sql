@@ -4,8 +4,9 @@
 -- chart that draws it, its columns, and its texts in English and Japanese. report_figure runs the query and adds the rows. To
 -- add a figure is to add an entry.
 --
--- The audience public may be anybody: sensors by label alone, no label beside a country, nothing finer than a week, ports seen
--- by fewer than three sensors withheld. That is in the queries, so that the SQL shown is the SQL that made the figure.
+-- The audience public may be anybody: sensors by label alone, no label beside a country, nothing finer than a week, and no figure
+-- that one sensor can move further than to its neighbour's place (45_public.sql). That is in the queries, so that the SQL shown is
+-- the SQL that made the figure.
 create or replace function hirundo.report_label(period tstzrange)
 returns text
 language plpgsql stable
@@ -151,7 +152,7 @@ end
 $$;
 ----
 comment on function hirundo.port_sensors(tstzrange, text[]) is
-  'How many sensors received packets of any class but local on each of these ports: port, sensors. A public report withholds ports of fewer than 3. Example: select * from hirundo.port_sensors(hirundo.quarter(''2023Q1''), ''{22/TCP,23/TCP}'').';
+  'How many sensors received packets of any class but local on each of these ports: port, sensors. Example: select * from hirundo.port_sensors(hirundo.quarter(''2023Q1''), ''{22/TCP,23/TCP}'').';
 ----
 create or replace function hirundo.report_sensors(audience text)
 returns table (sensor text, sensor_id smallint, country text, label_en text, label_ja text)
@@ -327,9 +328,10 @@ begin
   elsif period is null or isempty(period) or hirundo.report_label(period) is null then
     raise exception 'a report needs a period that begins and ends'
       using errcode = 'invalid_parameter_value', hint = 'Take hirundo.period(''2023Q1'') or another it understands.';
-  elsif audience = 'public' and (b - a < interval '7 days' or a <> date_trunc('day', a) or b <> date_trunc('day', b)) then
-    raise exception 'a public report tells nothing finer than a week: % is too short', hirundo.report_label(period)
-      using errcode = 'invalid_parameter_value', hint = 'Take whole days, a week at least, or the audience internal.';
+  elsif audience = 'public' and not (a = date_trunc('week', a) and b = date_trunc('week', b)) and not (a = date_trunc('month', a) and b = date_trunc('month', b)) then
+    -- nor does it by the difference of two reports
+    raise exception 'a public report tells nothing finer than a week: % is neither of whole weeks nor of whole months', hirundo.report_label(period)
+      using errcode = 'invalid_parameter_value', hint = 'Take weeks from Monday, months, a quarter, or the audience internal.';
   end if;
   return audience;
 end
@@ -338,13 +340,26 @@ $$;
 comment on function hirundo.report_check(tstzrange, text) is
   'Part of hirundo.report: the audience, where a report for it can be made of this period; else an error that says why not. Example: select hirundo.report_check(hirundo.quarter(''2023Q1''), ''public'').';
 ----
-create or replace function hirundo.report_entries(period tstzrange, audience text)
+-- arguments are only appended, which takes new functions
+drop function if exists hirundo.report_entries(tstzrange, text);
+----
+drop function if exists hirundo.report_figure(tstzrange, text, text);
+----
+drop function if exists hirundo.report_head(tstzrange, text);
+----
+drop function if exists hirundo.report(tstzrange, text);
+----
+create or replace function hirundo.report_entries(period tstzrange, audience text, extra text default null)
 returns table (id text, section text, chart text, query text, about jsonb, cap integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform hirundo.report_check(period, audience);
+  if extra is not null then
+    return query select * from hirundo.report_extra(period, audience, extra);
+    return;
+  end if;
   return query
     select * from hirundo.report_overview(period, audience)
     union all select * from hirundo.report_events(period, audience)
@@ -355,40 +370,55 @@ begin
 end
 $$;
 ----
-comment on function hirundo.report_entries(tstzrange, text) is
-  'Part of hirundo.report: the catalogue of a report''s figures, in order: id, section, chart (how it is drawn), query (as shown), about (title, lead, method, caveat in English and Japanese, columns, view: which column goes where), cap (rows kept at most). Example: select id, chart, query from hirundo.report_entries(hirundo.quarter(''2023Q1''), ''public'').';
+comment on function hirundo.report_entries(tstzrange, text, text) is
+  'Part of hirundo.report: the catalogue of a report''s figures, in order: id, section, chart (how it is drawn), query (as shown), about (title, lead, method, caveat in English and Japanese, columns, view: which column goes where), cap (rows kept at most). extra: those of an extra edition about this port. Example: select id, chart, query from hirundo.report_entries(hirundo.quarter(''2023Q1''), ''public'').';
 ----
-create or replace function hirundo.report_figure(period tstzrange, audience text, id text)
+create or replace function hirundo.report_make(entry jsonb)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
-  e record;
   v_rows jsonb;
   v_total bigint;
 begin
-  select x.* into e from hirundo.report_entries(period, audience) x where x.id = report_figure.id;
+  execute format($q$
+    with q as materialized (%s), kept as (select row_number() over () as n, jsonb_build_array(%s) as r from q limit %s)
+    select coalesce((select jsonb_agg(k.r order by k.n) from kept k), '[]'), (select count(*) from q)$q$,
+    entry ->> 'query',
+    (select string_agg('q.' || quote_ident(c ->> 'key'), ', ' order by n) from jsonb_array_elements(entry #> '{about,columns}') with ordinality x(c, n)),
+    (entry ->> 'cap')::int)
+  into v_rows, v_total;
+  return jsonb_build_object('id', entry ->> 'id', 'section', entry ->> 'section', 'chart', entry ->> 'chart', 'sql', entry ->> 'query', 'rows', v_rows,
+                            'rows_total', v_total) || (entry -> 'about');
+end
+$$;
+----
+comment on function hirundo.report_make(jsonb) is
+  'Part of hirundo.report: an entry of its catalogue (a row of hirundo.report_entries) with the rows of its query, as hirundo.report_figure gives it. Example: select hirundo.report_make(to_jsonb(e)) from hirundo.report_entries(hirundo.quarter(''2023Q1''), ''public'') e where e.id = ''top_ports''.';
+----
+create or replace function hirundo.report_figure(period tstzrange, audience text, id text, extra text default null)
+returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry jsonb;
+begin
+  select to_jsonb(x) into v_entry from hirundo.report_entries(period, audience, extra) x where x.id = report_figure.id;
   if not found then
     raise exception 'a % report of this period has no figure %', audience, coalesce(quote_literal(id), 'NULL')
       using errcode = 'invalid_parameter_value', hint = 'select id from hirundo.report_entries(...) lists them.';
   end if;
-  execute format($q$
-    with q as materialized (%s), kept as (select row_number() over () as n, jsonb_build_array(%s) as r from q limit %s)
-    select coalesce((select jsonb_agg(k.r order by k.n) from kept k), '[]'), (select count(*) from q)$q$,
-    e.query, (select string_agg('q.' || quote_ident(c ->> 'key'), ', ' order by n) from jsonb_array_elements(e.about -> 'columns') with ordinality x(c, n)),
-    e.cap)
-  into v_rows, v_total;
-  return jsonb_build_object('id', e.id, 'section', e.section, 'chart', e.chart, 'sql', e.query, 'rows', v_rows,
-                            'rows_total', v_total) || e.about;
+  return hirundo.report_make(v_entry);
 end
 $$;
 ----
-comment on function hirundo.report_figure(tstzrange, text, text) is
+comment on function hirundo.report_figure(tstzrange, text, text, text) is
   'Part of hirundo.report: one figure of a report: id, section, chart, title, lead, method, caveat (each with en and ja), columns, view, sql, rows (arrays in the order of columns), rows_total (more than rows where rows were cut). Example: select hirundo.report_figure(hirundo.quarter(''2023Q1''), ''public'', ''top_ports'').';
 ----
-create or replace function hirundo.report_head(period tstzrange, audience text)
+create or replace function hirundo.report_head(period tstzrange, audience text, extra text default null)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -401,8 +431,19 @@ declare
   v_sensors bigint;
   v_regions bigint;
   v_ms numeric;
+  v_figures jsonb;
 begin
   perform hirundo.report_check(period, audience);
+  if extra is not null then
+    v_figures := jsonb_build_object('extra', hirundo.report_port(extra));
+  elsif audience = 'internal' then
+    v_figures := jsonb_build_object(
+      'packets', (select coalesce(sum(a.packets), 0) from hirundo.sensor_average(period, 'quarter') a),
+      'sources', coalesce((select d.sources from hirundo.distinct_sources(period, 'received') d), 0));
+  else
+    select jsonb_build_object('packets_a_day', a.packets, 'sources_a_day', a.sources) into v_figures
+    from hirundo.public_average(period) a where a.side = 'all';
+  end if;
   select count(distinct o.sensor_id), count(distinct s.country), sum(o.covered_ms) into v_sensors, v_regions, v_ms
   from hirundo.observed_time(v_first, v_past) o
   join hirundo.sensor s on s.sensor_id = o.sensor_id;
@@ -420,28 +461,27 @@ begin
     'complete', v_past <= now(),
     'sensors', v_sensors,
     'regions', v_regions,
-    'sensor_days', round(coalesce(v_ms, 0) / 86400000, 1),
-    'packets', (select coalesce(sum(a.packets), 0) from hirundo.sensor_average(period, 'quarter') a),
-    'sources', coalesce((select d.sources from hirundo.distinct_sources(period, 'received') d), 0));
+    'sensor_days', round(coalesce(v_ms, 0) / 86400000, case audience when 'internal' then 1 else 0 end))
+    || coalesce(v_figures, '{}');
 end
 $$;
 ----
-comment on function hirundo.report_head(tstzrange, text) is
-  'Part of hirundo.report: what stands at the top of a report: period, its title in English and Japanese, bounds in the reporting time zone, audience, how many sensors observed for how many days, packets and distinct sources (all but class local). Example: select hirundo.report_head(hirundo.quarter(''2023Q1''), ''public'').';
+comment on function hirundo.report_head(tstzrange, text, text) is
+  'Part of hirundo.report: what stands at the top of a report: period, its title in English and Japanese, bounds in the reporting time zone, audience, how many sensors observed for how many days; packets and distinct sources (all but class local), or for the public packets_a_day and sources_a_day of the sensor in the middle; of an extra edition its port alone. Example: select hirundo.report_head(hirundo.quarter(''2023Q1''), ''public'').';
 ----
-create or replace function hirundo.report(period tstzrange, audience text default 'public')
+create or replace function hirundo.report(period tstzrange, audience text default 'public', extra text default null)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   return jsonb_build_object(
-    'head', hirundo.report_head(period, audience),
-    'figures', (select coalesce(jsonb_agg(hirundo.report_figure(period, audience, e.id) order by e.n), '[]')
-                from hirundo.report_entries(period, audience) with ordinality
+    'head', hirundo.report_head(period, audience, extra),
+    'figures', (select coalesce(jsonb_agg(hirundo.report_make(to_jsonb(e)) order by e.n), '[]')
+                from hirundo.report_entries(period, audience, extra) with ordinality
                   e(id, section, chart, query, about, cap, n)));
 end
 $$;
 ----
-comment on function hirundo.report(tstzrange, text) is
-  'A whole report as JSON: head (hirundo.report_head) and figures (hirundo.report_figure, in order). audience: public (the default; fit for anybody) or internal. hirundo-collector report makes the page of it. Example: select jsonb_pretty(hirundo.report(hirundo.quarter(''2023Q1''), ''internal'')).';
+comment on function hirundo.report(tstzrange, text, text) is
+  'A whole report as JSON: head (hirundo.report_head) and figures (hirundo.report_figure, in order). audience: public (the default; fit for anybody) or internal. extra: a port; then an extra edition about it. hirundo-collector report makes the page of it. Example: select jsonb_pretty(hirundo.report(hirundo.quarter(''2023Q1''), ''internal'')).';

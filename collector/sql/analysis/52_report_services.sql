@@ -22,8 +22,12 @@ declare
   v_caveat jsonb := case when v_internal
     then '{"en": "One sensor with much traffic can lift the average: see the ten most received ports of each. Hatched: no sensor observed.",
            "ja": "1台のセンサーに多くのパケットが届くと平均値が大きくなることがあります。センサーごとの上位10ポートもあわせてご覧ください。斜線は観測がなかった週です。"}'::jsonb
-    else '{"en": "Ports that fewer than three sensors received are left out. Hatched: no sensor observed.",
-           "ja": "観測したセンサーが3台未満のポートは除いています。斜線は観測がなかった週です。"}' end;
+    else '{"en": "Ports that not more than half of the sensors received are left out, and count as 0 in weeks in which they did not. Hatched: fewer than three sensors observed half of the week.",
+           "ja": "半数以下のセンサーでしか観測されていないポートは除いています（週によって半数以下の場合は0としています）。斜線は、週の半分以上を観測したセンサーが3台未満の週です。"}' end;
+  v_middle jsonb := '{"method": {"en": "Packets to the port a day at the sensor in the middle: as many received more as received less; by week from Monday, whole weeks alone; all traffic but that of the sensor’s own link. Two digits.",
+    "ja": "宛先ポートごとの1日あたりパケット数について、センサーの中央値を週ごと（月曜日から）に有効数字2桁で示しています。期間内の完全な週のみが対象です。"}}';
+  v_middle_top jsonb := '{"method": {"en": "By packets a day at the sensor in the middle: as many received more as received less; all traffic but that of the sensor’s own link, any IP protocol is a service. Two digits, ties by name. Only what more than half of the sensors received.",
+    "ja": "1日あたりのパケット数（センサー自身のリンク内の通信を除く）について、センサーの中央値（有効数字2桁）の順に示しています。同数の場合は名前の順です。半数を超えるセンサーで観測されたもののみが対象です。"}}';
   v_top text := $j${
     "columns": [
       {"key": "rank", "type": "rank", "en": "Rank", "ja": "順位"},
@@ -37,12 +41,10 @@ begin
 select t.bucket::date as week, t.port, round(t.average, 2) as average
 from hirundo.port_trend(%1$s, 'week', 5) t
 order by 1, t.rank$q$, t.p) else format($q$
-with t as materialized (select * from hirundo.port_trend(%1$s, 'week', 5)),
-seen as materialized (select * from hirundo.port_sensors(%1$s, (select array_agg(distinct port) from t)))
-select t.bucket::date as week, t.port, round(t.average, 1) as average
-from t join seen s on s.port = t.port and s.sensors >= 3
+select t.bucket_start as week, t.item as port, t.average
+from hirundo.public_top('port', %1$s, 'week', 5) t
 order by 1, t.rank$q$, t.p) end,
-      v_trend::jsonb || jsonb_build_object('title', t.title, 'lead', t.lead, 'caveat', v_caveat), 600
+      v_trend::jsonb || case when v_internal then '{}' else v_middle end || jsonb_build_object('title', t.title, 'lead', t.lead, 'caveat', v_caveat), 600
     from (values
       ('port_trend', v_weeks, '{"en": "Weekly packets of the top ports", "ja": "主要ポート宛パケット数の推移（週次）"}'::jsonb,
        '{"en": "The five ports that received most in this period.", "ja": "本期間にパケットの多かった5ポートについて、センサー1台・1日あたりの平均を週ごとに示しています。"}'::jsonb),
@@ -51,26 +53,29 @@ order by 1, t.rank$q$, t.p) end,
     where upper(period) - lower(period) > interval '13 days' or t.id = 'port_trend_year';
 
   return query
-    select t.id, 'services', 'ranking', case when v_internal or t.kind = 'country' then format($q$
-select t.rank, t.item, round(t.share * 100, %3$s) as share, t.previous
+    select t.id, 'services', 'ranking', case when v_internal then format($q$
+select t.rank, t.item, round(t.share * 100, 2) as share, t.previous
 from hirundo.quarter_top(%1$s, 10) t
 where t.kind = '%2$s' and t.rank is not null
-order by t.rank$q$, v_period, t.kind, case when v_internal then 2 else 1 end) else format($q$
-with t as materialized (select * from hirundo.quarter_top(%1$s, 10) t where t.kind = 'service' and t.rank is not null),
-seen as materialized (select * from hirundo.port_sensors(%1$s, (select array_agg(item) from t)))
-select t.rank, case when s.sensors >= 3 then t.item end as item, case when s.sensors >= 3 then round(t.share * 100, 1) end as share,
-  case when s.sensors >= 3 then t.previous end as previous
-from t join seen s on s.port = t.item
-order by t.rank$q$, v_period) end,
-      t.about || jsonb_build_object('columns', case t.kind when 'service' then v_top::jsonb -> 'columns'
-        else jsonb_set(v_top::jsonb -> 'columns', '{1}', '{"key": "item", "type": "country", "en": "Source country", "ja": "送信元地域"}') end,
-        'view', v_top::jsonb -> 'view'), 20
+order by t.rank$q$, v_period, t.kind) else format($q$
+with previous as materialized (select * from hirundo.public_top('%2$s', hirundo.report_previous(%1$s), null, 10))
+select t.rank, t.item, t.average, case when exists (select from previous) then coalesce(p.rank::text, '-') end as previous
+from hirundo.public_top('%2$s', %1$s, null, 10) t
+left join previous p on p.item = t.item
+order by t.rank$q$, v_period, case t.kind when 'service' then 'port' else 'country' end) end,
+      t.about || case when v_internal then '{}' else v_middle_top end || jsonb_build_object(
+        'columns', jsonb_set(
+          case t.kind when 'service' then v_top::jsonb -> 'columns'
+          else jsonb_set(v_top::jsonb -> 'columns', '{1}', '{"key": "item", "type": "country", "en": "Source country", "ja": "送信元地域"}') end,
+          '{2}', case when v_internal then v_top::jsonb -> 'columns' -> 2
+                 else '{"key": "average", "type": "number", "en": "Packets per sensor and day", "ja": "1日あたりのパケット数（中央値）"}'::jsonb end),
+        'view', v_top::jsonb -> 'view' || jsonb_build_object('value', case when v_internal then 'share' else 'average' end)), 20
     from (values
       ('quarter_top_services', 'service', $j${
         "title": {"en": "Top services", "ja": "宛先ポート別パケット数の順位"},
         "lead": {"en": "The services that received most packets over all sensors, with their rank in the period before.", "ja": "全センサーを合計したパケット数の多い宛先ポートと、前の期間の順位です。"},
         "method": {"en": "Share of all packets but those of the sensor’s own link; any IP protocol is a service. Ranks are by packets, ties by name.", "ja": "センサー自身のリンク内の通信を除く全パケットに占める割合です。TCP、UDP以外のプロトコルも含みます。同数の場合は名前の順です。"},
-        "caveat": {"en": "Sensors that joined or left change ranks, too. An item that was below the tenth place before has a dash. In a report for the public, ports that fewer than three sensors received are withheld.", "ja": "センサーの増減によっても順位は変わります。前の期間に11位以下だったものは「-」で示しています。公開用では、観測したセンサーが3台未満のポートは公表していません。"}
+        "caveat": {"en": "Sensors that joined or left change ranks, too. An item that was below the tenth place before has a dash.", "ja": "センサーの増減によっても順位は変わります。前の期間に11位以下だったものは「-」で示しています。"}
       }$j$::jsonb),
       ('quarter_top_countries', 'country', $j${
         "title": {"en": "Top source countries", "ja": "送信元地域別パケット数の順位"},
@@ -79,25 +84,22 @@ order by t.rank$q$, v_period) end,
         "caveat": {"en": "Where an address is registered is not where an attacker sits, and forged addresses count for whoever they belong to.", "ja": "IPアドレスの登録地域は攻撃者の所在地を示すものではありません。偽装された送信元も登録地域に計上されます。"}
       }$j$)) t(id, kind, about);
 
-  return query select 'top_ports', 'services', 'ranks', case when v_internal then format($q$
+  return query select 'top_ports', 'services', case when v_internal then 'ranks' else 'ranking' end, case when v_internal then format($q$
 select r.label_en, r.label_ja, r.country, t.rank, t.port, t.packets
 from hirundo.top_ports(%1$s, 10) t
 join hirundo.report_sensors('internal') with ordinality r(sensor, sensor_id, country, label_en, label_ja, n) on r.sensor = t.sensor
 order by r.n, t.rank$q$, v_period) else format($q$
-with top as materialized (select * from hirundo.top_ports(%1$s, 10)),
-seen as materialized (select * from hirundo.port_sensors(%1$s, (select array_agg(distinct port) from top)))
-select r.label_en, r.label_ja, t.rank, case when s.sensors >= 3 then t.port end as port
-from top t
-join hirundo.report_sensors('public') with ordinality r(sensor, sensor_id, country, label_en, label_ja, n) on r.sensor = t.sensor
-join seen s on s.port = t.port
-order by r.n, t.rank$q$, v_period) end, $j${
-    "title": {"en": "Ten most received ports at each sensor", "ja": "国内外センサーごとのパケットTOP10の比較"},
+select t.port, t.share
+from hirundo.public_top_tens(%1$s) t
+order by t.share desc, t.port$q$, v_period) end, $j${
     "lead": {"en": "Ports that nearly every sensor receives are scanned across wide parts of the Internet; one that only few receive speaks of something local to them.",
              "ja": "ほぼ全てのセンサーで観測されているポートは、広範囲のネットワークでスキャンが行われていることを示唆しています。一部のセンサーでのみ上位にあるポートは、そのネットワークに固有の動きの可能性があります。"},
     "method": {"en": "Packets to each destination port, ICMP as one; all traffic but that of the sensor’s own link. Ports with equal packets are in the order of their names.",
                "ja": "宛先ポートごとのパケット数による順位です。ICMPは1つにまとめています。センサー自身のリンク内の通信は除いています。同数の場合はポート名の順です。"},
-    "view": {"x": "rank", "y": ["label_en", "label_ja"], "value": "port"}
+    "view": {}
   }$j$::jsonb || (case when v_internal then $j${
+    "title": {"en": "Ten most received ports at each sensor", "ja": "国内外センサーごとのパケットTOP10の比較"},
+    "view": {"x": "rank", "y": ["label_en", "label_ja"], "value": "port"},
     "caveat": {"en": "A sensor that received nothing has no row: see coverage.",
                "ja": "パケットを受信していないセンサーは表に含まれません。センサーの稼働状況をあわせてご覧ください。"},
     "columns": [
@@ -107,13 +109,13 @@ order by r.n, t.rank$q$, v_period) end, $j${
       {"key": "rank", "type": "rank", "en": "Rank", "ja": "順位"},
       {"key": "port", "type": "port", "en": "Port", "ja": "ポート"},
       {"key": "packets", "type": "number", "en": "Packets", "ja": "パケット数"}]}$j$ else $j${
-    "caveat": {"en": "Ports that fewer than three sensors received are withheld; their rank stays empty. A sensor that received nothing has no row.",
-               "ja": "観測したセンサーが3台未満のポートは公表していません（順位は空欄）。パケットを受信していないセンサーは表に含まれません。"},
+    "title": {"en": "Ports among the ten most received of most sensors", "ja": "多くのセンサーでパケットTOP10に入ったポート"},
+    "caveat": {"en": "Of the sensors that observed half of the period; rounded down to 50, 75 or 100%. Ports that are so at half of them or fewer are left out. What each sensor received is not published: it would tell where sensors are.",
+               "ja": "期間の半分以上を観測したセンサーを対象とし、50％、75％、100％に切り捨てて示しています。該当センサーが半数以下のポートは除いています。センサーごとの順位は、センサーの特定につながるため公表していません。"},
+    "view": {"name": "port", "value": "share"},
     "columns": [
-      {"key": "label_en", "type": "text", "lang": "en", "en": "Sensor", "ja": "センサー"},
-      {"key": "label_ja", "type": "text", "lang": "ja", "en": "Sensor", "ja": "センサー"},
-      {"key": "rank", "type": "rank", "en": "Rank", "ja": "順位"},
-      {"key": "port", "type": "port", "en": "Port", "ja": "ポート"}]}$j$ end)::jsonb, 4000;
+      {"key": "port", "type": "port", "en": "Port", "ja": "ポート"},
+      {"key": "share", "type": "percent", "en": "Of the sensors, at least", "ja": "センサーの割合（以上）"}]}$j$ end)::jsonb, 4000;
 end
 $$;
 ----

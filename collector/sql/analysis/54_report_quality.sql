@@ -42,11 +42,8 @@ from hirundo.accounting(%1$s) a
 join hirundo.report_sensors('internal') with ordinality r(sensor, sensor_id, country, label_en, label_ja, n) on r.sensor = a.sensor
 group by r.n, r.label_en, r.label_ja
 order by r.n$q$, v_period) else format($q$
-select sum(a.frames)::bigint as frames, sum(a.row_packets)::bigint as row_packets, sum(a.flood_packets)::bigint as flood_packets,
-  sum(a.non_ip)::bigint as non_ip, sum(a.malformed)::bigint as malformed, sum(a.quarantined)::bigint as quarantined, sum(a.lost)::bigint as lost,
-  round(sum(a.unknown_s) / 3600, 1) as unknown_hours, (sum(a.kernel_dropped) + sum(a.if_dropped))::bigint as dropped, sum(a.difference)::bigint as difference
-from hirundo.accounting(%1$s) a
-having count(*) > 0$q$, v_period) end, $j${
+select a.row_share, a.flood_share, a.non_ip_share, a.malformed_share, a.quarantined_share, a.lost_share, a.difference_share
+from hirundo.public_accounting(%1$s) a$q$, v_period) end, $j${
     "title": {"en": "Where every frame went", "ja": "パケットの集計内訳"},
     "lead": {"en": "Every frame a sensor captured is in exactly one of these columns; the difference is what the sum leaves unexplained, and is zero where nothing is wrong.",
              "ja": "センサーが取得した全フレームは、いずれか1つの列に計上されます。差分は合計で説明できない数で、正常であれば0です。"},
@@ -55,9 +52,9 @@ having count(*) > 0$q$, v_period) end, $j${
     "caveat": {"en": "Packets that kernel or interface dropped never became frames; unknown hours are such whose counts died with a process and are not guessed.",
                "ja": "カーネルやインターフェースで破棄されたパケットはフレーム数に含まれません。「不明」は、プロセス停止などで計数が失われた時間で、推定は行っていません。"},
     "view": {}
-  }$j$::jsonb || jsonb_build_object('columns', case when v_internal then '[
+  }$j$::jsonb || (case when v_internal then $j${"columns": [
       {"key": "label_en", "type": "text", "lang": "en", "en": "Sensor", "ja": "センサー"},
-      {"key": "label_ja", "type": "text", "lang": "ja", "en": "Sensor", "ja": "センサー"}]'::jsonb else '[]' end || $j$[
+      {"key": "label_ja", "type": "text", "lang": "ja", "en": "Sensor", "ja": "センサー"},
       {"key": "frames", "type": "number", "en": "Frames", "ja": "フレーム数"},
       {"key": "row_packets", "type": "number", "en": "In rows", "ja": "行"},
       {"key": "flood_packets", "type": "number", "en": "In floods", "ja": "フラッド"},
@@ -67,7 +64,17 @@ having count(*) > 0$q$, v_period) end, $j${
       {"key": "lost", "type": "number", "en": "Lost", "ja": "損失"},
       {"key": "unknown_hours", "type": "number", "en": "Unknown (hours)", "ja": "不明（時間）"},
       {"key": "dropped", "type": "number", "en": "Dropped before capture", "ja": "取得前の破棄"},
-      {"key": "difference", "type": "number", "en": "Difference", "ja": "差分"}]$j$::jsonb), 1000;
+      {"key": "difference", "type": "number", "en": "Difference", "ja": "差分"}]}$j$ else $j${
+    "caveat": {"en": "Parts of a sensor’s frames, each of the sensor in the middle, so that they need not add up to 100%. Only where at least three sensors observed half of the period.",
+               "ja": "センサーごとの割合を求め、それぞれの中央値を示しているため、合計は100％にならないことがあります。期間の半分以上を観測したセンサーが3台以上ある場合のみ示しています。"},
+    "columns": [
+      {"key": "row_share", "type": "percent", "en": "In rows", "ja": "行"},
+      {"key": "flood_share", "type": "percent", "en": "In floods", "ja": "フラッド"},
+      {"key": "non_ip_share", "type": "percent", "en": "Not IP", "ja": "IP以外"},
+      {"key": "malformed_share", "type": "percent", "en": "Malformed", "ja": "不正"},
+      {"key": "quarantined_share", "type": "percent", "en": "Quarantined", "ja": "隔離"},
+      {"key": "lost_share", "type": "percent", "en": "Lost", "ja": "損失"},
+      {"key": "difference_share", "type": "percent", "en": "Difference", "ja": "差分"}]}$j$ end)::jsonb, 1000;
 end
 $$;
 ----

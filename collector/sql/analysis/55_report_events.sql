@@ -14,10 +14,10 @@ select s.port, s.first_day, s.last_day, s.peak_day, s.hosts, round(s.expected, 1
 from hirundo.surges(%1$s) s
 where s.port is not null
 order by s.first_day, s.port$q$, v_period) else format($q$
-select s.port, date_trunc('week', s.first_day::timestamp)::date as first_week, date_trunc('week', s.last_day::timestamp)::date as last_week,
-  round(s.ratio, 1) as ratio, s.sensors_rose, s.sensors_compared, s.verdict
+select s.port, date_trunc('week', s.first_day::timestamp)::date as first_week,
+  hirundo.share_about(s.sensors_rose) as sensors_rose, hirundo.share_about(s.sensors_compared) as sensors_compared
 from hirundo.surges(%1$s) s
-where s.port is not null and s.sensors_rose >= 3
+where s.sensors_rose >= 3 and s.sensors_rose * 2 > s.sensors_compared
 order by 2, s.port$q$, v_period) end, $j${
     "title": {"en": "Ports whose sources surged", "ja": "送信元ホスト数が急増したポート"},
     "lead": {"en": "On which ports many more hosts than usual were seen, and whether most sensors saw it or only some.",
@@ -42,16 +42,17 @@ order by 2, s.port$q$, v_period) end, $j${
       {"key": "sensors_compared", "type": "number", "en": "of sensors compared", "ja": "比較したセンサー数"},
       {"key": "largest_share", "type": "percent", "en": "Largest share of one sensor", "ja": "1台が占める最大の割合"},
       {"key": "verdict", "type": "scope", "en": "Scope", "ja": "変動の範囲"}]}$j$ else $j${
-    "caveat": {"en": "Only surges that at least three sensors saw, by the weeks they began and ended in. Forged sources count as hosts.",
-               "ja": "3台以上のセンサーで観測された急増のみを、週単位で示しています。偽装された送信元もホストとして数えています。"},
+    "lead": {"en": "On which ports many more hosts than usual were seen at most of the sensors.",
+             "ja": "半数を超えるセンサーで、送信元ホスト数が通常より大きく増加したポートです。"},
+    "caveat": {"en": "Only surges that more than half of the sensors saw, and at least three, by the week they began in. Forged sources count as hosts. How large a surge was depends on every sensor, and is left to the report for internal use.",
+               "ja": "3台以上かつ半数を超えるセンサーで観測された急増のみを、開始した週で示しています。偽装された送信元もホストとして数えています。急増の規模は個々のセンサーの値に左右されるため、公開用には含めていません。"},
+    "empty": {"en": "No port rose at more than half of the sensors beyond what the 28 days before lead to expect, as far as days could be judged.",
+              "ja": "直前28日間の傾向を超える急増は、半数を超えるセンサーでは検知されませんでした（判定できた日に限ります）。"},
     "columns": [
       {"key": "port", "type": "port", "en": "Port", "ja": "ポート"},
       {"key": "first_week", "type": "date", "en": "From week", "ja": "開始週（月曜日）"},
-      {"key": "last_week", "type": "date", "en": "To week", "ja": "終了週（月曜日）"},
-      {"key": "ratio", "type": "number", "en": "Times", "ja": "倍率"},
-      {"key": "sensors_rose", "type": "number", "en": "Sensors that rose", "ja": "増加したセンサー数"},
-      {"key": "sensors_compared", "type": "number", "en": "of sensors compared", "ja": "比較したセンサー数"},
-      {"key": "verdict", "type": "scope", "en": "Scope", "ja": "変動の範囲"}]}$j$ end)::jsonb, 200;
+      {"key": "sensors_rose", "type": "about", "en": "Sensors that rose", "ja": "増加したセンサー数"},
+      {"key": "sensors_compared", "type": "about", "en": "of sensors compared", "ja": "比較したセンサー数"}]}$j$ end)::jsonb, 200;
 end
 $$;
 ----

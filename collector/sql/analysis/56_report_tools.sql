@@ -8,6 +8,7 @@ declare
   v_period text := format('hirundo.period(%L)', hirundo.report_label(period));
   v_internal boolean := audience = 'internal';
 begin
+  -- by sensor no rollup knows tools, and a share over all sensors follows one of them
   return query select 'tools', 'tools', 'lines', format($q$
 select date_trunc('week', t.day::timestamp)::date as week, t.tool, round(100.0 * sum(t.packets) / nullif(sum(t.all_packets), 0), 1) as share
 from hirundo.tool_share(hirundo.whole_weeks(%1$s), null, 'port', 1) t
@@ -27,7 +28,8 @@ order by 1, 2$q$, v_period), $j${
       {"key": "tool", "type": "tool", "en": "Tool", "ja": "ツール"},
       {"key": "share", "type": "percent", "en": "Share of packets (%)", "ja": "パケット数の割合（%）"}],
     "view": {"x": "week", "series": "tool", "y": "share"}
-  }$j$::jsonb, 1000;
+  }$j$::jsonb, 1000
+  where v_internal;
 
   return query select 'backscatter', 'tools', case when v_internal then 'table' else 'ranking' end, case when v_internal then format($q$
 select host(b.victim) as victim, b.country, b.asn, b.organisation, array_to_string(b.ports[1:3], ', ') as ports, b.port_count,
@@ -35,9 +37,10 @@ select host(b.victim) as victim, b.country, b.asn, b.organisation, array_to_stri
   to_char(b.last_seen at time zone hirundo.time_zone(), 'YYYY-MM-DD HH24:MI') as last_seen
 from hirundo.backscatter(%1$s, 2) b
 where b.victim is not null$q$, v_period) else format($q$
-select coalesce(b.country, '') as country, count(*) as victims
+select coalesce(b.country, '') as country, hirundo.public_round(count(*)) as victims
 from hirundo.backscatter(%1$s, 2) b
 where b.victim is not null and b.sensors >= 3
+  and b.sensors * 2 > (select count(*) from hirundo.public_sensors(lower(%1$s), upper(%1$s)))
 group by 1
 order by 2 desc, 1$q$, v_period) end, $j${
     "title": {"en": "Victims of floods under forged addresses", "ja": "送信元を偽装した攻撃を受けたとみられるホスト（バックスキャッター）"},
@@ -60,8 +63,8 @@ order by 2 desc, 1$q$, v_period) end, $j${
       {"key": "first_seen", "type": "text", "en": "First", "ja": "最初の観測"},
       {"key": "last_seen", "type": "text", "en": "Last", "ja": "最後の観測"}],
     "view": {"rows": 20}}$j$ else $j${
-    "lead": {"en": "Hosts that probably were attacked, by the country where their address is registered; those that at least three sensors saw.",
-             "ja": "攻撃を受けたとみられるホストの数を、登録地域別に示しています。3台以上のセンサーで観測されたものが対象です。"},
+    "lead": {"en": "Hosts that probably were attacked, by the country where their address is registered; those that more than half of the sensors saw, and at least three.",
+             "ja": "攻撃を受けたとみられるホストの数を、登録地域別に示しています。3台以上かつ半数を超えるセンサーで観測されたものが対象です。"},
     "columns": [
       {"key": "country", "type": "country", "en": "Registered in", "ja": "登録地域"},
       {"key": "victims", "type": "number", "en": "Hosts", "ja": "ホスト数"}],

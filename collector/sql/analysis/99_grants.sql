@@ -36,7 +36,7 @@ grant insert on hirundo.flow, hirundo.flood to hirundo_collector;
 ----
 grant execute on function hirundo.setting(text), hirundo.time_zone(), hirundo.home_country(), hirundo.retention_cutoff(), hirundo.span_text(interval),
   hirundo.partition_exists(text, date), hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire(),
-  hirundo.rollup_step(), hirundo.rollup_retention(), hirundo.rollup_expire(), hirundo.maintenance_due(),
+  hirundo.rollup_step(), hirundo.surge_step(), hirundo.rollup_retention(), hirundo.rollup_expire(), hirundo.maintenance_due(),
   hirundo.partition_sizes(), hirundo.flow_over_size(), hirundo.max_size(text), hirundo.retention_age(text), hirundo.rollup_over_size(),
   hirundo.quarantine_over_size(), hirundo.rollup_shrink(), hirundo.table_expire(), hirundo.retention_due()
   to hirundo_collector;
@@ -75,6 +75,11 @@ grant select on hirundo.sensor_status, hirundo.dirty_day, hirundo.rollup_lag to 
 grant execute on function hirundo.period_bounds(tstzrange), hirundo.accounting(tstzrange), hirundo.local_range(date, date),
   hirundo.quarter(text), hirundo.month(text), hirundo.week(text), hirundo.day(text), hirundo.period_edge(text), hirundo.period(text)
   to hirundo_collector;
+----
+-- surges: the collector's metrics tell of them
+grant select on hirundo.surge_alert to hirundo_collector, hirundo_analyst;
+----
+grant select on hirundo.surge_judged to hirundo_analyst;
 ----
 -- tools
 grant select on hirundo.fingerprint, hirundo.tool_day, hirundo.tool_built, hirundo.holiday to hirundo_analyst;
