@@ -18,7 +18,7 @@ select is_empty($$select rolname from pg_roles where rolname in ('hirundo_owner'
 select is_empty($$select p.oid::regprocedure from pg_proc p where pronamespace = 'hirundo'::regnamespace and prosecdef
   and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'security definer functions pin their search_path');
 select set_eq($$select p.proname::text from pg_proc p where pronamespace = 'hirundo'::regnamespace and prosecdef$$,
-  array['partition_ensure', 'partition_drop', 'partition_expire', 'rollup_step', 'rollup_expire', 'maintenance_due', 'rollup_over_size', 'rollup_shrink', 'quarantine_over_size', 'table_expire', 'retention_due', 'audit_add', 'key_used'], 'no other function runs as the owner');
+  array['partition_ensure', 'partition_drop', 'partition_expire', 'rollup_step', 'surge_step', 'rollup_expire', 'maintenance_due', 'rollup_over_size', 'rollup_shrink', 'quarantine_over_size', 'table_expire', 'retention_due', 'audit_add', 'key_used'], 'no other function runs as the owner');
 select is_empty($$select c.relname from pg_class c where relnamespace = 'hirundo'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'S')
   and relowner <> 'hirundo_owner'::regrole$$, 'hirundo_owner owns every table and view');
 select is_empty($$select p.oid::regprocedure from pg_proc p where pronamespace = 'hirundo'::regnamespace and proowner <> 'hirundo_owner'::regrole

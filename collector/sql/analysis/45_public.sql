@@ -45,13 +45,17 @@ declare
   v_home text := hirundo.home_country();
 begin
   return query
-    with due as materialized (
+    with observed as materialized (
+      select o.sensor_id, o.day, o.covered_ms from hirundo.observed_time(first, v_past) o
+    ), due as materialized (
+      -- not what was before any sensor was
       select case when v_bucket is null then v_first else date_trunc(v_bucket, l.day::timestamp)::date end as b, count(*) * 43200000 as ms
       from hirundo.local_days(first, v_past) l
+      where v_bucket is not null or l.day >= (select min(o.day) from observed o)
       group by 1
     ), seen as (
       select case when v_bucket is null then v_first else date_trunc(v_bucket, o.day::timestamp)::date end as b, o.sensor_id, sum(o.covered_ms) as ms
-      from hirundo.observed_time(first, v_past) o
+      from observed o
       group by 1, 2
     )
     select d.b, s.sensor_id, case when n.country::text = v_home then 'home' else 'overseas' end, s.ms::float8 / 86400000
@@ -62,7 +66,7 @@ end
 $$;
 ----
 comment on function hirundo.public_sensors(timestamptz, timestamptz, text) is
-  'Sensors that observed at least half of [first, past), as far as it is over, or of each bucket (week, month) of it: bucket_start, sensor_id, side (home, overseas), days (observed). Example: select side, count(*) from hirundo.public_sensors(''2023-01-01'', ''2023-04-01'') group by side.';
+  'Sensors that observed at least half of [first, past), as far as it is over and from the first day on that any sensor observed, or of each bucket (week, month) of it: bucket_start, sensor_id, side (home, overseas), days (observed). Example: select side, count(*) from hirundo.public_sensors(''2023-01-01'', ''2023-04-01'') group by side.';
 ----
 -- What each sensor received: the parts of all public figures but those of an organisation.
 create or replace function hirundo.public_received(kind text, first timestamptz, past timestamptz, bucket text default null, codes integer[] default null)
@@ -202,16 +206,17 @@ declare
   v_first timestamptz;
   v_past timestamptz;
   v_codes int[];
+  v_kind text := lower(btrim(coalesce(kind, 'port')) collate "C");
 begin
-  if kind is null or kind not in ('port', 'country') then
-    raise exception '% is no kind of public figure', coalesce(quote_literal(kind), 'NULL')
+  if v_kind not in ('port', 'country') then
+    raise exception '% is no kind of public figure', quote_literal(kind)
       using errcode = 'invalid_parameter_value', hint = 'Take port or country.';
   end if;
   select b.first, least(b.past, now()) into v_first, v_past from hirundo.period_bounds(period) b;
-  v_codes := case when kind = 'port' then hirundo.public_candidates(v_first, v_past) end;
+  v_codes := case when v_kind = 'port' then hirundo.public_candidates(v_first, v_past) end;
   return query
     with got as materialized (
-      select * from hirundo.public_received(kind, v_first, v_past, bucket, v_codes)
+      select * from hirundo.public_received(v_kind, v_first, v_past, bucket, v_codes)
     ), watch as materialized (
       select * from hirundo.public_sensors(v_first, v_past)
     ), watches as materialized (
@@ -229,7 +234,7 @@ begin
       select t.item, t.label, t.r
       from (select h.item, l.label, row_number() over (order by h.v desc, l.label collate "C")::int as r
             from head h
-            cross join lateral (select case kind when 'port' then hirundo.port_label(h.item::int) else h.item end as label offset 0) l) t
+            cross join lateral (select case v_kind when 'port' then hirundo.port_label(h.item::int) else h.item end as label offset 0) l) t
       where t.r <= public_top.n
     ), part as materialized (
       select e.b, e.item, array_agg(e.v order by e.v) as v
@@ -377,7 +382,7 @@ begin
   return query
     with daily as materialized (
       select e.d, e.code, e.sensor_id, count(*) as k
-      from (select distinct x.day as d, x.port_code as code, x.src, x.sensor_id
+      from (select distinct x.day as d, x.port_code as code, x.src, x.sensor_id, null::text as class
             from unnest(v_probes) p
             cross join lateral (
               select * from hirundo.source_port_day x
@@ -385,12 +390,12 @@ begin
                 and (v_codes is null or x.port_code = any (v_codes)) and x.class <> 'backscatter' and x.class <> 'local'
               offset 0) x
             union all
-            select distinct (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id
+            select distinct (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, case when v_ranges is null then f.class end
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.flow_classed f
               where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-                and (v_ranges is null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
+                and (v_ranges is null and v_codes is not null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
                 and (v_codes is null or f.port_code = any (v_codes)) and f.class <> 'backscatter' and f.class <> 'local') f) e
       group by 1, 2, 3
       union all

@@ -11,6 +11,8 @@ declare
     and (v_internal or lower(period) at time zone hirundo.time_zone() = date_trunc('month', lower(period) at time zone hirundo.time_zone()));
   v_bucket text := case when v_months then 'month' when v_internal and upper(period) - lower(period) < interval '21 days' then 'day' else 'week' end;
   v_middle jsonb := '{
+    "lead": {"en": "What the sensor in the middle received a day, at home and overseas, and the change on the time before.",
+             "ja": "国内・海外それぞれのセンサーが1日あたりに受信したパケット数の中央値と、直前の期間からの増減です。"},
     "method": {"en": "All packets but those of the sensor’s own link (broadcast, multicast), by the days it really observed, of the sensor in the middle: as many received more as received less. Two digits.",
                "ja": "センサー自身のリンク内の通信（ブロードキャスト、マルチキャスト）を除く全パケットを実際に観測できた日数で割り、センサーの中央値を有効数字2桁で示しています。"},
     "caveat": {"en": "Only where at least three sensors observed half of the time. Middle, not mean: whatever is sent to a single sensor must not show.",

@@ -24,9 +24,15 @@ declare
            "ja": "1台のセンサーに多くのパケットが届くと平均値が大きくなることがあります。センサーごとの上位10ポートもあわせてご覧ください。斜線は観測がなかった週です。"}'::jsonb
     else '{"en": "Ports that not more than half of the sensors received are left out, and count as 0 in weeks in which they did not. Hatched: fewer than three sensors observed half of the week.",
            "ja": "半数以下のセンサーでしか観測されていないポートは除いています（週によって半数以下の場合は0としています）。斜線は、週の半分以上を観測したセンサーが3台未満の週です。"}' end;
-  v_middle jsonb := '{"method": {"en": "Packets to the port a day at the sensor in the middle: as many received more as received less; by week from Monday, whole weeks alone; all traffic but that of the sensor’s own link. Two digits.",
+  v_middle jsonb := '{"columns": [
+      {"key": "week", "type": "date", "en": "Week from", "ja": "週（月曜日）"},
+      {"key": "port", "type": "port", "en": "Port", "ja": "ポート"},
+      {"key": "average", "type": "number", "en": "Packets per sensor and day (middle)", "ja": "1日あたりのパケット数（中央値）"}],
+    "method": {"en": "Packets to the port a day at the sensor in the middle: as many received more as received less; by week from Monday, whole weeks alone; all traffic but that of the sensor’s own link. Two digits.",
     "ja": "宛先ポートごとの1日あたりパケット数について、センサーの中央値を週ごと（月曜日から）に有効数字2桁で示しています。期間内の完全な週のみが対象です。"}}';
-  v_middle_top jsonb := '{"method": {"en": "By packets a day at the sensor in the middle: as many received more as received less; all traffic but that of the sensor’s own link, any IP protocol is a service. Two digits, ties by name. Only what more than half of the sensors received.",
+  v_middle_top jsonb := '{"lead": {"en": "What most packets sought, or where their sources are registered, at the sensor in the middle, with the rank in the period before.",
+    "ja": "センサーで受信したパケット数（中央値）の順位と、前の期間の順位です。"},
+    "method": {"en": "By packets a day at the sensor in the middle: as many received more as received less; all traffic but that of the sensor’s own link, any IP protocol is a service. Two digits, ties by name. Only what more than half of the sensors received.",
     "ja": "1日あたりのパケット数（センサー自身のリンク内の通信を除く）について、センサーの中央値（有効数字2桁）の順に示しています。同数の場合は名前の順です。半数を超えるセンサーで観測されたもののみが対象です。"}}';
   v_top text := $j${
     "columns": [
@@ -47,9 +53,9 @@ order by 1, t.rank$q$, t.p) end,
       v_trend::jsonb || case when v_internal then '{}' else v_middle end || jsonb_build_object('title', t.title, 'lead', t.lead, 'caveat', v_caveat), 600
     from (values
       ('port_trend', v_weeks, '{"en": "Weekly packets of the top ports", "ja": "主要ポート宛パケット数の推移（週次）"}'::jsonb,
-       '{"en": "The five ports that received most in this period.", "ja": "本期間にパケットの多かった5ポートについて、センサー1台・1日あたりの平均を週ごとに示しています。"}'::jsonb),
+       '{"en": "The five ports that received most in this period.", "ja": "本期間にパケットの多かった5ポートについて、センサー1台・1日あたりのパケット数を週ごとに示しています。"}'::jsonb),
       ('port_trend_year', v_year, '{"en": "Weekly packets of the top ports, one year", "ja": "主要ポート宛パケット数の推移（週次・直近1年）"}',
-       '{"en": "The five ports that received most in the twelve months up to the end of this period.", "ja": "本期間末までの1年間にパケットの多かった5ポートについて、センサー1台・1日あたりの平均を週ごとに示しています。"}')) t(id, p, title, lead)
+       '{"en": "The five ports that received most in the twelve months up to the end of this period.", "ja": "本期間末までの1年間にパケットの多かった5ポートについて、センサー1台・1日あたりのパケット数を週ごとに示しています。"}')) t(id, p, title, lead)
     where upper(period) - lower(period) > interval '13 days' or t.id = 'port_trend_year';
 
   return query
