@@ -135,6 +135,37 @@ int command_open(const char *conf_path, const char *role, struct collector_conf 
     return 0;
 }
 
+static int take_owner(struct db *db, struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db,
+                     "select from pg_catalog.pg_roles o where o.rolname = 'hirundo_owner' and "
+                     "pg_catalog.pg_has_role(o.oid, 'member') and current_user <> "
+                     "'hirundo_analyst'",
+                     0, NULL, &result, e);
+    return r == 0 && PQntuples(result) > 0 ? db_exec(db, "set role hirundo_owner", e) : r;
+}
+
+int command_open_reader(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db)
+{
+    struct collector_conf conf;
+    struct errmsg e = {"out of memory"};
+    _cleanup_(db_freep) struct db *db = NULL;
+    int r = command_open(conf_path, "hirundo_analyst", &conf, &db);
+    if (r < 0)
+        return r;
+    r = take_owner(db, &e);
+    if (r != 0) {
+        command_fail(&e);
+        collector_conf_free(&conf);
+        return r < 0 ? r : -EPERM;
+    }
+    *ret_conf = conf;
+    *ret_db = db;
+    db = NULL;
+    return 0;
+}
+
 int command_open_owner(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db)
 {
     struct collector_conf conf;

@@ -52,6 +52,9 @@ int command_set_day(const char *name, const char *value, const char **ret);
 // The configuration and a connection as `role`, both or neither; errors are printed.
 int command_open(const char *conf_path, const char *role, struct collector_conf *ret_conf,
                  struct db **ret_db);
+// Likewise for who only reads: as hirundo_analyst, or as hirundo_owner where the login may that
+// alone.
+int command_open_reader(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db);
 // Likewise as hirundo_owner, to a database that has this version's schema. ret_conf: NULL if nobody
 // needs it.
 int command_open_owner(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db);

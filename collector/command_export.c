@@ -231,7 +231,7 @@ int command_export(int argc, char **argv)
     struct errmsg e = {"out of memory"};
     struct collector_conf conf;
     _cleanup_(db_freep) struct db *db = NULL;
-    if (command_open(conf_path, "hirundo_analyst", &conf, &db) < 0)
+    if (command_open_reader(conf_path, &conf, &db) < 0)
         return EXIT_FAILURE;
     db_set_timeout(db, EXPORT_TIMEOUT_MS);
     struct export x = {.organisation = words[0], .period = words[1], .out = o.out};

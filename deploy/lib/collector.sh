@@ -44,6 +44,8 @@ grant hirundo_owner, hirundo_analyst to hirundo_operator;
 update hirundo.setting set value = 'Asia/Tokyo' where name = 'time_zone';
 update hirundo.setting set value = 'JP' where name = 'home_country';
 update hirundo.setting set value = 'off' where name = 'retention_flow';
+update hirundo.setting set value = 'Example CSIRT' where name = 'reporter_name';
+update hirundo.setting set value = 'csirt@example.org' where name = 'reporter_contact';
 END
 }
 
@@ -60,6 +62,12 @@ collector_configure() {
 [collector]
 endpoint = $(collector_endpoint)
 key = $home/keys/collector.key
+
+[enrolment]
+operator_key = $home/keys/operator.key
+
+[sharing]
+pseudonym_key = $home/keys/pseudonym.key
 
 [metrics]
 listen = off

@@ -448,6 +448,30 @@ def test_organisation_case(ask, truth):
     assert effect["packets of others"][2].startswith("no clear change")
 
 
+def test_case_file(ask, truth, tmp_path):
+    """A notice's case file of the hosting company: every packet that was planted, signed."""
+    conf, out = HOME / "conf" / "collector.conf", tmp_path / "case"
+    command = [HOME / "bin" / "hirundo-collector"]
+    done = subprocess.run([*command, "export", "-c", conf, truth["hosting"]["name"], "2023Q1", "--out", out], check=False, capture_output=True, text=True,
+                          env=os.environ)
+    assert done.returncode == 0, done.stderr
+    subprocess.run([*command, "verify", "-c", conf, out], check=True)
+    with open(out / "events.csv", encoding="ascii", newline="") as file:
+        events = list(csv.DictReader(file))
+    assert {e["src_ip"] for e in events} == set(truth["hosting"]["sources"])
+    assert sum(int(e["packets"]) for e in events) == truth["hosting"]["packets"]
+    assert len({e["sensor"] for e in events}) == 13
+    with open(out / "sources.csv", encoding="ascii", newline="") as file:
+        sources = {(s["src_ip"], s["dst_port"] + "/" + s["protocol"].upper()): int(s["packets"]) for s in csv.DictReader(file)}
+    assert sources == dict(((row[0], row[1]), row[2]) for row in ask(
+        "select item, port, packets from hirundo.organisation_case(%s, hirundo.quarter('2023Q1')) where section = 'evidence'", truth["hosting"]["name"]))
+    with open(out / "xarf.jsonl", encoding="utf-8") as file:
+        assert len([json.loads(line) for line in file]) == len(sources)
+    text = "".join((out / name).read_text(encoding="utf-8") for name in ("case.en.txt", "case.ja.html", "events.csv", "manifest.json"))
+    for name, address in ask("select s.name, host(a.address) from hirundo.sensor s join hirundo.sensor_address a using (sensor_id) where a.address is not null"):
+        assert address not in text and not re.search(rf"\b{re.escape(name)}\b", text), name
+
+
 def test_psql_answers_after_sourcing_env(finished):
     done = subprocess.run(["/bin/sh", "-c", '. "$1" && psql -XAt -c "select count(*) from hirundo.sensor"',
                            "sh", HOME / "env"], env={"PATH": os.environ["PATH"]}, check=True, capture_output=True, text=True)

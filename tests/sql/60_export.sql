@@ -15,9 +15,9 @@ reset timezone;
 reset datestyle;
 select is(hirundo.export_width('期間 ab'), 7, 'letters that take two places');
 select is(hirundo.export_text_table('{"columns": ["期間", "n"], "rows": [["a", 1], ["bcdef", 20], [null, null]]}'), e'  期間    n\n  a       1\n  bcdef  20\n\n', 'a table as text');
-select is(hirundo.export_html_table('{"rows": [["<k>", "<v>"]]}'), e'<table><tbody>\n<tr><th scope="row">&lt;k&gt;</th><td>&lt;v&gt;</td></tr>\n</tbody></table>\n', 'names and values');
+select is(hirundo.export_html_table('{"rows": [["<k>", "<v>"]]}'), e'<div class="t" tabindex="0"><table><tbody>\n<tr><th scope="row">&lt;k&gt;</th><td>&lt;v&gt;</td></tr>\n</tbody></table></div>\n', 'names and values');
 select is(hirundo.export_html_table('{"columns": ["<c>"], "rows": [[1], [null], ["<x>"]]}'),
-  e'<table><thead><tr><th scope="col">&lt;c&gt;</th></tr></thead>\n<tbody>\n<tr><td class="n">1</td></tr>\n<tr><td></td></tr>\n<tr><td>&lt;x&gt;</td></tr>\n</tbody></table>\n', 'cells');
+  e'<div class="t" tabindex="0"><table><thead><tr><th scope="col">&lt;c&gt;</th></tr></thead>\n<tbody>\n<tr><td class="n">1</td></tr>\n<tr><td></td></tr>\n<tr><td>&lt;x&gt;</td></tr>\n</tbody></table></div>\n', 'cells');
 select unalike(hirundo.export_html(jsonb_build_array(jsonb_build_object(k, v)), 'en'), '%<script>%', k || ' is text')
 from (values ('h1', '"<script>"'::jsonb), ('h2', '"<script>"'), ('mark', '"<script>"'), ('code', '"<script>"'), ('p', '["<script>"]'), ('list', '["<script>"]'),
              ('table', '{"columns": ["<script>"], "rows": [["<script>"]]}')) x(k, v);

@@ -273,12 +273,12 @@ declare
                   from jsonb_array_elements_text(t -> 'columns') with ordinality c(x, n));
 begin
   -- without a head a table is of names and values
-  return '<table>' || coalesce(v_head, '') || e'<tbody>\n' || coalesce((
+  return '<div class="t" tabindex="0"><table>' || coalesce(v_head, '') || e'<tbody>\n' || coalesce((
     select string_agg('<tr>' || (
       select string_agg(case when v_head is null and k = 1 then '<th scope="row">' || hirundo.export_escape(x #>> '{}') || '</th>'
                              else case when jsonb_typeof(x) = 'number' then '<td class="n">' else '<td>' end || coalesce(hirundo.export_escape(x #>> '{}'), '') || '</td>' end, '' order by k)
       from jsonb_array_elements(r) with ordinality c(x, k)) || e'</tr>\n', '' order by n)
-    from jsonb_array_elements(t -> 'rows') with ordinality d(r, n)), '') || e'</tbody></table>\n';
+    from jsonb_array_elements(t -> 'rows') with ordinality d(r, n)), '') || e'</tbody></table></div>\n';
 end
 $$;
 ----
@@ -292,8 +292,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_style text := 'body{font-family:sans-serif;line-height:1.5;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}'
-    || 'table{border-collapse:collapse;margin:1rem 0}th,td{border:1px solid #999;padding:.2rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eee}.n{text-align:right}'
-    || '.mark{font-weight:bold}pre{overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;background:#eee;padding:.6rem}@media print{body{margin:0;max-width:none}thead{display:table-header-group}tr{break-inside:avoid}}';
+    || 'table{border-collapse:collapse;margin:1rem 0}th,td{border:1px solid #999;padding:.2rem .6rem;text-align:left;vertical-align:top}th{background:#eee}.n{text-align:right}.t{overflow-x:auto}th[scope=row]+td{overflow-wrap:anywhere}'
+    || '.mark{font-weight:bold}pre{overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere;background:#eee;padding:.6rem}@media(prefers-color-scheme:dark){body{color:#eee;background:#111}th,pre{background:#2a2a2a}}'
+    || '@media print{body{margin:0;max-width:none;color:#000;background:#fff}th,pre{background:#eee}thead{display:table-header-group}tr{break-inside:avoid}}';
   v_body text := '';
   v_title text;
   k text;
