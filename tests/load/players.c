@@ -27,7 +27,8 @@ struct player {
     void *socket;
     uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
     struct ready *headers; // of the batches to send
-    uint64_t sent, acked;
+    uint64_t before;       // numbers of this spool that went before
+    uint64_t sent, acked;  // beyond these
     uint64_t credit;
     int64_t heard_ms;  // last answer
     int64_t pinged_ms; // of the first ping that waits for its pong, 0: none
@@ -209,16 +210,17 @@ static void take_reply(struct players *p, struct player *player, const struct wi
         player->pinged_ms = 0;
         p->ponged++;
     }
-    if (h->kind == WIRE_ACK && r->committed_through > player->acked) {
-        uint64_t through = MIN(r->committed_through, player->sent);
+    if (h->kind == WIRE_ACK && r->committed_through > player->before + player->acked) {
+        uint64_t through = MIN(r->committed_through - player->before, player->sent);
         tell_acked(p, player, through);
         p->acked += through - player->acked;
         player->acked = through;
     }
-    if (h->kind == WIRE_NACK && r->expected_seq > player->acked) {
-        p->resent += player->sent - (r->expected_seq - 1);
-        p->acked += r->expected_seq - 1 - player->acked;
-        player->sent = player->acked = r->expected_seq - 1;
+    if (h->kind == WIRE_NACK && r->expected_seq > player->before + player->acked) {
+        uint64_t through = r->expected_seq - 1 - player->before;
+        p->resent += player->sent - through;
+        p->acked += through - player->acked;
+        player->sent = player->acked = through;
     }
 }
 
@@ -333,14 +335,14 @@ static int encode_headers(const struct players *p, struct player *player)
     if (!headers)
         return -ENOMEM;
     player->headers = headers;
-    if (getrandom(player->spool_id, sizeof player->spool_id, 0) < 0)
+    if (player->before == 0 && getrandom(player->spool_id, sizeof player->spool_id, 0) < 0)
         return -errno;
     for (uint64_t i = 0; i < p->batches; i++) {
         struct wire_header h = p->payloads[i].header;
         uint8_t header[WIRE_HEADER_MAX];
         size_t size;
         memcpy(h.spool_id, player->spool_id, sizeof h.spool_id);
-        h.seq = i + 1;
+        h.seq = player->before + i + 1;
         h.sent_ms = wall_ms();
         int r = wire_header_encode(&h, header, &size);
         if (r < 0 || size > sizeof headers->bytes)
@@ -358,6 +360,7 @@ static int begin_drain(struct players *p, const struct payload *payloads, size_t
     p->acked = p->resent = 0;
     for (size_t i = 0; i < p->n; i++) {
         struct player *player = &p->list[i];
+        player->before += player->acked;
         player->sent = player->acked = 0;
         player->credit = MAX(player->credit, (uint64_t)1);
         player->heard_ms = mono_ms();

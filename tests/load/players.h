@@ -31,6 +31,8 @@ struct drained {
     double cpu_seconds; // of this process meanwhile, its libzmq threads included
     uint64_t resent;
 };
-// Each sends payloads[0..n-1] as numbers 1..n of a new spool and waits for all acks.
+// Each sends payloads[0..n-1] as the next n numbers of its spool, and waits for all acks. One
+// spool, as quiet sensors have: of a sensor with several the collector looks up each batch by its
+// digest.
 int players_drain(struct players *p, const struct payload *payloads, size_t n, int timeout_ms,
                   struct drained *ret);

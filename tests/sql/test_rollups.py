@@ -32,8 +32,12 @@ FIGURES = {
     **{call: f'select * from {call}' for _, call in functions.calls('%s', equal=True)},
     'ttl_cells': 'select * from hirundo.ttl_cells(lower(%s), upper(%s), null, null) '
     'order by src, sensor_id, t0',
-    'ttl_controls': "select * from hirundo.ttl_controls(lower(%s), upper(%s), '{[198.18.0.0,198.18.0.7]}', null, 'JP') "
+    'ttl_controls': "select * from hirundo.ttl_controls(lower(%s), upper(%s), '{[198.18.0.0,198.18.0.7]}', null, 'JP', '{32,64,128,255}') "
     'order by t0, region, p95_hops',
+    'ttl_controls, by port': "select * from hirundo.ttl_controls(lower(%s), upper(%s), null, hirundo.port_codes('{22/TCP,80/TCP}'), 'JP', '{64,255}') "
+    'order by t0, region, p95_hops',
+    'ttl_spread_all': "select * from hirundo.ttl_spread_all(lower(%s), upper(%s), hirundo.port_codes('{22/TCP,80/TCP,ICMP}'))",
+    'sources_by_group': 'select * from hirundo.sources_by_group(lower(%s), upper(%s), true) order by item',
 }
 # a second part of the days lies in another month
 LATER = 4 * DAY
@@ -61,6 +65,9 @@ class Books:
         self.sensors = [
             common.add_sensor(cur, n, c) for n, c in (('a', 'JP'), ('b', 'TW'), ('c', 'KR'))
         ]
+        # bits of sensors in more than one word of 64
+        cur.execute('update hirundo.sensor set sensor_id = sensor_id + 64 where sensor_id = %s', (self.sensors[2],))
+        self.sensors[2] += 64
         self.flows, self.floods, self.covered = [], [], collections.Counter()
         cur.execute(
             "insert into hirundo.prefix_set (as_of, source, prefixes, ranges) "

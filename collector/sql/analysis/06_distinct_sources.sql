@@ -1,71 +1,83 @@
 -- How many different sources, over any period? Counts of days do not add up to it, so it is counted anew from the source
 -- rollups: whole months, whole days, and flow for the rest.
 --
--- Where sensors matter, a source's are bits (source_day.sensors): those of several days and months are or-ed, and sources with
--- the same sensors are counted together before anything is compared with a region's.
-create or replace function hirundo.source_sensors(first timestamptz, past timestamptz, bits integer)
-returns table (sensors bit varying, sources bigint)
+-- Where sensors matter, a source's are bits (source_day.sensors): those of several days and months are or-ed, and compared with
+-- each region's. Bits are taken as numbers of 64 of them, which is much faster than bit strings. Months and days are read in
+-- the order of their sources and merged, so that millions are grouped one by one: a hash table of them would not fit.
+create or replace function hirundo.sources_by_sql(of_bits text[], of_sensors text[], by_sensor boolean)
+returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
-set jit = off
-set work_mem = '128MB'
 as $$
 declare
-  v_first timestamptz := first;
-  v_past timestamptz := past;
+  v_bits text;   -- w0, w1, ...: of a bit string
+  v_sensor text; -- of a sensor_id
+  v_or text;
+  v_rows text;
+  v_items text[];
+  v_counts text;
+begin
+  select string_agg(format('substring(x.sensors from %s for 64)::bit(64)::bigint as w%s', 64 * k + 1, k), ', '),
+    string_agg(format('case when (x.sensor_id - 1) / 64 = %s then 1::bigint << (63 - (x.sensor_id - 1) %% 64) else 0 end as w%s', k, k), ', '),
+    string_agg(format('bit_or(u.w%s) as w%s', k, k), ', ')
+  into v_bits, v_sensor, v_or
+  from generate_series(0, (select (coalesce(max(s.sensor_id), 1) - 1) / 64 from hirundo.sensor s)) k;
+  select string_agg(t.part, ' union all ') into v_rows
+  from (select format('(select x.src, %s from %s order by x.src)', v_bits, b) as part from unnest(of_bits) b
+        union all
+        select format('(select x.src, %s from %s)', v_sensor, s) from unnest(of_sensors) s) t;
+  select array_agg(i.item order by i.item), string_agg(format(', count(*) filter (where %s <> 0)', i.common), '' order by i.item)
+  into v_items, v_counts
+  from (select w.item, string_agg(format('(e.w%s & %L::bigint)', w.k, w.bits), ' | ') as common
+        from (select case when by_sensor then s.name else s.country::text end as item, (s.sensor_id - 1) / 64 as k,
+                bit_or(1::bigint << (63 - (s.sensor_id - 1) % 64)) as bits
+              from hirundo.sensor s group by 1, 2) w
+        group by w.item) i;
+  return format($q$
+    select t.item, t.sources
+    from (select %L::text[] as items, array[count(*)%s] as counts from (select %s from (%s) u group by u.src) e) c
+    cross join lateral unnest(c.items, c.counts) t(item, sources)$q$,
+    array[null] || coalesce(v_items, '{}'), v_counts, v_or, v_rows);
+end
+$$;
+----
+comment on function hirundo.sources_by_sql(text[], text[], boolean) is
+  'Internal to sources_by_group and ttl_spread: the statement that counts sources by sensor (its name) or region; the row without an item counts all. Its arguments follow FROM and call what they name x: what has src and sensors (bits), and what has src and sensor_id. Example: select hirundo.sources_by_sql(array[''hirundo.source_day x where x.day = date 2023-02-08''], ''{}'', false).';
+----
+create or replace function hirundo.sources_by_group(first timestamptz, past timestamptz, by_sensor boolean)
+returns table (item text, sources bigint)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+set work_mem = '128MB'
+set enable_hashagg = off
+as $$
+declare
   v_months date[];
   v_days date[];
   v_rest tstzmultirange;
 begin
   select c.months, c.days, c.rest into v_months, v_days, v_rest
-  from hirundo.rollup_cover(v_first, v_past, 'source_day', null, 'source_month') c;
-  -- a statement made here, since the number of bits is part of a type
-  return query execute format($q$
-    select e.sensors, count(*)
-    from (
-      select u.src, bit_or(u.sensors::bit(%1$s))::bit varying as sensors
-      from (
-        select m.src, m.sensors from hirundo.source_month m where m.month = any ($1)
-        union all
-        select d.src, d.sensors from hirundo.source_day d where d.day = any ($2)
-        union all
-        select f.src, set_bit(repeat('0', %1$s)::bit varying, f.sensor_id - 1, 1)
-        from unnest($3) r
-        cross join lateral (
-          select f.src, f.sensor_id from hirundo.flow f
-          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower($3) and f.ts < upper($3)
-          group by 1, 2) f) u
-      group by u.src) e
-    group by e.sensors$q$, bits)
-  using v_months, v_days, v_rest;
+  from hirundo.rollup_cover(first, past, 'source_day', null, 'source_month') c;
+  return query execute hirundo.sources_by_sql(
+    array(select format('hirundo.source_month x where x.month = %L', m) from unnest(v_months) m) || text 'hirundo.source_day x where x.day = any ($1)',
+    array['unnest($2) r cross join lateral (select f.src, f.sensor_id from hirundo.flow f '
+          'where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower($2) and f.ts < upper($2) group by 1, 2) x'],
+    by_sensor)
+  using v_days, v_rest;
 end
 $$;
 ----
-comment on function hirundo.source_sensors(timestamptz, timestamptz, integer) is
-  'Distinct sources of [first, past), counted by the set of sensors that received any of their packets: bit s from the left stands for sensor_id s, bits is at least the largest sensor_id. Example: select * from hirundo.source_sensors(''2023-02-08'', ''2023-02-09'', 8).';
+comment on function hirundo.sources_by_group(timestamptz, timestamptz, boolean) is
+  'Distinct sources of [first, past) seen by each sensor (its name) or by the sensors of each region, exact, any class; the row without an item counts all. Example: select * from hirundo.sources_by_group(''2023-02-08'', ''2023-02-09'', true).';
 ----
 create or replace function hirundo.sources_by_region(first timestamptz, past timestamptz)
 returns table (region text, sources bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
-declare
-  v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
-  v_none bit varying := repeat('0', v_bits)::bit varying;
 begin
-  return query
-    with seen as materialized (
-      select e.sensors, e.sources from hirundo.source_sensors(first, past, v_bits) e
-    ), region as (
-      select s.country::text as country, bit_or(set_bit(v_none, s.sensor_id - 1, 1)) as sensors from hirundo.sensor s group by 1
-    )
-    select r.country, (sum(e.sources) filter (where e.sensors & r.sensors <> v_none))::bigint
-    from region r cross join seen e
-    group by r.country
-    union all
-    select null, coalesce(sum(e.sources), 0)::bigint from seen e;
+  return query select g.item, g.sources from hirundo.sources_by_group(first, past, false) g;
 end
 $$;
 ----
@@ -91,7 +103,6 @@ declare
   v_months date[];
   v_days date[];
   v_rest tstzmultirange;
-  v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.months, c.days, c.rest into v_months, v_days, v_rest
@@ -102,16 +113,10 @@ begin
                  join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = r.region
                  where r.sources > 0 order by r.region collate "C";
   elsif v_by = 'sensor' then
-    return query
-      select s.name, n.n, l.missing
-      from hirundo.sensor s
-      join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = s.name
-      join (select g as sensor_id, sum(e.sources)::bigint as n
-            from hirundo.source_sensors(v_first, v_past, v_bits) e
-            cross join lateral generate_series(1, v_bits) g
-            where get_bit(e.sensors, g - 1) = 1
-            group by g) n on n.sensor_id = s.sensor_id
-      order by s.name collate "C";
+    return query select g.item, g.sources, l.missing
+                 from hirundo.sources_by_group(v_first, v_past, true) g
+                 join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = g.item
+                 where g.sources > 0 order by g.item collate "C";
   elsif v_by in ('all', 'received', 'class') then
     return query
       select u.item, count(*), (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l)

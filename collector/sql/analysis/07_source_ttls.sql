@@ -1,7 +1,36 @@
 -- Which TTLs did which sources have at which sensors? What ttl_spread and ttl_origin begin with, from the smallest rollup
 -- that can tell: months of busy ports, months over all ports, days, and flow for the rest.
+create or replace function hirundo.busy_codes(months date[], codes integer[], out busy integer[], out rare integer[])
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_months date[] := months;
+begin
+  busy := '{}';
+  rare := '{}';
+  if codes is null or cardinality(v_months) = 0 then
+    return;
+  end if;
+  -- in all of the months, or looked up by days
+  select coalesce(array_agg(k.code) filter (where b.months = cardinality(v_months)), '{}'),
+    coalesce(array_agg(k.code) filter (where b.months is distinct from cardinality(v_months)), '{}')
+  into busy, rare
+  from unnest(codes) k(code)
+  left join (select e.port_code, count(*) as months
+             from (select n.month, n.port_code, sum(n.packets) as n from hirundo.network_port_month n
+                   where n.month = any (v_months) and n.port_code = any (codes) group by 1, 2) e
+             join hirundo.rollup_month m on m.month = e.month and e.n >= m.busy_packets
+             group by 1) b on b.port_code = k.code;
+end
+$$;
+----
+comment on function hirundo.busy_codes(date[], integer[]) is
+  'Which of these port codes hirundo.source_port_month has in each of the months (busy), and which are to be looked up in source_port_day (rare); none where there are no months. Example: select * from hirundo.busy_codes(''{2023-02-01}'', hirundo.port_codes(''{22/TCP}'')).';
+----
 create or replace function hirundo.source_ttls(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, codes integer[],
-                                               evidence boolean, country text default null)
+                                               evidence boolean)
 returns table (src inet, sensor_id smallint, ttl smallint, packets bigint)
 language plpgsql stable rows 100000
 set search_path = pg_catalog, pg_temp
@@ -22,67 +51,15 @@ declare
   v_hi inet := upper(ranges);
   v_probes hirundo.inetmultirange := hirundo.address_probes(ranges);
   v_codes int[] := codes;
-  v_busy int[] := '{}';
-  v_rare int[] := '{}';
+  v_busy int[];
+  v_rare int[];
   v_evidence boolean := evidence;
-  v_last date := (case when isfinite(past) then past - interval '1 microsecond' else now() end at time zone hirundo.time_zone())::date;
-  v_country text;
-  v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
-  v_home bit varying;
 begin
   select c.months, c.days, c.rest into v_months, v_days, v_rest
   from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day', null,
                             case when v_codes is not null or v_evidence then 'source_port_month,source_ttl_month,source_month,network_port_month' end) c;
   v_month_days := hirundo.month_days(v_months);
-  if v_codes is not null and cardinality(v_months) > 0 then
-    -- in all of the months, or looked up by days
-    select coalesce(array_agg(k.code) filter (where b.months = cardinality(v_months)), '{}'),
-      coalesce(array_agg(k.code) filter (where b.months is distinct from cardinality(v_months)), '{}')
-    into v_busy, v_rare
-    from unnest(v_codes) k(code)
-    left join (select e.port_code, count(*) as months
-               from (select n.month, n.port_code, sum(n.packets) as n from hirundo.network_port_month n
-                     where n.month = any (v_months) and n.port_code = any (v_codes) group by 1, 2) e
-               join hirundo.rollup_month m on m.month = e.month and e.n >= m.busy_packets
-               group by 1) b on b.port_code = k.code;
-  end if;
-  if country is not null and v_codes is null and v_evidence and isempty(v_rest)
-     and not exists (select from hirundo.rollup_day d
-                     where d.day = any (v_days || v_month_days) and d.prefix_set is distinct from hirundo.prefix_set_for(v_last)) then
-    -- the stamps of all days say what the ranges say
-    v_country := country;
-    select string_agg(case when s.country::text = v_country then '1' else '0' end, '' order by g)::bit varying into v_home
-    from generate_series(1, v_bits) g left join hirundo.sensor s on s.sensor_id = g;
-    return query
-      with stamped as materialized (
-        select m.month as at, m.src, m.sensors from hirundo.source_month m
-        where m.country = v_country and m.month = any (v_months) and m.class <> 'backscatter' and m.class <> 'local' and m.src <@ v_ranges
-        union all
-        select d.day, d.src, d.sensors from hirundo.source_day d
-        where d.country = v_country and d.day = any (v_days) and d.class <> 'backscatter' and d.class <> 'local' and d.src <@ v_ranges
-      ), at_home as materialized (
-        select distinct s.src from stamped s
-        -- bits were fewer when there were fewer sensors
-        where bit_count(substring(s.sensors from 1 for v_bits) & substring(v_home from 1 for length(s.sensors))) > 0
-      ), wanted as materialized (
-        select distinct s.at, s.src from stamped s where s.src in (select h.src from at_home h)
-      )
-      select x.src, x.sensor_id, x.ttl, x.packets
-      from wanted w
-      cross join lateral (
-        select * from hirundo.source_ttl_month x where x.month = w.at and x.src = w.src offset 0) x
-      where w.at = any (v_months)
-      union all
-      select x.src, x.sensor_id, x.ttl, x.packets
-      from wanted w
-      cross join lateral (
-        select * from hirundo.source_port_day x
-        where x.day = w.at and x.src = w.src and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
-          and x.class <> 'backscatter' and x.class <> 'local'
-        offset 0) x
-      where w.at = any (v_days);
-    return;
-  end if;
+  select k.busy, k.rare into v_busy, v_rare from hirundo.busy_codes(v_months, v_codes) k;
   -- OFFSET 0: look up by source, whatever a port promises
   return query
     select x.src, x.sensor_id, x.ttl, x.packets
@@ -146,5 +123,5 @@ begin
 end
 $$;
 ----
-comment on function hirundo.source_ttls(timestamptz, timestamptz, hirundo.inetmultirange, integer[], boolean, text) is
-  'Packets of [first, past) by source, sensor and TTL, in several rows a key; NULL ranges or codes: all. evidence: without ICMP, fragments, backscatter and local traffic. A country says that the ranges are part of hirundo.country_ranges of it, and that only sources matter which its own sensors received: then fewer rows are read. Example: select * from hirundo.source_ttls(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), hirundo.port_codes(''{22/TCP}''), false).';
+comment on function hirundo.source_ttls(timestamptz, timestamptz, hirundo.inetmultirange, integer[], boolean) is
+  'Packets of [first, past) by source, sensor and TTL, in several rows a key; NULL ranges or codes: all. evidence: without ICMP, fragments, backscatter and local traffic. Example: select * from hirundo.source_ttls(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), hirundo.port_codes(''{22/TCP}''), false).';

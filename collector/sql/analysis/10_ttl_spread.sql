@@ -1,38 +1,46 @@
 -- Which TTLs did packets of these sources have at the sensors of each region?
 -- Every flow row that matches counts, of any class: this is the evidence as received. Flood rows have no source and one TTL
 -- range for many sources, so they cannot.
-create or replace function hirundo.ttl_spread_all(first timestamptz, past timestamptz)
+create or replace function hirundo.ttl_spread_all(first timestamptz, past timestamptz, codes integer[])
 returns setof hirundo.ttl_spread_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
 set jit = off
-set work_mem = '64MB'
+set work_mem = '128MB'
 as $$
 declare
-  v_first timestamptz := first;
-  v_past timestamptz := past;
+  v_months date[];
   v_days date[];
   v_rest tstzmultirange;
-  v_rest_first timestamptz;
-  v_rest_past timestamptz;
-  v_home text := hirundo.home_country();
+  v_busy int[];
+  v_rare int[];
+  v_parts text[];
+  v_counted text;
 begin
-  select c.days, c.rest, lower(c.rest), upper(c.rest) into v_days, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'ttl_day') c;
-  return query
-    with by_sensor as (
-      select t.sensor_id, t.ttl, sum(t.packets)::bigint as n
-      from hirundo.ttl_day t
-      where t.day = any (v_days)
-      group by 1, 2
-      union all
-      select f.sensor_id, f.ttl, sum(f.packets)::bigint
-      from unnest(v_rest) r
+  if codes is null then
+    select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(first, past, 'ttl_day') c;
+    v_parts := array['hirundo.ttl_day x where x.day = any ($3)', 'late x'];
+    v_counted := 'select c.region as item, c.sources from hirundo.sources_by_region($1, $2) c';
+  else
+    select c.months, c.days, c.rest into v_months, v_days, v_rest
+    from hirundo.rollup_cover(first, past, 'source_port_day', null, 'source_port_month,network_port_month') c;
+    select k.busy, k.rare into v_busy, v_rare from hirundo.busy_codes(v_months, codes) k;
+    v_parts := array['hirundo.source_port_month x where x.month = any ($6) and x.port_code = any ($7)',
+                     'hirundo.source_port_day x where x.day = any ($8) and x.port_code = any ($9)',
+                     'hirundo.source_port_day x where x.day = any ($3) and x.port_code = any ($5)', 'late x'];
+    v_counted := hirundo.sources_by_sql('{}', v_parts, false);
+  end if;
+  -- millions of rows are read twice rather than kept: the two questions are answered where they are read
+  return query execute format($q$
+    with late as materialized (
+      select %1$s f.sensor_id, f.ttl, sum(f.packets)::bigint as packets
+      from unnest($4) r
       cross join lateral (
         select * from hirundo.flow_classed f
-        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past) f
-      group by 1, 2
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower($4) and f.ts < upper($4) and ($5 is null or f.port_code = any ($5))) f
+      group by %1$s f.sensor_id, f.ttl
+    ), by_sensor as (
+      select u.sensor_id, u.ttl, sum(u.packets)::bigint as n from (%2$s) u group by 1, 2
     ), by_ttl as (
       select s.country, b.ttl, sum(b.n) as n,
         sum(sum(b.n)) over (partition by s.country order by b.ttl) as upto,
@@ -45,20 +53,23 @@ begin
         sum(t.n)::bigint as n
       from by_ttl t
       group by t.country
-    ), counted as materialized (
-      select c.region, c.sources from hirundo.sources_by_region(v_first, v_past) c
+    ), counted(region, sources) as materialized (
+      %3$s
     )
     select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null), l.missing
     from by_region r
     join counted c on c.region = r.country::text
-    left join hirundo.lacking(v_first, v_past,
-                              (select k.rest from hirundo.rollup_cover(v_first, v_past, 'ttl_day,source_day') k), 'region') l on l.item = r.country::text
-    order by r.country::text is distinct from v_home, r.country::text collate "C";
+    left join hirundo.lacking($1, $2, $11, 'region') l on l.item = r.country::text
+    order by r.country::text is distinct from $10, r.country::text collate "C"$q$,
+    case when codes is not null then 'f.src,' end,
+    (select string_agg('select x.sensor_id, x.ttl, x.packets from ' || p, ' union all ' order by n) from unnest(v_parts) with ordinality t(p, n)), v_counted)
+  using first, past, v_days, v_rest, codes, v_months, v_busy, hirundo.month_days(v_months), v_rare, hirundo.home_country(),
+    (select c.rest from hirundo.rollup_cover(first, past, case when codes is null then 'ttl_day' else 'source_port_day' end || ',source_day') c);
 end
 $$;
 ----
-comment on function hirundo.ttl_spread_all(timestamptz, timestamptz) is
-  'hirundo.ttl_spread of all sources and ports, from smaller rollups. Example: select * from hirundo.ttl_spread_all(''2023-02-08'', ''2023-02-09'').';
+comment on function hirundo.ttl_spread_all(timestamptz, timestamptz, integer[]) is
+  'hirundo.ttl_spread of all sources, of these port codes (NULL: all), from smaller rollups. Example: select * from hirundo.ttl_spread_all(''2023-02-08'', ''2023-02-09'', null).';
 ----
 create or replace function hirundo.ttl_spread(period tstzrange, sources cidr[] default null, ports text[] default null)
 returns setof hirundo.ttl_spread_row
@@ -77,8 +88,8 @@ declare
   v_none bit varying := (select repeat('0', coalesce(max(s.sensor_id), 1))::bit varying from hirundo.sensor s);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
-  if v_ranges is null and v_codes is null then
-    return query select * from hirundo.ttl_spread_all(v_first, v_past);
+  if v_ranges is null then
+    return query select * from hirundo.ttl_spread_all(v_first, v_past, v_codes);
     return;
   end if;
   return query

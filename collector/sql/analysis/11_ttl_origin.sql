@@ -64,8 +64,7 @@ comment on function hirundo.sign_test_p(bigint, bigint) is
 ----
 -- Cells: (source, sensor, t0) with the hops of its packets. Left out: ICMP, fragments, backscatter, class local (a
 -- link's own broadcasts look alike at every sensor), and cells whose median is above 40 hops.
-create or replace function hirundo.ttl_cells(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, codes integer[],
-                                            country text default null)
+create or replace function hirundo.ttl_cells(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, codes integer[])
 returns table (src inet, sensor_id smallint, t0 integer, hops integer, packets bigint, ttl_min integer, ttl_max integer)
 language plpgsql stable rows 100000
 set search_path = pg_catalog, pg_temp
@@ -80,7 +79,7 @@ begin
       select u.src, u.sensor_id, u.ttl::int as ttl,
         case when u.ttl <= 32 then 32 when u.ttl <= 64 then 64 when u.ttl <= 128 then 128 else 255 end as t0,
         sum(u.packets)::bigint as n
-      from hirundo.source_ttls(ttl_cells.first, ttl_cells.past, ttl_cells.ranges, ttl_cells.codes, true, ttl_cells.country) u
+      from hirundo.source_ttls(ttl_cells.first, ttl_cells.past, ttl_cells.ranges, ttl_cells.codes, true) u
       group by 1, 2, 3, 4
     ), ordered as (
       -- by falling TTL, that is rising hops
@@ -100,8 +99,8 @@ begin
 end
 $$;
 ----
-comment on function hirundo.ttl_cells(timestamptz, timestamptz, hirundo.inetmultirange, integer[], text) is
-  'What ttl_origin compares: for each source, sensor and initial TTL (t0) the packet-weighted median of hops, with packets and TTL range. NULL ranges or codes: all. A country says that the ranges are part of hirundo.country_ranges of it, and that only sources matter which its own sensors received: then fewer rows are read. Example: select * from hirundo.ttl_cells(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), hirundo.port_codes(''{22/TCP}'')).';
+comment on function hirundo.ttl_cells(timestamptz, timestamptz, hirundo.inetmultirange, integer[]) is
+  'What ttl_origin compares: for each source, sensor and initial TTL (t0) the packet-weighted median of hops, with packets and TTL range. NULL ranges or codes: all. Example: select * from hirundo.ttl_cells(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), hirundo.port_codes(''{22/TCP}'')).';
 ----
 -- Regions against home: one object per region with its evidence, as JSON, so that one pass over flow serves verdict and rows.
 create or replace function hirundo.ttl_evidence(first timestamptz, past timestamptz, ranges hirundo.inetmultirange,
@@ -171,9 +170,127 @@ $$;
 comment on function hirundo.ttl_evidence(timestamptz, timestamptz, hirundo.inetmultirange, integer[], text) is
   'Internal to ttl_origin: per region the pairs of sources seen at home and there, and what their hops say. Example: select jsonb_pretty(hirundo.ttl_evidence(''2023-02-01'', ''2023-03-01'', hirundo.address_ranges(''{198.18.0.0/20}''), null, ''JP'')).';
 ----
--- Controls: other sources of the home country (by the prefix set of the period's last day), on any port.
+-- Controls: other sources of the home country (by the prefix set of the period's last day), on any port, of these initial
+-- TTLs. Many thousands, with dozens of cells each: so they get numbers, and a source, a sensor and a TTL become one integer,
+-- which is grouped and sorted much faster than addresses.
+create or replace function hirundo.ttl_control_cells(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, without inet[],
+                                                     home text, t0s integer[])
+returns table (source bigint, sensor_id smallint, t0 integer, hops integer)
+language plpgsql stable rows 100000
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+set work_mem = '128MB'
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz := first;
+  v_past timestamptz := past;
+  v_months date[];
+  v_days date[];
+  v_rest tstzmultirange;
+  v_ranges hirundo.inetmultirange := ranges;
+  v_lo inet := lower(ranges);
+  v_hi inet := upper(ranges);
+  v_without inet[] := without;
+  v_country text := home;
+  v_t0s int[] := t0s;
+  v_last date := (case when isfinite(past) then past - interval '1 microsecond' else now() end at time zone hirundo.time_zone())::date;
+  v_bits int := (select (coalesce(max(s.sensor_id), 1) + 7) / 8 * 8 from hirundo.sensor s);
+  v_home bit varying;
+begin
+  select c.months, c.days, c.rest into v_months, v_days, v_rest
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day', null, 'source_month,source_ttl_month') c;
+  if exists (select from hirundo.rollup_day d
+             where d.day = any (v_days || hirundo.month_days(v_months)) and d.prefix_set is distinct from hirundo.prefix_set_for(v_last)) then
+    -- the stamps do not say what the ranges say: address by address
+    return query
+      with cell as materialized (
+        select * from hirundo.ttl_cells(v_first, v_past, v_ranges, null) c where c.t0 = any (v_t0s) and c.src <> all (v_without)
+      ), number as materialized (
+        select e.src, row_number() over () as n from (select distinct c.src from cell c) e
+      )
+      select n.n, c.sensor_id, c.t0, c.hops from cell c join number n on n.src = c.src;
+    return;
+  end if;
+  select string_agg(case when s.country::text = v_country then '1' else '0' end, '' order by g)::bit varying into v_home
+  from generate_series(1, v_bits) g left join hirundo.sensor s on s.sensor_id = g;
+  return query
+    with stamped as materialized (
+      select m.month as at, m.src, m.sensors from hirundo.source_month m
+      where m.country = v_country and m.month = any (v_months) and m.class <> 'backscatter' and m.class <> 'local' and m.src <@ v_ranges
+      union all
+      select d.day, d.src, d.sensors from hirundo.source_day d
+      where d.country = v_country and d.day = any (v_days) and d.class <> 'backscatter' and d.class <> 'local' and d.src <@ v_ranges
+    ), late as materialized (
+      select f.src, f.sensor_id, f.ttl, sum(f.packets)::float8 as n
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+          and f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges
+          and f.proto <> 1 and f.proto <> 58 and f.marks & 4 = 0 and f.class <> 'backscatter' and f.class <> 'local') f
+      group by 1, 2, 3
+    ), at_home as materialized (
+      -- what no sensor at home received makes no pair
+      select h.src, row_number() over () << 24 as number
+      from (select s.src from stamped s
+            -- bits were fewer when there were fewer sensors
+            where bit_count(substring(s.sensors from 1 for v_bits) & substring(v_home from 1 for length(s.sensors))) > 0
+            union
+            select l.src from late l join hirundo.sensor s on s.sensor_id = l.sensor_id where s.country::text = v_country) h
+      where h.src <> all (v_without)
+    ), wanted as materialized (
+      select distinct s.at, s.src, h.number from stamped s join at_home h on h.src = s.src order by s.at, s.src
+    ), by_ttl as (
+      -- key: number of the source, 16 bits of the sensor, 8 of the TTL
+      select u.key, sum(u.n) as n
+      from (select w.number | (x.sensor_id::bigint << 8) | x.ttl as key, x.packets::float8 as n
+            from wanted w
+            cross join lateral (
+              select * from hirundo.source_ttl_month x where x.month = w.at and x.src = w.src offset 0) x
+            where w.at = any (v_months)
+            union all
+            select w.number | (x.sensor_id::bigint << 8) | x.ttl, x.packets::float8
+            from wanted w
+            cross join lateral (
+              select * from hirundo.source_port_day x
+              where x.day = w.at and x.src = w.src and x.port_code >> 17 <> 1 and x.port_code >> 17 <> 58 and not x.fragment
+                and x.class <> 'backscatter' and x.class <> 'local'
+              offset 0) x
+            where w.at = any (v_days)
+            union all
+            select h.number | (l.sensor_id::bigint << 8) | l.ttl, l.n from late l join at_home h on h.src = l.src) u
+      where case when u.key & 255 <= 32 then 32 when u.key & 255 <= 64 then 64 when u.key & 255 <= 128 then 128 else 255 end = any (v_t0s)
+      group by u.key
+    ), place as materialized (
+      -- cell: key with the initial TTL for the TTL
+      select b.key & -256 | case when b.key & 255 <= 32 then 32 when b.key & 255 <= 64 then 64 when b.key & 255 <= 128 then 128 else 255 end as cell,
+        b.key & 255 as ttl, b.n
+      from by_ttl b
+    ), span as materialized (
+      select p.cell, min(p.ttl) as lo, max(p.ttl) as hi from place p group by p.cell
+    ), ordered as (
+      -- most cells have one TTL; those that have several, by falling TTL, that is rising hops
+      -- float8 holds whole numbers up to 2^53, and is added up much faster than numeric
+      select p.cell, p.ttl, sum(p.n) over (partition by p.cell order by p.ttl desc) as upto, sum(p.n) over (partition by p.cell) as total
+      from place p join span s on s.cell = p.cell where s.lo <> s.hi
+    ), median as (
+      select s.cell, s.lo as ttl from span s where s.lo = s.hi
+      union all
+      select o.cell, max(o.ttl) filter (where o.upto * 2 >= o.total) from ordered o group by o.cell
+    )
+    select m.cell >> 24, (m.cell >> 8 & 65535)::smallint, (m.cell & 255)::int, ((m.cell & 255) - m.ttl)::int
+    from median m
+    where (m.cell & 255) - m.ttl <= 40;
+end
+$$;
+----
+comment on function hirundo.ttl_control_cells(timestamptz, timestamptz, hirundo.inetmultirange, inet[], text, integer[]) is
+  'Internal to ttl_controls: hirundo.ttl_cells of initial TTLs, on any port, of sources in these ranges, which are part of hirundo.country_ranges of a country, but without those of an array; of those that a sensor of the country received all, of others some or none. Sources are numbered. Example: select * from hirundo.ttl_control_cells(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/20}''), ''{}'', ''JP'', ''{64,255}'').';
+----
 create or replace function hirundo.ttl_controls(first timestamptz, past timestamptz, ranges hirundo.inetmultirange,
-                                                codes integer[], home text)
+                                                codes integer[], home text, t0s integer[])
 returns table (t0 integer, region text, sources bigint, median_hops integer, p95_hops integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -188,43 +305,49 @@ declare
   v_past timestamptz := past;
   v_ranges hirundo.inetmultirange := ranges;
   v_codes int[] := codes;
+  v_t0s int[] := t0s;
   v_last date := (case when isfinite(v_past) then v_past - interval '1 microsecond' else now() end
                   at time zone hirundo.time_zone())::date;
   v_country hirundo.inetmultirange := hirundo.country_ranges(v_home, v_last);
+  v_without inet[] := '{}';
 begin
   -- other than the sources asked about; where all were, than those that sent to the ports
   if v_ranges is not null then
     v_country := v_country - v_ranges;
   elsif v_codes is null then
     return;
+  else
+    v_without := array(select distinct e.src from hirundo.ttl_cells(v_first, v_past, null, v_codes) e where e.src <@ v_country);
   end if;
   if isempty(v_country) then
     return;
   end if;
   return query
     with cell as materialized (
-      select c.src, c.sensor_id, c.t0, c.hops, s.country::text as country
-      from hirundo.ttl_cells(v_first, v_past, v_country, null, v_home) c
+      select c.source, c.t0, c.hops, s.country::text as country
+      from hirundo.ttl_control_cells(v_first, v_past, v_country, v_without, v_home, v_t0s) c
       join hirundo.sensor s on s.sensor_id = c.sensor_id
-      where v_ranges is not null
-         or c.src not in (select e.src from hirundo.ttl_cells(v_first, v_past, null, v_codes) e)
     ), ref as materialized (
-      select c.src, c.t0, percentile_disc(0.5) within group (order by c.hops) as hops
-      from cell c where c.country = v_home group by c.src, c.t0
+      select c.source, c.t0, percentile_disc(0.5) within group (order by c.hops) as hops
+      from cell c where c.country = v_home group by c.source, c.t0
+    ), away as (
+      -- few numbers of hops: percentile_disc(0.5) of how many have each
+      select c.t0, c.country, c.hops, sum(count(*)) over (partition by c.t0, c.country order by c.hops) as upto,
+        sum(count(*)) over (partition by c.t0, c.country) as total
+      from cell c join ref r on r.source = c.source and r.t0 = c.t0
+      where c.country <> v_home
+      group by c.t0, c.country, c.hops
     )
     select r.t0, v_home, count(*), percentile_disc(0.5) within group (order by r.hops),
       percentile_disc(0.95) within group (order by r.hops)
     from ref r group by r.t0
     union all
-    select c.t0, c.country, count(distinct c.src), percentile_disc(0.5) within group (order by c.hops), null
-    from cell c join ref r on r.src = c.src and r.t0 = c.t0
-    where c.country <> v_home
-    group by c.t0, c.country;
+    select a.t0, a.country, null, min(a.hops) filter (where a.upto * 2 >= a.total), null from away a group by a.t0, a.country;
 end
 $$;
 ----
-comment on function hirundo.ttl_controls(timestamptz, timestamptz, hirundo.inetmultirange, integer[], text) is
-  'Internal to ttl_origin: other sources of the home country that were seen at home, by initial TTL and region: how many, their median hops, and at home the 95th percentile. Example: select * from hirundo.ttl_controls(''2023-02-01'', ''2023-03-01'', hirundo.address_ranges(''{198.18.0.0/20}''), null, ''JP'').';
+comment on function hirundo.ttl_controls(timestamptz, timestamptz, hirundo.inetmultirange, integer[], text, integer[]) is
+  'Internal to ttl_origin: other sources of the home country that were seen at home, of these initial TTLs, by initial TTL and region: their median hops, and at home how many they are and the 95th percentile. Example: select * from hirundo.ttl_controls(''2023-02-01'', ''2023-03-01'', hirundo.address_ranges(''{198.18.0.0/20}''), null, ''JP'', ''{64,255}'').';
 ----
 -- Step 3 of the verdict: home is nearest; are the sources like others of the home country?
 -- Compared by initial TTL, for each that holds a fifth of the pairs. 'alike', 'unlike', or why it cannot be told.
@@ -236,16 +359,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_home text := home;
+  v_t0s int[];
 begin
+  select coalesce(array_agg(t.t0), '{}') into v_t0s
+  from jsonb_to_recordset(evidence -> 't0') t(t0 int, pairs bigint)
+  where t.pairs * 5 >= (select sum(u.pairs) from jsonb_to_recordset(evidence -> 't0') u(t0 int, pairs bigint));
   with control as materialized (
-    select * from hirundo.ttl_controls(first, past, ranges, codes, home)
-  ), main as (
-    select t.t0
-    from jsonb_to_recordset(evidence -> 't0') t(t0 int, pairs bigint)
-    where t.pairs * 5 >= (select sum(u.pairs) from jsonb_to_recordset(evidence -> 't0') u(t0 int, pairs bigint))
+    select * from hirundo.ttl_controls(first, past, ranges, codes, home, v_t0s)
   ), verdict as (
     select m.t0, coalesce(c.sources, 0) as controls, h.hops <= c.p95_hops as home_alike, r.compared, r.near
-    from main m
+    from unnest(v_t0s) m(t0)
     join jsonb_to_recordset(evidence -> 'home_hops') h(t0 int, hops int) on h.t0 = m.t0
     left join control c on c.t0 = m.t0 and c.region = v_home
     cross join lateral (
