@@ -22,6 +22,9 @@ select unalike(hirundo.export_html(jsonb_build_array(jsonb_build_object(k, v)), 
 from (values ('h1', '"<script>"'::jsonb), ('h2', '"<script>"'), ('mark', '"<script>"'), ('code', '"<script>"'), ('p', '["<script>"]'), ('list', '["<script>"]'),
              ('table', '{"columns": ["<script>"], "rows": [["<script>"]]}')) x(k, v);
 select is(hirundo.export_text('[{"h1": "期間"}, {"p": ["a.", "b."]}, {"list": ["c"]}, {"code": "d\ne"}]'), e'期間\n====\n\na.\nb.\n\n- c\n\n    d\n    e\n', 'plain text');
+select is(hirundo.export_missing_ja(hirundo.missing_text(hirundo.trouble_text(1, 2, 3, 4, 5600), 7)),
+  '取りこぼしたパケット1件、失われたフレーム2件、保留中のフレーム3件、計数が不明な時間4秒、時計のずれ（最大5.6秒）、保存期間を過ぎた記録7日分', 'what is missing, in Japanese: every word of it');
+select is(hirundo.export_missing_ja(hirundo.missing_text(null, 1)), '保存期間を過ぎた記録1日分', '... one day');
 select isnt(hirundo.export_xarf_missing('{"reporter": "x"}'), null, 'X-ARF without a contact');
 select is(hirundo.export_xarf_missing('{"reporter": "x", "contact": "a@example.org"}'), null, '... with one');
 select is(count(distinct hirundo.export_marking(l, t)), 10::bigint, 'every mark has its words') from unnest(array['en', 'ja']) l, unnest(array['CLEAR', 'GREEN', 'AMBER', 'AMBER+STRICT', 'RED']) t;
@@ -47,11 +50,21 @@ select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04')
 select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_sources(h) l$$,
   $$values ('timestamp,last_seen,src_ip,protocol,dst_port,packets,sensors,ttl_min,ttl_max,tlp'), ('2023-02-03T15:00:00Z,2023-02-03T15:00:00Z,198.18.0.1,tcp,22,2,1,50,50,RED'),
     ('2023-02-04T14:59:59Z,2023-02-04T14:59:59Z,198.18.0.1,tcp,5900,1,1,50,50,RED')$$, 'hosts and ports');
-select is(c -> 'ports', '[["22/TCP", 1, 2], ["5900/TCP", 1, 1]]', 'ports of a case') from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_case(h) c;
+select is(c -> 'ports', '[["22/TCP", 1, 2], ["5900/TCP", 1, 1]]', 'ports of a case') from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_case(h || '{"operator": "f"}') c;
 select throws_ok(format('select hirundo.export_head(%L, %L)', o, p), s, m, m)
 from (values ('Nobody', '2023-02-04', '22023', 'there is no organisation "Nobody" under watch'), ('Host & Co', 'x', '22023', '''x'' is not a period'),
              ('Host & Co', '2999Q1', '22023', 'the period 2999Q1 has not begun'), ('Host & Co', '2023-01', 'P0002', 'no sensor observed anything in the period 2023-01'),
              ('Host & Co', '2023-02-03', 'P0002', 'nothing to report: in 2.0 observed sensor-days nothing came from the prefix of "Host & Co"'),
              ('Empty', '2023-02-04', 'P0002', 'nothing to report: in 2.0 observed sensor-days nothing came from the 0 prefixes of "Empty"')) x(o, p, s, m);
+-- what is missing stands in the documents; notices of one day by what they were about
+update hirundo.observation set kernel_dropped = 5 where sensor_id = fixture.id('kr') and slot = '2023-02-04 02:00Z';
+select matches(hirundo.export_text(hirundo.export_blocks(c, l, true, true)), m, l || ': missing') from (values ('en', 'Missing: 5 packets dropped'), ('ja', '取りこぼしたパケット5件')) x(l, m),
+  hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_case(h || '{"operator": "f"}') c;
+select fixture.observe('jp', '2023-02-04T15:00Z', '2023-02-20T15:00Z');
+select fixture.flow('jp', format('2023-02-%s 01:00Z', d)::timestamptz, '198.18.0.1', packets => 10) from generate_series(5, 12) d;
+insert into hirundo.notice (organisation_id, sent, ports, reference) select organisation_id, '2023-02-13', p, r from hirundo.organisation, (values ('{22/TCP}'::text[], 'a'), ('{80/TCP}', 'b')) x(p, r)
+where name = 'Host & Co';
+select results_eq($$select e ->> 1, e ->> 2, (e ->> 3)::numeric from hirundo.export_head('Host & Co', '2023-02') h, hirundo.export_case(h) c, jsonb_array_elements(c -> 'effects') e$$,
+  $$values ('22/TCP', 'packets', 0.0), ('22/TCP', 'hosts', 0.0)$$, 'after notices: of ports that were seen');
 select * from finish();
 rollback;

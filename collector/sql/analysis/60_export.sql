@@ -52,12 +52,13 @@ begin
   if lower(v_period) >= now() then
     raise exception 'the period % has not begun', hirundo.export_clean(period) using errcode = 'invalid_parameter_value';
   end if;
-  select coalesce(sum(t.covered_ms), 0) / 86400000.0 into v_observed from hirundo.observed_time(lower(v_period), upper(v_period)) t;
-  if v_observed = 0 then
-    raise exception 'no sensor observed anything in the period %', hirundo.export_clean(period) using errcode = 'no_data_found';
-  end if;
+  select coalesce(sum(t.covered_ms), 0) / 86400000.0 into v_observed from hirundo.case_time(lower(v_period), upper(v_period)) t;
   select count(distinct h.src) into v_hosts from hirundo.source_hits(lower(v_period), upper(v_period), hirundo.address_ranges(v_prefixes)) h;
-  if v_hosts = 0 then
+  if v_hosts = 0 and v_observed = 0 then
+    raise exception 'no sensor observed anything in the period %', hirundo.export_clean(period)
+      || case when exists (select from hirundo.observed_time(lower(v_period), upper(v_period)) t where t.covered_ms > 0) then ' whose data are kept' else '' end
+      using errcode = 'no_data_found';
+  elsif v_hosts = 0 then
     raise exception 'nothing to report: in % observed sensor-days nothing came from the % of "%"', round(v_observed, 1),
       case cardinality(v_prefixes) when 1 then 'prefix' else cardinality(v_prefixes) || ' prefixes' end, left(hirundo.export_clean(organisation), 100)
       using errcode = 'no_data_found';

@@ -18,11 +18,11 @@ declare
   v_ports jsonb;
   v_hosts jsonb;
   v_pairs bigint;
-  v_trouble text;
+  v_missing text;
 begin
   select * into v_seen from hirundo.case_summary(head ->> 'organisation', v_prefixes, v_first, v_past);
-  select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) into v_trouble
-  from hirundo.trouble(v_first, v_past) t;
+  select l.missing into v_missing
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c cross join lateral hirundo.lacking(v_first, v_past, c.rest) l;
   select jsonb_build_object('days', count(distinct h.day), 'ports', count(distinct h.port_code),
     'gone', (select count(*) from (select distinct d.day from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes)) d offset 0) x
              where hirundo.flow_is_gone(lower(hirundo.local_range(x.day, x.day + 1)), upper(hirundo.local_range(x.day, x.day + 1)))))
@@ -40,7 +40,7 @@ begin
     'head', head,
     'summary', v_summary || jsonb_build_object('hosts', v_seen.hosts, 'packets', v_seen.packets, 'sensors', v_seen.sensors, 'regions', v_seen.regions,
       'sensor_days', round(v_seen.sensor_days, 1), 'first', hirundo.export_time(v_seen.first_seen), 'last', hirundo.export_time(v_seen.last_seen),
-      'missing', v_trouble, 'pairs', v_pairs),
+      'missing', v_missing, 'pairs', v_pairs),
     'ports', v_ports,
     'days', (select jsonb_agg(jsonb_build_array(d.day, d.hosts, d.packets, d.sensors, round(d.sensor_days, 1)) order by d.day)
              from hirundo.case_daily(v_prefixes, v_first, v_past, '{}') d where d.hosts > 0),
@@ -49,10 +49,10 @@ begin
                from (select c.*, row_number() over () as place from hirundo.case_origin(v_prefixes, v_first, v_past) c) o),
     'tools', (select coalesce(jsonb_agg(jsonb_build_array(t.item, t.hosts, t.packets, round(t.value * 100, 1)) order by t.packets desc, t.item collate "C"), '[]')
               from hirundo.case_tools(v_prefixes, v_first, v_past) t where t.item is not null),
-    'effects', (select coalesce(jsonb_agg(jsonb_build_array(e.day, e.item, e.value, e.low, e.high) order by e.place), '[]')
+    'effects', (select coalesce(jsonb_agg(jsonb_build_array(e.day, e.port, e.item, e.value, e.low, e.high) order by e.place), '[]')
                 from (select c.*, row_number() over () as place
                       from hirundo.case_effects((head ->> 'organisation_id')::int, v_prefixes, v_first, v_past, v_codes) c) e
-                where e.item in ('packets', 'hosts')),
+                where e.item in ('packets', 'hosts') and e.value is not null),
     'sources', v_hosts);
 end
 $$;
@@ -115,6 +115,29 @@ $$;
 ----
 comment on function hirundo.export_marking(text, text) is
   'Part of hirundo-collector export: a mark of the Traffic Light Protocol 2.0 with what it allows. Example: select hirundo.export_marking(''en'', ''RED'').';
+----
+create or replace function hirundo.export_missing_ja(missing text)
+returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v text := replace(missing, ', ', '、');
+  p text[];
+begin
+  -- the words of hirundo.trouble_text and missing_text
+  foreach p slice 1 in array array[
+    ['(\d+) packets dropped', '取りこぼしたパケット\1件'], ['(\d+) frames lost', '失われたフレーム\1件'], ['(\d+) frames in quarantine', '保留中のフレーム\1件'],
+    ['counts of (\d+) s unknown', '計数が不明な時間\1秒'], ['clock off by up to ([\d.]+) s', '時計のずれ（最大\1秒）'], ['data of (\d+) days? gone by retention', '保存期間を過ぎた記録\1日分']]
+  loop
+    v := regexp_replace(v, p[1], p[2]);
+  end loop;
+  return v;
+end
+$$;
+----
+comment on function hirundo.export_missing_ja(text) is
+  'Part of hirundo-collector export: what hirundo.missing_text says, in Japanese. Example: select hirundo.export_missing_ja(''30 frames lost'').';
 ----
 create or replace function hirundo.export_blocks(c jsonb, lang text, csv boolean, xarf boolean)
 returns jsonb
@@ -217,8 +240,8 @@ begin
       jsonb_build_object('p', case when ja then '["ご連絡の後の量を前と比べた比（センサー・日あたり）と、その95%信頼区間です。"]'::jsonb
                                    else '["How much came after a notice, as a ratio to before (per sensor and day), with its 95% interval."]' end),
       jsonb_build_object('table', jsonb_build_object(
-        'columns', case when ja then '["ご連絡の日", "対象", "比", "下限", "上限"]'::jsonb else '["Notice of", "What", "Ratio", "From", "To"]' end,
-        'rows', (select jsonb_agg(case when ja then jsonb_set(e, '{1}', to_jsonb(case e ->> 1 when 'hosts' then '送信元ホスト' else 'パケット' end)) else e end order by n)
+        'columns', case when ja then '["ご連絡の日", "宛先ポート", "対象", "比", "下限", "上限"]'::jsonb else '["Notice of", "Ports", "What", "Ratio", "From", "To"]' end,
+        'rows', (select jsonb_agg(case when ja then jsonb_set(e, '{2}', to_jsonb(case e ->> 2 when 'hosts' then '送信元ホスト' else 'パケット' end)) else e end order by n)
                  from jsonb_array_elements(c -> 'effects') with ordinality x(e, n)))));
   end if;
 
@@ -231,7 +254,7 @@ begin
         'Sensors go by pseudonyms made for you. Their addresses are in none of these files.',
         'Not counted: answers to others (backscatter), local traffic, and packets of floods that were summed up without their sources.') end)
       || case when s ->> 'missing' is null then '[]'
-              when ja then jsonb_build_array('欠けている記録: ' || (s ->> 'missing')) else jsonb_build_array('Missing: ' || (s ->> 'missing')) end
+              when ja then jsonb_build_array('欠けている記録: ' || hirundo.export_missing_ja(s ->> 'missing')) else jsonb_build_array('Missing: ' || (s ->> 'missing')) end
       || case when (s ->> 'gone')::int = 0 then '[]'
               when ja then jsonb_build_array(format('%s日のうち%s日については時刻と観測記録が保存されていません。', s ->> 'days', s ->> 'gone'))
               else jsonb_build_array(format('Of %s of %s days times and single observations are not kept any more.', s ->> 'gone', s ->> 'days')) end),
