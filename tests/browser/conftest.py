@@ -40,6 +40,12 @@ def hostile(database):
 
 
 @pytest.fixture(scope="session")
+def surging(database):
+    """Six sensors, three at home, and a port that hosts of one organisation suddenly seek on three days of February 2023."""
+    return database().surge()
+
+
+@pytest.fixture(scope="session")
 def internal(hostile, tmp_path_factory):
     return hostile.report("2023-02", tmp_path_factory.mktemp("internal"), "internal")
 

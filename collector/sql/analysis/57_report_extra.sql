@@ -219,6 +219,8 @@ begin
   return query
     select 'surge', 'extra_when', 'table', format(E'\nselect e.* from (%s) e\nwhere e.port = %L', btrim(e.query, E'\n'), v_port),
       e.about || $j${"title": {"en": "Since when, how much, and at how many sensors", "ja": "いつから、どの程度、何台のセンサーで増加したか"},
+        "lead": {"en": "When the port’s sources rose within the period, and whether most sensors saw it or only some.",
+                 "ja": "対象期間内に当該ポートの送信元ホスト数がいつ増加したか、その変動が多くのセンサーに共通するものかを示しています。"},
         "empty": {"en": "The port did not rise beyond what the 28 days before lead to expect, as far as days could be judged.",
                   "ja": "直前28日間の傾向を超える急増は、このポートでは検知されませんでした（判定できた日に限ります）。"}}$j$::jsonb, 50
     from hirundo.report_events(period, audience) e where e.id = 'surges';
@@ -331,7 +333,8 @@ order by 2 desc, 1$q$, v_period, v_ports), $j${
 
   return query select 'is_not', 'extra_not', 'table', format($q$
 select t.en as what_en, t.ja as what_ja, n.%1$s as share,
-  case when n.%1$s < 10 then 'no' when n.%1$s < 50 then 'in part' when n.%1$s >= 50 then 'yes' end as answer
+  case when n.%1$s < case n.what when 'one_sensor' then 50 else 10 end then 'no'
+       when n.%1$s < case n.what when 'one_sensor' then 80 else 50 end then 'in part' else 'yes' end as answer
 from hirundo.port_is_not(%2$s, %3$L) n
 join (values
   ('backscatter', 'Answers to packets with forged senders (backscatter): of the packets', '送信元を偽装したパケットへの応答（バックスキャッター）：パケットの割合'),
@@ -342,8 +345,8 @@ join (values
 where n.%1$s is not null$q$, case when v_internal then 'share' else 'middle' end, v_period, v_port), $j${
     "title": {"en": "What it is not", "ja": "他の要因の検討"},
     "lead": {"en": "What else could look like many hosts that seek this port, and how much of it that is.", "ja": "多数のホストによる探索のように見える他の要因と、それぞれが占める割合です。"},
-    "method": {"en": "Under 10%: no. From 50% on: yes. Backscatter and floods are of all packets to the port; the others of flows that have a source.",
-               "ja": "10％未満は「いいえ」、50％以上は「はい」としています。バックスキャッターとフラッドは当該ポート宛の全パケット、その他は送信元の分かるフローが対象です。"},
+    "method": {"en": "Under 10%: no. From 50% on: yes; for one sensor, under 50% and from 80% on. Backscatter and floods are of all packets to the port; the others of flows that have a source.",
+               "ja": "10％未満は「いいえ」、50％以上は「はい」としています（1台のセンサーへの偏りは50％未満、80％以上）。バックスキャッターとフラッドは当該ポート宛の全パケット、その他は送信元の分かるフローが対象です。"},
     "columns": [
       {"key": "what_en", "type": "text", "lang": "en", "en": "Is it …", "ja": "要因"},
       {"key": "what_ja", "type": "text", "lang": "ja", "en": "Is it …", "ja": "要因"},
