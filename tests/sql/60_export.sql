@@ -50,6 +50,18 @@ select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04')
 select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_sources(h) l$$,
   $$values ('timestamp,last_seen,src_ip,protocol,dst_port,packets,sensors,ttl_min,ttl_max,tlp'), ('2023-02-03T15:00:00Z,2023-02-03T15:00:00Z,198.18.0.1,tcp,22,2,1,50,50,RED'),
     ('2023-02-04T14:59:59Z,2023-02-04T14:59:59Z,198.18.0.1,tcp,5900,1,1,50,50,RED')$$, 'hosts and ports');
+create temp table reports as select l::jsonb as r from hirundo.export_head('Host & Co', '2023-02-04') h,
+  hirundo.export_xarf(h || '{"reporter": "R", "contact": "r@example.org"}', array[fixture.id('jp'), fixture.id('kr')]::int[], '{s-a,s-b}') l;
+set local timezone = 'America/New_York';
+set local datestyle = 'German';
+select set_eq($$select l::jsonb from hirundo.export_head('Host & Co', '2023-02-04') h,
+  hirundo.export_xarf(h || '{"reporter": "R", "contact": "r@example.org"}', array[fixture.id('jp'), fixture.id('kr')]::int[], '{s-a,s-b}') l$$, 'select r from reports', 'reports, with their numbers, are the same in any session');
+reset timezone;
+reset datestyle;
+select is((select jsonb_agg(jsonb_build_array(r ->> 'source_identifier', r -> 'destination_port', r ->> 'timestamp', convert_from(decode(r #>> '{evidence,0,payload}', 'base64'), 'UTF8'))
+    order by r -> 'destination_port') from reports),
+  '[["198.18.0.1", 22, "2023-02-03T15:00:00Z", "timestamp,src_ip,src_port,protocol,dst_port,packets,ttl,sensor\n2023-02-03T15:00:00Z,198.18.0.1,40000,tcp,22,2,50,s-a\n"],
+    ["198.18.0.1", 5900, "2023-02-04T14:59:59Z", "timestamp,src_ip,src_port,protocol,dst_port,packets,ttl,sensor\n2023-02-04T14:59:59Z,198.18.0.1,40000,tcp,5900,1,50,s-b\n"]]', 'X-ARF with its evidence');
 select is(c -> 'ports', '[["22/TCP", 1, 2], ["5900/TCP", 1, 1]]', 'ports of a case') from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_case(h || '{"operator": "f"}') c;
 select throws_ok(format('select hirundo.export_head(%L, %L)', o, p), s, m, m)
 from (values ('Nobody', '2023-02-04', '22023', 'there is no organisation "Nobody" under watch'), ('Host & Co', 'x', '22023', '''x'' is not a period'),

@@ -224,7 +224,7 @@ begin
     )
     select (v_same || jsonb_build_object(
       -- the same sighting has the same number, in whatever case file it is
-      'report_id', overlay(overlay(substr(encode(sha256(convert_to(format('%s|%s|%s|%s|%s', v_salt, host(p.src), p.protocol, p.dst_port, p.first at time zone 'UTC'), 'UTF8')), 'hex'), 1, 32)
+      'report_id', overlay(overlay(substr(encode(sha256(convert_to(format('%s|%s|%s|%s|%s', v_salt, host(p.src), p.protocol, p.dst_port, to_char(p.first at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')), 'UTF8')), 'hex'), 1, 32)
                                    placing '4' from 13 for 1) placing 'a' from 17 for 1)::uuid,
       'timestamp', p.first_text,
       'source_identifier', host(p.src), 'source_port', p.src_port,
