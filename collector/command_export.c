@@ -235,7 +235,14 @@ int command_export(int argc, char **argv)
         return EXIT_FAILURE;
     db_set_timeout(db, EXPORT_TIMEOUT_MS);
     struct export x = {.organisation = words[0], .period = words[1], .out = o.out};
-    int r = export_all(db, &conf, conf_path, &x, &o, &e);
+    _cleanup_(interrupt_freep) struct interrupt *interrupt = NULL;
+    int r = interrupt_new(db, &interrupt, &e);
+    x.interrupt = interrupt;
+    if (r == 0)
+        r = export_all(db, &conf, conf_path, &x, &o, &e);
+    // a statement that was cancelled says so in PostgreSQL's words
+    if (r != 0 && interrupt)
+        (void)interrupt_check(interrupt, &e);
     export_release(&x);
     collector_conf_free(&conf);
     return r == 0 ? EXIT_SUCCESS : command_fail(&e);

@@ -111,6 +111,8 @@ static int write_lines(struct db *db, struct export *x, const char *name, const 
             rows += (uint64_t)got;
             r = put_lines(x, lines, e);
         }
+        if (r == 0)
+            r = interrupt_check(x->interrupt, e);
         progress_show(&x->progress, name, rows, 0);
     }
     if (r == 0)
@@ -275,6 +277,8 @@ int export_write(struct db *db, struct export *x, const struct operator_key *ope
         r = write_manifest(db, x, operator_key, e);
     if (r == 0)
         r = db_exec(db, "rollback", e);
+    if (r == 0)
+        r = interrupt_check(x->interrupt, e);
     if (r == 0)
         r = case_dir_finish(x->dir, e);
     names_release(&names);

@@ -5,6 +5,7 @@
 
 #include "collector/case_dir.h"
 #include "collector/db.h"
+#include "collector/interrupt.h"
 #include "collector/operator_key.h"
 #include "collector/progress.h"
 #include "collector/pseudonym.h"
@@ -14,8 +15,9 @@ enum export_format { EXPORT_HTML = 1, EXPORT_CSV = 2, EXPORT_XARF = 4 };
 struct export
 {
     const char *organisation, *period, *out;
-    int formats;              // of enum export_format
-    struct progress progress; // begun by the caller
+    int formats;                       // of enum export_format
+    struct progress progress;          // begun by the caller
+    const struct interrupt *interrupt; // made by the caller
 
     // results
     PGresult *head; // one row: see export_begin

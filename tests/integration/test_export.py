@@ -11,6 +11,7 @@ import pathlib
 import pty
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -404,7 +405,6 @@ def test_a_full_disk_leaves_nothing(pg, keys, tmp_path):
 
 
 def ignore_sigxfsz():
-    import signal  # pylint: disable=import-outside-toplevel
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
@@ -449,6 +449,23 @@ def test_keys(pg, made, tmp_path):
     done = pg.command("export", *base, "--operator-key", str(own / "operator.key"), check=False)
     assert done.returncode == 1 and "chmod 600" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["keys"] and made
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(pg, keys, tmp_path, number):
+    """In the middle of a statement that would run on: it ends, and nothing is left."""
+    with pg.connect() as conn, conn.cursor() as cursor:
+        conn.autocommit = False
+        cursor.execute("lock table hirundo.tcp_options in access exclusive mode")
+        with subprocess.Popen([hirundo.program("hirundo-collector"), "export", NAME, PERIOD, "--out", str(tmp_path / "case"), "--operator-key", str(keys / "operator.key"),
+                               "--pseudonym-key", str(keys / "pseudonym.key")], env=pg.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            hirundo.wait_for(lambda: pg.value("select count(*) from pg_locks where not granted"), "the export to wait for the lock")
+            assert [p.name.split("-")[0] for p in tmp_path.iterdir()] == ["case.part"]
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err) == (1, "", "hirundo-collector: interrupted: nothing was written\n")
+    assert not list(tmp_path.iterdir())
+    assert hirundo.wait_for(lambda: pg.value("select count(*) from pg_stat_activity where application_name = 'hirundo-collector'") == 0, "its session to end")
 
 
 def test_progress_is_for_terminals(pg, keys, tmp_path):
