@@ -39,8 +39,9 @@ struct group {
     struct loss_row *losses;
     size_t n_losses;
     size_t messages;
-    int64_t clock_offset_ms; // the clock of group_set_clock less CLOCK_MONOTONIC
-    struct dims_ids ids;     // scratch
+    int64_t clock_offset_ms;          // the clock of group_set_clock less CLOCK_MONOTONIC
+    struct dims_ids ids;              // scratch
+    uint8_t spools_of[INT16_MAX + 1]; // how many streams with a ledger move each sensor has
 };
 
 void group_set_clock(struct group *g, int64_t now_ms)
@@ -93,6 +94,7 @@ void group_clear(struct group *g)
     for (size_t i = 0; i < g->n_moves; i++) {
         g->moves[i]->from = 0;
         g->moves[i]->last = NULL;
+        g->spools_of[g->moves[i]->sensor_id] = 0;
     }
     g->n_moves = 0;
     g->n_poisons = 0;
@@ -131,6 +133,8 @@ static void move_ledger(struct group *g, struct stream *stream, const struct mes
     if (stream->from == 0) {
         stream->from = stream->receiver.pending_seq;
         g->moves[g->n_moves++] = stream;
+        if (g->spools_of[stream->sensor_id] < UINT8_MAX)
+            g->spools_of[stream->sensor_id]++;
     }
     stream->through = last;
     stream->last = m;
@@ -186,6 +190,8 @@ static int add_batch_row(struct group *g, const struct message *m, struct batch_
 static bool known_in_group(const struct group *g, const struct stream *s,
                            const uint8_t digest[WIRE_SHA256_SIZE])
 {
+    if (g->spools_of[s->sensor_id] <= (s->from != 0))
+        return false; // no other one of the sensor is in the group
     for (size_t i = 0; i < g->n_batch_rows; i++) {
         const struct batch_row *row = &g->batch_rows[i];
         if (row->sensor_id == s->sensor_id &&
@@ -197,15 +203,16 @@ static bool known_in_group(const struct group *g, const struct stream *s,
 }
 
 static int find_known(const struct group *g, struct db *db, const struct stream *s,
-                      const uint8_t digest[WIRE_SHA256_SIZE], int64_t last_ms, bool *ret,
-                      struct errmsg *e)
+                      enum elsewhere asked, const uint8_t digest[WIRE_SHA256_SIZE], int64_t last_ms,
+                      bool *ret, struct errmsg *e)
 {
     static const uint8_t none[WIRE_SHA256_SIZE];
     *ret = false;
     if (!s->siblings || memcmp(digest, none, sizeof none) == 0)
         return 0;
-    *ret = known_in_group(g, s, digest);
-    return *ret ? 0 : known_elsewhere(db, s, digest, last_ms, ret, e);
+    *ret = asked == ELSEWHERE_YES || known_in_group(g, s, digest);
+    return *ret || asked != ELSEWHERE_NOT_ASKED ? 0
+                                                : known_elsewhere(db, s, digest, last_ms, ret, e);
 }
 
 static int add_known_batch(struct group *g, struct stream *stream, const struct message *m)
@@ -248,7 +255,8 @@ static int add_batch(struct group *g, struct db *db, struct dims *dims, struct s
     int r = validate_payload(&m->header, payload, size, e);
     bool known = false;
     if (r == 0 && message_has_windows(m)) {
-        r = find_known(g, db, stream, m->header.sha256, m->header.last_window_ms, &known, e);
+        r = find_known(g, db, stream, m->elsewhere, m->header.sha256, m->header.last_window_ms,
+                       &known, e);
         if (r != 0 || known)
             return r != 0 ? r : add_known_batch(g, stream, m);
     }
@@ -340,7 +348,7 @@ static int add_loss_item(struct group *g, struct db *db, const struct stream *st
         batch.first_window_ms = item->first_ms;
         batch.last_window_ms = item->last_ms;
         memcpy(batch.digest, item->sha256, sizeof batch.digest);
-        r = find_known(g, db, stream, item->sha256, item->last_ms, &known, e);
+        r = find_known(g, db, stream, ELSEWHERE_NOT_ASKED, item->sha256, item->last_ms, &known, e);
         batch.outcome = known ? "known" : "lost";
     }
     if (r == 0 && !known)

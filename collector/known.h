@@ -14,3 +14,6 @@ int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, st
 int known_elsewhere(struct db *db, const struct stream *stream,
                     const uint8_t digest[WIRE_SHA256_SIZE], int64_t last_ms, bool *ret,
                     struct errmsg *e);
+// The same of n batches, streams[i]'s messages[i], in one query: into their `elsewhere`.
+int known_elsewhere_many(struct db *db, struct stream *const *streams,
+                         struct message *const *messages, size_t n, struct errmsg *e);

@@ -23,6 +23,10 @@ struct budget {
     atomic_uint by_sensor[INT16_MAX + 1]; // bytes
 };
 
+// Whether the batch is in the database under another spool (collector/known.h), as of the last
+// commit.
+enum elsewhere { ELSEWHERE_NOT_ASKED, ELSEWHERE_NO, ELSEWHERE_YES };
+
 struct message {
     struct message *next;
     struct budget *budget; // NULL once released
@@ -37,6 +41,7 @@ struct message {
     uint8_t raw_header[WIRE_HEADER_MAX]; // as it came, for quarantine
     size_t raw_header_size;
     zmq_msg_t payload;
+    enum elsewhere elsewhere; // the writer's
 };
 
 // Takes over *payload and its share of the budget; -ENOBUFS when the budget is spent, -ENOMEM: then

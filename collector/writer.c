@@ -70,6 +70,7 @@ static void drop_db(struct writer *w)
 {
     db_free(w->db);
     w->db = NULL;
+    writer_forget_elsewhere(w);
     forget_streams(w);
     dims_clear(w->dims);
     for (size_t i = 0; i < w->n_items; i++) {

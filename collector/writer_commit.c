@@ -73,6 +73,7 @@ static int commit_group(struct writer *w, struct errmsg *e)
         metrics_committed(w->options.metrics, mono_us() - begun_us, rows);
         log_debug("writer %u: committed %zu rows", w->options.number, rows);
         acknowledge(w);
+        writer_forget_elsewhere(w);
     } else {
         metrics_add(&w->options.metrics->commit_failures, 1);
         roll_back(w);

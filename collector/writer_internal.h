@@ -68,7 +68,8 @@ struct writer {
     struct quiet forks, poison;
     struct item *items; // GROUP_MESSAGES
     size_t n_items;
-    struct ahead *ahead; // scratch of writer_prefetch
+    struct ahead *ahead;  // scratch of writer_prefetch
+    bool asked_elsewhere; // some items have it
 };
 
 // The database answered, or is asked for the first time.
@@ -84,6 +85,8 @@ void writer_watch_clones(struct writer *w, const struct message *m);
 // Looks up in a few queries what the messages in hand refer to, where a thousand sensors come at
 // once.
 int writer_prefetch(struct writer *w, struct errmsg *e);
+// Something was committed: what was known of the open items' batches under other spools is old.
+void writer_forget_elsewhere(struct writer *w);
 // Judges one open item; takes it into the group where it is next in line.
 int item_judge(struct writer *w, struct item *item, struct errmsg *e);
 // The item goes to quarantine: why is in its reason.

@@ -300,6 +300,35 @@ static int compare_known(struct writer *w, struct errmsg *e)
     return compare_many(w, n, e);
 }
 
+void writer_forget_elsewhere(struct writer *w)
+{
+    for (size_t i = 0; w->asked_elsewhere && i < w->n_items; i++)
+        if (w->items[i].m)
+            w->items[i].m->elsewhere = ELSEWHERE_NOT_ASKED;
+    w->asked_elsewhere = false;
+}
+
+// Batches of sensors with several spools, next in line for all that is known.
+static int look_elsewhere(struct writer *w, struct errmsg *e)
+{
+    struct ahead *a = w->ahead;
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct message *m = w->items[i].m;
+        const uint32_t *at = m ? map_get(w->spool_index, &m->sensor_id) : NULL;
+        if (!at || !w->spools[*at].siblings || w->items[i].state != ITEM_OPEN ||
+            m->header.kind != WIRE_BATCH || !message_has_windows(m) ||
+            !streams_know(w->streams, m, &a->streams[n]) ||
+            m->header.seq < a->streams[n]->receiver.next_seq)
+            continue;
+        a->messages[n++] = m;
+    }
+    if (n < 2)
+        return 0; // find_known does as well
+    w->asked_elsewhere = true;
+    return known_elsewhere_many(w->db, a->streams, a->messages, n, e);
+}
+
 int writer_prefetch(struct writer *w, struct errmsg *e)
 {
     struct ahead *a = w->ahead;
@@ -316,6 +345,8 @@ int writer_prefetch(struct writer *w, struct errmsg *e)
     int r = streams_prefetch(w->streams, w->db, a->messages, n, e);
     if (r == 0)
         r = dims_prefetch(w->dims, w->db, a->sensors, n, e);
+    if (r == 0)
+        r = look_elsewhere(w, e);
     return r == 0 ? compare_known(w, e) : r;
 }
 

@@ -130,6 +130,27 @@ def test_batch_that_comes_again_under_another_spool_counts_once(postgres, collec
     assert [seq for seq, _, _ in losses] == [3, 6]
 
 
+def test_many_batches_that_come_again_at_once_count_once(postgres, collector, enrolled):
+    """A backlog of a machine that was set back: what waits together is looked up together. Some are new, two are the same."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        for seq in range(1, 21):
+            peer.send_message("batch", seq, seed=seq)
+        peer.wait_ack(20)
+    with Peer(collector, pair) as peer:
+        peer.deliver(1, seed=100)  # by now it has two spools
+        seeds = [101, *range(1, 21), 102, 103]
+        for seq, seed in enumerate(seeds, 2):
+            peer.send(*message("batch", seq, peer.spool, seed=seed))
+        peer.wait_ack(1 + len(seeds))
+    with Peer(collector, pair) as peer:
+        for seq, seed in enumerate([101, 104, 20, 103, 105], 1):
+            peer.send(*message("batch", seq, peer.spool, seed=seed))
+        peer.wait_ack(5)
+    rows, outcomes, losses, off = counts(postgres, name)
+    assert (rows, outcomes, losses, off) == (260, {"committed": 26, "known": 23}, [], 0)
+
+
 def damaged(frames):
     """The same message with a payload that its header's digest does not fit."""
     header, payload = frames
