@@ -137,21 +137,28 @@ begin
       where e.r <= case e.side when 'now' then v_n else 10 end
     ), ranked as materialized (
       select h.*, row_number() over (partition by h.side, h.kind order by h.p desc, h.label collate "C")::int as r from head h
+    ), place as materialized (
+      -- few: very many may tie for the last one
+      select * from ranked r where r.r <= case r.side when 'now' then v_n else 10 end
+    ), shown as materialized (
+      select w.kind, w.key, w.p, w.flood, r.r, r.label
+      from place r join now w on w.kind = r.kind and w.key = r.key
+      where r.side = 'now'
+      union all
+      select w.kind, w.key, w.p, w.flood, null, null from now w where w.key = '' and w.p > 0
     ), total as (
       select w.kind, sum(w.p) as p from now w group by w.kind
     )
-    select w.kind, r.r, coalesce(r.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(o.ms, 0), 6),
-      l.r, case when o.before_ms > 0 and r.r is not null then coalesce(l.r::text, '-') end,
+    select w.kind, w.r, coalesce(w.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(o.ms, 0), 6),
+      l.r, case when o.before_ms > 0 and w.r is not null then coalesce(l.r::text, '-') end,
       coalesce(b.p, case when o.before_ms > 0 then 0 end), w.flood,
       round(o.ms / 86400000.0, 6), round(o.before_ms / 86400000.0, 6), o.missing
-    from now w
+    from shown w
     join observed o on o.kind = w.kind
-    left join ranked r on r.side = 'now' and r.kind = w.kind and r.key = w.key and r.r <= v_n
-    left join ranked l on l.side = 'before' and l.kind = w.kind and l.key = w.key and l.r <= 10 and o.before_ms > 0
+    left join place l on l.side = 'before' and l.kind = w.kind and l.key = w.key and o.before_ms > 0
     left join before b on b.kind = w.kind and b.key = w.key
     join total t on t.kind = w.kind
-    where r.r is not null or (w.key = '' and w.p > 0)
-    order by w.kind desc, r.r nulls last;
+    order by w.kind desc, w.r nulls last;
 end
 $$;
 ----
