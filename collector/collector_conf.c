@@ -26,6 +26,9 @@ static const struct conf_key keys[] = {
      "database connections that write; a sensor always has the same one"},
     {"collector", "memory", CONF_BYTES, FIELD(memory), "64M", false, 4 * MIB, 65536 * MIB,
      "bytes of batches that may wait for the database, all sensors together"},
+    {"collector", "limit_connections", CONF_BOOL, FIELD(limit_connections), "on", false, 0, 0,
+     "let few connections through from where many bring no message; off where a proxy stands in "
+     "front, whose address all have"},
     {"enrolment", "operator_key", CONF_TEXT, FIELD(operator_key), "/var/lib/hirundo/operator.key",
      false, 0, 0,
      "the key that signs bundles; sensor add makes it when it is missing; serve needs it not"},

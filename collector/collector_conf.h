@@ -13,6 +13,7 @@ struct collector_conf {
     struct conf_list next_endpoints;
     struct conf_list next_public_endpoints;
     int64_t writers;
+    bool limit_connections; // by address
     int64_t memory;         // bytes of queued batches, all sensors together
     char *operator_key;     // path
     char *pseudonym_key;    // path

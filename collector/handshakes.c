@@ -28,9 +28,9 @@ struct connection {
 
 struct handshakes {
     void *router;
-    void *monitor;  // PAIR
-    size_t refused; // by their key: told elsewhere; their connections end next
-    struct gate *gate;
+    void *monitor;     // PAIR
+    size_t refused;    // by their key: told elsewhere; their connections end next
+    struct gate *gate; // NULL: not wanted
     struct witness *witness;
     struct guests *guests;
     struct unfinished *unfinished;
@@ -42,7 +42,7 @@ struct handshakes {
 };
 
 int handshakes_new(void *zmq, void *router, struct guests *guests, struct unfinished *unfinished,
-                   struct handshakes **ret)
+                   bool limit, struct handshakes **ret)
 {
     _cleanup_(handshakes_freep) struct handshakes *h = calloc(1, sizeof *h);
     // No limit: a full queue would hold up the thread that shakes hands. It is emptied in each
@@ -53,12 +53,12 @@ int handshakes_new(void *zmq, void *router, struct guests *guests, struct unfini
                                  ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     if (!h)
         return -ENOMEM;
-    struct rlimit limit = {.rlim_cur = FDS_MAX};
-    (void)getrlimit(RLIMIT_NOFILE, &limit);
-    h->strangers_max = (unsigned)(MIN(limit.rlim_cur, (rlim_t)FDS_MAX) / 4);
+    struct rlimit files = {.rlim_cur = FDS_MAX};
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    h->strangers_max = (unsigned)(MIN(files.rlim_cur, (rlim_t)FDS_MAX) / 4);
     h->guests = guests;
     h->unfinished = unfinished;
-    if (gate_new(&h->gate) < 0 || witness_new(&h->witness) < 0)
+    if ((limit && gate_new(&h->gate) < 0) || witness_new(&h->witness) < 0)
         return -ENOMEM;
     h->monitor = zmq_socket(zmq, ZMQ_PAIR);
     if (!h->monitor || zmq_setsockopt(h->monitor, ZMQ_LINGER, &none, sizeof none) < 0 ||
@@ -120,7 +120,8 @@ static void take_begin(struct handshakes *h, int fd)
     c->origin = origin_of(&a);
     if (c->origin.size == 0 || !inet_ntop(a.ss_family, bytes, c->address, sizeof c->address))
         c->address[0] = '\0';
-    gate_came(h->gate, &c->origin, c->address, mono_ms());
+    if (h->gate)
+        gate_came(h->gate, &c->origin, c->address, mono_ms());
     witness_opened(h->witness, fd);
 }
 
@@ -185,7 +186,8 @@ void handshakes_heard(struct handshakes *h, int fd, const char *name)
         return;
     snprintf(c->name, sizeof c->name, "%s", name);
     guests_heard(h->guests, c->address, name);
-    gate_heard(h->gate, &c->origin, mono_ms());
+    if (h->gate)
+        gate_heard(h->gate, &c->origin, mono_ms());
 }
 
 // ---- events
@@ -195,7 +197,7 @@ static void take_event(struct handshakes *h, unsigned event, int32_t value)
     bool fd_known = value >= 0 && value < FDS_MAX;
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
         h->refused++;
-    else if (event == ZMQ_EVENT_LISTENING && fd_known)
+    else if (event == ZMQ_EVENT_LISTENING && fd_known && h->gate)
         gate_guard(h->gate, value);
     else if (event == ZMQ_EVENT_ACCEPTED && fd_known)
         take_begin(h, value);
@@ -225,6 +227,8 @@ void handshakes_take(struct handshakes *h)
 
 void handshakes_check(struct handshakes *h)
 {
+    if (!h->gate)
+        return;
     if (h->strangers > h->strangers_max)
         gate_crowded(h->gate, h->strangers, mono_ms());
     gate_check(h->gate, mono_ms());

@@ -10,9 +10,10 @@
 
 struct handshakes;
 
-// Watches a socket that is not bound yet. `guests` and `unfinished` must outlive it. 0; -errno.
+// Watches a socket that is not bound yet. `guests` and `unfinished` must outlive it. limit: with a
+// gate. 0; -errno.
 int handshakes_new(void *zmq, void *router, struct guests *guests, struct unfinished *unfinished,
-                   struct handshakes **ret);
+                   bool limit, struct handshakes **ret);
 void handshakes_free(struct handshakes *h);
 DEFINE_CLEANUP(struct handshakes *, handshakes_free)
 

@@ -535,7 +535,8 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
     if (r == 0)
         r = selftest_refusal(options->zmq, l->router, options->key->public_key, options->zap, e);
     if (r == 0)
-        r = handshakes_new(options->zmq, l->router, options->guests, l->unfinished, &l->handshakes);
+        r = handshakes_new(options->zmq, l->router, options->guests, l->unfinished,
+                           options->limit_connections, &l->handshakes);
     if (r == 0)
         zap_open(options->zap);
     for (size_t i = 0; i < options->endpoints->n && r == 0; i++)

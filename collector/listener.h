@@ -20,6 +20,7 @@ struct listener_options {
     struct budget *budget;
     struct zap *zap;
     struct guests *guests;
+    bool limit_connections;
     struct heartbeats *heartbeats;
     struct metrics *metrics;
     struct guard *guard;

@@ -196,6 +196,7 @@ static int start(struct server *s, struct errmsg *e)
         .budget = s->budget,
         .zap = s->zap,
         .guests = s->guests,
+        .limit_connections = s->conf->limit_connections,
         .heartbeats = s->heartbeats,
         .metrics = s->metrics,
         .guard = s->guard,

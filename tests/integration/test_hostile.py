@@ -1,9 +1,11 @@
 """Clients that mean no good: none gets a row in, none disturbs the others, each refusal is one line that says what to do.
 
 ./tests/run hostile does this with thousands of connections and measures what it costs enrolled sensors."""
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -389,6 +391,22 @@ def test_many_connections(postgres, guarded, tmp_path):
     assert len(guarded.collector.lines) - lines <= 25, guarded.collector.log()
     assert guarded.lines("ended before any message") and guarded.lines("nobody enrolled it")
     assert postgres.value("select count(*) <= 256 from hirundo.unknown_key")
+
+
+@pytest.mark.parametrize("limit", ("on", "off"))
+def test_limit_of_connections(postgres, limit):
+    """Off, for a proxy in front: everybody comes from its address, and everybody comes in."""
+    with hirundo.Collector(postgres, lines=[f"limit_connections = {limit}"]) as collector:
+        before, (host, _, port) = collector.descriptors(), collector.endpoint.removeprefix("tcp://").rpartition(":")
+        with contextlib.ExitStack() as sockets:
+            for _ in range(33 if limit == "on" else 200):
+                sockets.enter_context(socket.create_connection((host, int(port)), timeout=hirundo.WAIT_S))
+            if limit == "on":
+                collector.wait_log("more than 32 connections without a message from 127.0.0.1")
+            else:
+                hirundo.wait_for(lambda: collector.descriptors() >= before + 200, "all to be taken")
+        collector.wait_log("connection from 127.0.0.1 ended before any message")
+        assert ("without a message from" in collector.log()) == (limit == "on")
 
 
 def test_more_connections_than_descriptors(postgres, tmp_path):
