@@ -8,6 +8,7 @@
 
 #include "collector/frames.h"
 #include "collector/quiet.h"
+#include "collector/visits.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -15,17 +16,7 @@
 #define FRAME_MAX     256
 #define FRAMES        7 // version, request id, domain, address, identity, mechanism, credentials
 
-#define VISITS_MS     60000
-#define VISITS_SHOWN  5   // in a log of level info
-#define VISITS_MANY   60U // more are not let in; enroll --wait looks every two seconds
-#define VISITS_HALVED 4U  // in the minute after that half as many, and so on: at least 3
-
-// How often a sensor came within a minute.
-struct visits {
-    int64_t since_ms;
-    unsigned n;
-    unsigned halved; // how many minutes before this one it came too often
-};
+#define VISITS_SHOWN 5 // within a minute, in a log of level info
 
 struct zap {
     struct keyring *keyring;
@@ -121,14 +112,6 @@ static void look(struct zap *z, const struct frame frames[FRAMES], size_t n, str
     ret->state = keyring_look(z->keyring, ret->key, &ret->sensor_id, ret->name);
 }
 
-static void begin_minute(struct visits *v, int64_t now)
-{
-    bool too_often = v->n > VISITS_MANY >> v->halved && now - v->since_ms < 2 * VISITS_MS;
-    v->halved = too_often ? MIN(v->halved + 1U, VISITS_HALVED) : 0;
-    v->since_ms = now;
-    v->n = 0;
-}
-
 // A sensor with a good key. False: it comes again and again, and is not let in for now.
 static bool welcome(struct zap *z, const struct asker *a)
 {
@@ -136,9 +119,7 @@ static bool welcome(struct zap *z, const struct asker *a)
     struct visits *v = &z->visits[a->sensor_id < 0 ? 0 : a->sensor_id];
     char more[QUIET_MORE_MAX];
     keyring_note_used(z->keyring, a->key);
-    if (v->n == 0 || now - v->since_ms >= VISITS_MS)
-        begin_minute(v, now);
-    if (++v->n > VISITS_MANY >> v->halved) {
+    if (!visits_allow(v, now)) {
         if (quiet_allows(&z->restless, a->name, now, more))
             log_warning("sensor %s connected %u times within a minute, last from %s, and is not "
                         "let in until the minute is over: its connections break at once. A bad "

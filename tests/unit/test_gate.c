@@ -1,5 +1,6 @@
 // Who is let through: the purses of the gate, and what the kernel makes of its rules, with real
-// connections between loopback addresses. And who was let in without a message.
+// connections between loopback addresses. And who was let in without a message, or too
+// often.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/tcp.h>
@@ -14,6 +15,7 @@
 
 #include "collector/gate.h"
 #include "collector/guests.h"
+#include "collector/visits.h"
 
 #define MANY 64 // connections; one in SYN_SHARE comes through where a few may
 
@@ -307,6 +309,37 @@ static void test_more_than_there_is_room_for(void **state)
     assert_false(gate_rules(g)->only_known);
 }
 
+// ---- visits
+
+static unsigned allowed(struct visits *v, unsigned times, int64_t now_ms)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < times; i++)
+        n += visits_allow(v, now_ms);
+    return n;
+}
+
+static void test_visits(void **state)
+{
+    (void)state;
+    struct visits v = {0};
+    int64_t now = 1000;
+    assert_int_equal(allowed(&v, 1000, now), 60);
+    assert_int_equal(allowed(&v, 1, now + VISITS_MS - 1), 0);
+    for (unsigned left = 30; left >= 3; left /= 2) { // less and less, while it goes on
+        now += VISITS_MS;
+        assert_int_equal(allowed(&v, 1000, now), left);
+    }
+    now += VISITS_MS;
+    assert_int_equal(allowed(&v, 1000, now), 3);
+    now += VISITS_MS;
+    assert_int_equal(allowed(&v, 2, now), 2); // a minute in which it was enough
+    now += VISITS_MS;
+    assert_int_equal(allowed(&v, 1000, now), 60);
+    now += 3LL * VISITS_MS; // or one without any
+    assert_int_equal(allowed(&v, 1000, now), 60);
+}
+
 // ---- guests
 
 static void test_guests(void **state)
@@ -345,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_many_addresses),
         cmocka_unit_test(test_crowd),
         cmocka_unit_test(test_more_than_there_is_room_for),
+        cmocka_unit_test(test_visits),
         cmocka_unit_test(test_guests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
