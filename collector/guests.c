@@ -9,6 +9,7 @@
 struct guest {
     char address[ADDRESS_MAX]; // empty: no guest
     char name[KEYRING_NAME_MAX];
+    int64_t at_ms;
 };
 
 struct guests {
@@ -35,21 +36,24 @@ void guests_free(struct guests *g)
     free(g);
 }
 
-void guests_let_in(struct guests *g, const char *address, const char *name)
+void guests_let_in(struct guests *g, const char *address, const char *name, int64_t now_ms)
 {
     pthread_mutex_lock(&g->lock);
     struct guest *guest = &g->list[g->next++ % GUESTS_MAX];
     snprintf(guest->address, sizeof guest->address, "%s", address);
     snprintf(guest->name, sizeof guest->name, "%s", name);
+    guest->at_ms = now_ms;
     pthread_mutex_unlock(&g->lock);
 }
 
-// The oldest from there, of this name unless it is NULL; NULL: none. Locked.
-static struct guest *find(struct guests *g, const char *address, const char *name)
+// The oldest from there, not from before since_ms, of this name unless it is NULL; NULL: none.
+// Locked.
+static struct guest *find(struct guests *g, const char *address, int64_t since_ms, const char *name)
 {
     for (size_t i = 0; i < GUESTS_MAX; i++) {
         struct guest *guest = &g->list[(g->next + i) % GUESTS_MAX];
-        if (guest->address[0] && strncmp(guest->address, address, ADDRESS_MAX - 1) == 0 &&
+        if (guest->address[0] && guest->at_ms >= since_ms &&
+            strncmp(guest->address, address, ADDRESS_MAX - 1) == 0 &&
             (!name || strcmp(guest->name, name) == 0))
             return guest;
     }
@@ -59,16 +63,17 @@ static struct guest *find(struct guests *g, const char *address, const char *nam
 void guests_heard(struct guests *g, const char *address, const char *name)
 {
     pthread_mutex_lock(&g->lock);
-    struct guest *guest = find(g, address, name);
+    struct guest *guest = find(g, address, INT64_MIN, name);
     if (guest)
         *guest = (struct guest){0};
     pthread_mutex_unlock(&g->lock);
 }
 
-bool guests_left(struct guests *g, const char *address, char ret_name[KEYRING_NAME_MAX])
+bool guests_left(struct guests *g, const char *address, int64_t since_ms,
+                 char ret_name[KEYRING_NAME_MAX])
 {
     pthread_mutex_lock(&g->lock);
-    struct guest *guest = find(g, address, NULL);
+    struct guest *guest = find(g, address, since_ms - GUESTS_LATE, NULL);
     bool found = guest != NULL;
     if (found) {
         memcpy(ret_name, guest->name, KEYRING_NAME_MAX);

@@ -22,6 +22,7 @@ struct connection {
     struct origin origin;
     char address[INET6_ADDRSTRLEN]; // empty: not known
     char name[KEYRING_NAME_MAX];    // of the sensor, once it was heard
+    int64_t came_ms;                // monotonic
     bool accepted;                  // we saw it come
     bool heard;                     // a message came: the handshake was done
 };
@@ -110,7 +111,7 @@ static void take_begin(struct handshakes *h, int fd)
     socklen_t size = sizeof a;
     struct connection *c = &h->connections[fd];
     h->strangers += !is_stranger(c);
-    *c = (struct connection){.accepted = true};
+    *c = (struct connection){.came_ms = mono_ms(), .accepted = true};
     unfinished_opened(h->unfinished, fd);
     if (getpeername(fd, (struct sockaddr *)&a, &size) < 0)
         return;
@@ -121,7 +122,7 @@ static void take_begin(struct handshakes *h, int fd)
     if (c->origin.size == 0 || !inet_ntop(a.ss_family, bytes, c->address, sizeof c->address))
         c->address[0] = '\0';
     if (h->gate)
-        gate_came(h->gate, &c->origin, c->address, mono_ms());
+        gate_came(h->gate, &c->origin, c->address, c->came_ms);
     witness_opened(h->witness, fd);
 }
 
@@ -153,7 +154,7 @@ static void take_failure(struct handshakes *h, const struct connection *c, bool 
     const char *from = c->address[0] ? c->address : "an address that was gone at once";
     if (h->refused > 0) { // by its key
         h->refused--;
-    } else if (guests_left(h->guests, from, name)) {
+    } else if (guests_left(h->guests, from, c->came_ms, name)) {
         if (ended_here)
             tell_broken(h, name, from);
     } else {

@@ -131,7 +131,7 @@ static bool welcome(struct zap *z, const struct asker *a)
     }
     if (v->n <= VISITS_SHOWN)
         log_info("sensor %s connects from %s", a->name, a->address);
-    guests_let_in(z->guests, a->address, a->name);
+    guests_let_in(z->guests, a->address, a->name, now);
     return true;
 }
 

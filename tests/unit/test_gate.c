@@ -348,20 +348,21 @@ static void test_guests(void **state)
     _cleanup_(guests_freep) struct guests *g = NULL;
     char name[KEYRING_NAME_MAX];
     assert_int_equal(guests_new(&g), 0);
-    assert_false(guests_left(g, "192.0.2.1", name));
-    guests_let_in(g, "192.0.2.1", "a-1");
-    guests_let_in(g, "192.0.2.1", "a-2");
+    assert_false(guests_left(g, "192.0.2.1", 4900, name));
+    guests_let_in(g, "192.0.2.1", "a-1", 5000);
+    guests_let_in(g, "192.0.2.1", "a-2", 5000);
     guests_heard(g, "192.0.2.1", "a-1");
     guests_heard(g, "192.0.2.2", "a-2"); // from elsewhere
-    assert_false(guests_left(g, "192.0.2.3", name));
-    assert_true(guests_left(g, "192.0.2.1", name));
+    assert_false(guests_left(g, "192.0.2.3", 4900, name));
+    assert_false(guests_left(g, "192.0.2.1", 5001 + GUESTS_LATE, name)); // came long after that
+    assert_true(guests_left(g, "192.0.2.1", 4900, name));
     assert_string_equal(name, "a-2");
-    assert_false(guests_left(g, "192.0.2.1", name));
+    assert_false(guests_left(g, "192.0.2.1", 4900, name));
     for (int i = 0; i <= GUESTS_MAX; i++) { // one more than there is room for
         snprintf(name, sizeof name, "b-%d", i);
-        guests_let_in(g, "192.0.2.1", name);
+        guests_let_in(g, "192.0.2.1", name, 5000);
     }
-    assert_true(guests_left(g, "192.0.2.1", name));
+    assert_true(guests_left(g, "192.0.2.1", 4900, name));
     assert_string_equal(name, "b-1");
 }
 
