@@ -58,13 +58,13 @@ def transaction(pg):
         conn.rollback()
 
 
-def read(pg, world, change=None, audience="public"):
+def read(pg, world, change=None, audience="public", extra=None):
     period = f"{world.first.date()}..{(world.first + sharing.DAY * 7 * WEEKS).date()}"
     with transaction(pg) as cursor:
         if change:
             change(cursor)
             sharing.roll_up(cursor)
-        cursor.execute("select hirundo.report(hirundo.period(%s), %s)", (period, audience))
+        cursor.execute("select hirundo.report(hirundo.period(%s), %s, %s)", (period, audience, extra))
         report = cursor.fetchone()[0]
     report["head"].pop("generated")
     return report
@@ -145,6 +145,17 @@ def test_who_knows_half_finds_the_others(pg, world):
     six = [f"s{i}" for i in range(1, 7)]
     assert probes.seen(read(pg, world, attack(world, *six)), MARKS) == []
     assert probes.seen(read(pg, world, attack(world, *six, "s13")), MARKS)
+
+
+def test_extra_editions_of_odd_ports_are_empty(pg, world):
+    """Somebody looks into the port that the attacker chose, and publishes it: what one sensor received is not in it, nor is its surge."""
+    for port in ODD_PORTS[:2]:
+        calm = read(pg, world, extra=f"{port}/TCP")
+        probed = read(pg, world, attack(world, "s9"), extra=f"{port}/TCP")
+        assert calm == probed and all(f["rows"] == [] for f in probed["figures"]) and len(probed["figures"]) == 6
+    internal = read(pg, world, attack(world, "s9"), "internal", f"{ODD_PORTS[1]}/TCP")
+    rows = {f["id"]: f["rows"] for f in internal["figures"]}
+    assert rows["surge"] and "VA" in {row[0] for row in rows["countries"]}
 
 
 def test_for_internal_use_they_show(pg, world):
