@@ -114,7 +114,7 @@ def scope(counts, covered, country, first, last):
     lead, share_rose = (f(rises) / rise if rises and rise else 0 for f in (max, math.fsum))
     others = [r for r in seen.values() if not r['rose']]
     total, wanted = sum(r['total'] for r in others), math.fsum(r['wanted'] for r in others)
-    others_rose = bool(others) and total >= 1.25 * wanted and tail(total, wanted, together['phi']) < 0.05
+    others_rose = bool(others) and total >= 1.25 * wanted and tail(total, wanted, together['phi']) < 0.01
     if n < 3:
         verdict = 'undetermined'
     elif not out['risen']:
@@ -123,7 +123,7 @@ def scope(counts, covered, country, first, last):
         verdict = 'local'
     elif k > 1 and share_rose >= 0.5 and not others_rose and len(rose_in) == 1 and len({country[s] for s in seen}) > 1:
         verdict = 'regional'
-    elif (2 * k >= n or 3 * sum(r['up'] for r in seen.values()) >= 2 * n) and median[0] >= 1.25 * median[1]:
+    elif (2 * k >= n or (3 * sum(r['up'] for r in seen.values()) >= 2 * n and (k == 0 or others_rose))) and median[0] >= 1.25 * median[1]:
         verdict = 'global'
     else:
         verdict = 'partial' if k else 'undetermined'

@@ -210,12 +210,12 @@ begin
           when not n.risen then 'no_rise'
           when n.lead >= 0.8 or (n.k = 1 and n.lead >= 0.5 and not n.others_rose) then 'local'
           when n.k > 1 and n.regions_rose = 1 and n.regions > 1 and n.share_rose >= 0.5 and not n.others_rose then 'regional'
-          when (n.k * 2 >= n.n or n.up * 3 >= n.n * 2) and n.median >= 1.25 * n.median_expected then 'global'
+          when (n.k * 2 >= n.n or (n.up * 3 >= n.n * 2 and (n.k = 0 or n.others_rose))) and n.median >= 1.25 * n.median_expected then 'global'
           when n.k = 0 then 'undetermined'
           else 'partial' end as verdict
       from (select n.*, n.k > 0 or coalesce(t.sources >= 1.25 * t.expected and t.p_value < 0.01, false) as risen,
               -- whether the rest, taken together, shows it too
-              coalesce(n.others >= 1.25 * n.others_wanted and hirundo.count_tail(n.others::bigint, n.others_wanted, t.phi) < 0.05, false) as others_rose
+              coalesce(n.others >= 1.25 * n.others_wanted and hirundo.count_tail(n.others::bigint, n.others_wanted, t.phi) < 0.01, false) as others_rose
             from network n
             left join seen t on t.item = n.item and t.sensor_id = 0) n
     ), dropped as (

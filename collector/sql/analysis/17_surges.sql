@@ -101,9 +101,9 @@ begin
       select w.*, l.n as ports
       from week w
       join looked_at l on l.d = w.d
-      cross join lateral (select coalesce(least(w.w1, w.w2, w.w3, w.w4), 0) * w.ms as n) low
+      cross join lateral (select coalesce(least(w.w1, w.w2, w.w3, w.w4), 0) * w.ms * 0.75 as n) low
       where w.ms > 0
-        -- so few more than in the lowest of them come too often by chance to matter, as phi is 1.25 at least
+        -- so few more than three quarters of the lowest of them come too often by chance to matter, as phi is 1.25 at least
         and (surge_days.level is null or w.n - 0.5 > low.n + l.z * sqrt(1.25 * low.n))
         -- half as many again as in the second lowest of them: a burst in one of them does not hide the next
         and w.n >= 1.5 * w.ms * case
