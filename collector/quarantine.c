@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "collector/group.h"
+#include "collector/known.h"
 
 // Outcomes within this file.
 #define NOT_THERE 22
@@ -248,7 +249,9 @@ static int fill_group(struct retrier *r, struct db *db, const struct kept *k, st
     *stream = (struct stream){.sensor_id = k->m->sensor_id, .received_ms = k->m->received_ms};
     memcpy(stream->spool_id, k->m->header.spool_id, WIRE_SPOOL_ID_SIZE);
     receiver_start(&stream->receiver, k->seq);
-    bad = group_add(r->group, db, r->dims, stream, k->m, &limits, e);
+    bad = known_has_siblings(db, stream, &stream->siblings, e); // since it came, perhaps
+    if (bad == 0)
+        bad = group_add(r->group, db, r->dims, stream, k->m, &limits, e);
     if (bad == 0 && k->booked)
         bad = group_take_back(r->group, k->m->sensor_id, k->slot_ms, k->frames);
     return bad;

@@ -110,6 +110,27 @@ def test_day_that_retention_has_dropped_is_refused_until_its_owner_forgets_that(
                     name) == 3000
 
 
+def test_loss_whose_batch_has_come_in_meanwhile_is_not_counted(pg, collector):
+    """Refused for its times, a loss waits in quarantine while another life of its machine delivers the batch."""
+    pair = hirundo.Keys(pg, 1, prefix="two-lives").pairs[0]
+    with Peer(collector, pair) as peer:
+        peer.send_message("loss", 1, from_ms=OLD * 1000)
+        peer.wait_ack(1)
+    name = "two-lives-1"
+    assert len(open_messages(pg, name)) == 1
+    mend(pg)
+    with hirundo.Collector(pg) as now, Peer(now, pair) as peer:
+        peer.deliver(1, from_ms=OLD * 1000)
+    before = books(pg, name)
+    pg.command("quarantine", "retry", "--sensor", name)
+    assert open_messages(pg, name) == []
+    assert pg.value("select count(*) from hirundo.loss join hirundo.sensor using (sensor_id) where name = %s", name) == 0
+    assert dict(pg.query("select outcome, count(*) from hirundo.batch join hirundo.sensor using (sensor_id) where name = %s "
+                         "group by 1", name)) == {"known": 1, "committed": 1}
+    after = books(pg, name)
+    assert after == (before[0] - before[2], before[1], 0, 0, before[4])  # only what was booked for the message goes
+
+
 def waiting(pg):
     return pg.value("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and "
                     "application_name = 'hirundo-collector' and query !~ 'rollup'")
