@@ -129,6 +129,7 @@ struct batch {
     struct flow *flows;
     struct flood *floods;
     struct window_record *windows;
+    bool split; // more of its last window is in the next batch; a sensor's own, not on the wire
 };
 
 // Limits that both sides hold to.

@@ -49,6 +49,7 @@ int batch_seal(struct batcher *b)
     if (batch->n_windows == 0)
         return 0;
     int r = b->sealed(b->ctx, batch, &b->counters);
+    batch->split = false;
     batch->n_flows = batch->n_floods = batch->n_windows = 0;
     builder->raw = 0;
     return r;
@@ -178,6 +179,7 @@ int batch_add_window(struct batcher *b)
         if (done == totals.flows)
             break;
         share = (struct window_record){.start_ms = share.start_ms, .windows = 1};
+        batch->split = true;
         r = batch_seal(b);
     }
     b->report.flows += totals.flows;

@@ -30,7 +30,6 @@ struct replay {
     bool terminal;
     int64_t progress_at;
     uint64_t frames;
-    bool begins; // the next frame is the first of its capture
 };
 
 static void show_progress(struct replay *r, bool must)
@@ -56,8 +55,7 @@ static int on_frame(void *ctx, const struct frame *frame)
 {
     struct replay *r = ctx;
     r->frames++;
-    uplink_note_read(r->sensor.uplink, frame->ts_ms, r->begins);
-    r->begins = false;
+    uplink_note_read(r->sensor.uplink, frame->ts_ms);
     int result = sensor_frame(&r->sensor, r->link, frame);
     return *r->stop || result == PACKER_STOPPED ? STOPPED : result;
 }
@@ -86,7 +84,6 @@ static int replay_file(struct replay *r, const char *path, struct errmsg *e)
     if (!r->link)
         return errmsg_set(e, -EPROTONOSUPPORT, "%s: link type %d is not supported", path,
                           capture_link_type(capture));
-    r->begins = true;
     result = batcher_begin(r->sensor.batcher, 0, mono_ms());
     if (result == 0)
         result = read_all(r, capture, e);

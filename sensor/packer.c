@@ -20,6 +20,7 @@ struct packer {
     size_t n_held;
     bool held_unknown;
     struct wire_header held_header;
+    int64_t held_whole_ms;
     const char *held_reason;
 };
 
@@ -77,6 +78,12 @@ static void hold_record(struct packer *p, const struct window_record *r)
     p->held[p->n_held++] = *r;
 }
 
+// A window of more flows than a batch takes is whole with the last of its batches only.
+static int64_t whole_ms(const struct batch *b, const struct wire_header *h)
+{
+    return b->split ? b->windows[b->n_windows - 1].start_ms : h->last_window_ms;
+}
+
 static void hold(struct packer *p, const struct batch *b, const struct wire_header *h,
                  const char *reason)
 {
@@ -89,6 +96,7 @@ static void hold(struct packer *p, const struct batch *b, const struct wire_head
     held->first_window_ms = from;
     held->last_window_ms = to;
     held->frames = frames;
+    p->held_whole_ms = whole_ms(b, h);
     p->held_reason = reason;
     for (uint32_t i = 0; i < b->n_windows; i++)
         hold_record(p, &b->windows[i]);
@@ -107,7 +115,8 @@ int packer_flush(struct packer *p, int wait_ms)
 {
     if (p->n_held == 0 && !p->held_unknown)
         return 0;
-    struct queue_item item = {.header = p->held_header, .unknown = p->held_unknown};
+    struct queue_item item = {
+        .header = p->held_header, .unknown = p->held_unknown, .whole_ms = p->held_whole_ms};
     snprintf(item.reason, sizeof item.reason, "%s", p->held_reason);
     if (!item.unknown) // without memory for the counts: the interval
         item.unknown =
@@ -139,7 +148,7 @@ static int item_fill(struct packer *p, const struct batch *b, struct queue_item 
 
 static int pack(struct packer *p, const struct batch *b, const struct wire_header *h)
 {
-    struct queue_item item = {.header = *h};
+    struct queue_item item = {.header = *h, .whole_ms = whole_ms(b, h)};
     int r = item_fill(p, b, &item);
     if (r < 0) {
         queue_item_clear(&item);

@@ -145,6 +145,7 @@ size_t queue_front(struct queue *q, struct spool_item *ret, size_t n, size_t max
             .records = item->records,
             .records_size = item->records_size,
             .unknown = item->unknown,
+            .whole_ms = item->whole_ms,
             .reason = item->reason,
         };
     }

@@ -22,6 +22,7 @@ struct queue_item {
     uint8_t *records;
     size_t records_size;
     bool unknown;
+    int64_t whole_ms; // as in spool_item
     char reason[WIRE_TEXT_MAX + 1];
 };
 

@@ -165,7 +165,9 @@ int sensor_seal(struct sensor *s)
         r = packer_flush(s->packer, STOP_GRACE_MS);
     if (r == 0)
         uplink_all_sealed(s->uplink);
-    else if (packer_undeclared(s->packer) > 0)
+    else
+        uplink_left_behind(s->uplink);
+    if (packer_undeclared(s->packer) > 0)
         log_error("%llu frames found no room in the queue, and are lost: the spool cannot be "
                   "written",
                   (unsigned long long)packer_undeclared(s->packer));

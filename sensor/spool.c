@@ -228,7 +228,7 @@ int spool_append_one(struct spool *s, struct spool_state *state, const struct sp
     state->last_window_ms = MAX(state->last_window_ms, e.last_ms);
     // In the order of capture, not of time: the clock may have been set.
     if (s->config.live && state->live_since_ms != 0 && e.last_ms > 0)
-        state->live_since_ms = e.last_ms;
+        state->live_since_ms = item->whole_ms != 0 ? item->whole_ms : e.last_ms;
     return 0;
 }
 

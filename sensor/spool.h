@@ -58,11 +58,12 @@ int spool_open_late(struct spool *s, struct errmsg *e);
 bool spool_will_declare(const struct spool *s);
 // A clean end: after this nothing was lost in memory.
 int spool_close_clean(struct spool *s);
-// A replay has read a capture up to last_ms, which began at first_ms, and not all of that is in the
-// spool. Unless it says later that all is (last_ms 0), the next spool_open declares a loss
-// `unknown` from what was spooled last to last_ms. Kept beside the file, so that a full disk takes
+// What a replay has read, by the packets' time, of which not all is in the spool; in order: time
+// never went back. Unless it says later that all is there (last_ms 0), the next spool_open declares
+// a loss `unknown` up to last_ms: from the start of the last window spooled since this spool_open;
+// if there is none, or not in order, from first_ms. Kept beside the file, so that a full disk takes
 // it, too.
-int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms);
+int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms, bool in_order);
 void spool_free(struct spool *s);
 DEFINE_CLEANUP(struct spool *, spool_free);
 
@@ -75,6 +76,7 @@ struct spool_item {
     const uint8_t *records; // by wire_records_encode
     size_t records_size;
     bool unknown;       // loss: no records, the interval is declared
+    int64_t whole_ms;   // what was captured before then is in here or before; 0: up to last_window
     const char *reason; // loss
 };
 

@@ -82,7 +82,8 @@ struct spool_state {
 
 // What a replay had read, as the lock file says.
 struct spool_reading {
-    uint64_t row; // what it spooled has this number of a row and those after it
+    uint64_t row; // what it spooled has this number of a row and those after it; INT64_MAX: it read
+                  // out of order, so that these do not tell how far it came
     int64_t first_ms;
     int64_t last_ms; // 0: nothing that is not in the spool
 };

@@ -177,7 +177,7 @@ static int opened(struct spool *s)
     if (s->config.live)
         s->late_since_ms = 0;
     s->late = false;
-    s->reading = (struct spool_reading){0};
+    s->reading = (struct spool_reading){.row = spool_row(s, s->state.next_seq)};
     note_live(s);
     return write_mark(s, true, s->late_since_ms);
 }
@@ -295,50 +295,50 @@ static int declare_unclean_end(struct spool *s, struct spool_state *state, int64
     return r == 0 ? append_unknown(s, state, MAX(now_ms - UNSURE_MS, 1), now_ms, reason) : r;
 }
 
-// 1: nobody can tell.
-static int entry_times(struct spool *s, uint64_t row, int64_t *ret_first_ms, int64_t *ret_last_ms)
+// Where the last window of a row begins, more of which may have been to follow. 1: nobody can tell.
+static int last_window_start(struct spool *s, uint64_t row, int64_t *ret_ms)
 {
     _cleanup_(statement_resetp) sqlite3_stmt *st = NULL;
+    _cleanup_(freep) struct window_record *records = NULL;
     struct entry e;
+    size_t n = 0;
     int r = db_entry_at(s, row, &e, &st);
     if (r != 0)
         return r == -ENOENT ? 1 : r;
-    *ret_first_ms = e.first_ms;
-    *ret_last_ms = e.last_ms;
+    if (e.records_size > 0)
+        r = wire_records_decode(e.records, e.records_size, &records, &n, NULL);
+    if (r != 0 || n == 0)
+        return r < 0 ? r : 1;
+    *ret_ms = records[n - 1].start_ms;
     return 0;
 }
 
-// What a replay had read and not spooled, in the caller's transaction: from the end of what it
-// spooled last, unless it had gone on to a capture older than all that.
+// What a replay had read and not spooled, in the caller's transaction.
 static int declare_unread(struct spool *s, struct spool_state *state)
 {
     const struct spool_reading *reading = &s->reading;
-    int64_t first = reading->first_ms, last = reading->last_ms;
+    int64_t first = reading->first_ms;
     uint64_t end = state->next_seq + state->base;
-    if (end > reading->row) {
-        int64_t begin, spooled, unused;
-        int r = entry_times(s, reading->row, &begin, &unused);
-        if (r == 0)
-            r = entry_times(s, end - 1, &unused, &spooled);
-        if (r < 0)
-            return r;
-        if (r == 0 && first >= begin)
-            first = spooled;
-    }
-    return append_unknown(s, state, first, last,
+    int r = end > reading->row ? last_window_start(s, end - 1, &first) : 0;
+    if (r < 0)
+        return r;
+    return append_unknown(s, state, first, reading->last_ms,
                           "a replay ended before all that it had read was in the spool");
 }
 
-int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms)
+int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms, bool in_order)
 {
-    struct spool_reading *r = &s->reading;
+    struct spool_reading before = s->reading, *now = &s->reading;
     if (s->late || s->lock_fd < 0)
         return 0;
-    if (r->last_ms == 0)
-        r->row = spool_row(s, s->state.next_seq);
-    r->first_ms = MAX(first_ms, 1);
-    r->last_ms = last_ms == 0 ? 0 : MAX(last_ms, 1);
-    return write_mark(s, true, s->late_since_ms);
+    if (!in_order)
+        now->row = INT64_MAX; // no row tells
+    now->first_ms = MAX(first_ms, 1);
+    now->last_ms = last_ms == 0 ? 0 : MAX(last_ms, 1);
+    int r = write_mark(s, true, s->late_since_ms);
+    if (r < 0)
+        s->reading = before; // that is what stands there, as far as anybody knows
+    return r;
 }
 
 // Since when runs before this one may have captured what is not spooled; 0: they have not.

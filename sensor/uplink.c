@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 
 #include "common/log.h"
+#include "sensor/batch.h"
 #include "sensor/uplink_internal.h"
 
 #define APPEND_ITEMS      16
@@ -171,17 +172,21 @@ static void sync_spool(struct uplink *u, int64_t now, bool must)
 static void note_reading(struct uplink *u, int64_t now)
 {
     struct queue_state q;
-    int64_t last = atomic_load(&u->read_last_ms);
+    int64_t first = atomic_load(&u->read_first_ms), last = atomic_load(&u->read_last_ms);
+    bool back = atomic_load(&u->read_back);
     queue_state(u->queue, &q);
     if (atomic_load(&u->all_sealed) && q.closed && q.items == 0)
         last = 0;
     else if (now < u->note_at)
         return;
-    if (last == u->noted_last_ms)
+    if (last == u->noted_last_ms && first == u->noted_first_ms && back == u->noted_back)
         return;
     u->note_at = now + SYNC_AFTER_MS;
-    if (spool_note_reading(u->spool, atomic_load(&u->read_first_ms), last) == 0)
-        u->noted_last_ms = last;
+    if (spool_note_reading(u->spool, first, last, !back) < 0)
+        return;
+    u->noted_first_ms = first;
+    u->noted_last_ms = last;
+    u->noted_back = back;
 }
 
 // --- the end ---
@@ -282,8 +287,8 @@ static void finish(struct uplink *u)
     if (q.items > 0)
         say_lost(u, q.items);
     // Not closed cleanly, so that the next start declares the gap.
-    int r =
-        q.items > 0 && u->config.spool.live ? spool_sync(u->spool) : spool_close_clean(u->spool);
+    bool lost = q.items > 0 || atomic_load(&u->left_behind);
+    int r = lost && u->config.spool.live ? spool_sync(u->spool) : spool_close_clean(u->spool);
     if (r < 0)
         (void)uplink_spool_failed(u, r, "closing");
     publish(u);
@@ -423,16 +428,28 @@ int uplink_start(struct uplink *u)
     return -r;
 }
 
-void uplink_note_read(struct uplink *u, int64_t ts_ms, bool first)
+// For every packet: stores only what is new.
+void uplink_note_read(struct uplink *u, int64_t ts_ms)
 {
-    if (first)
-        atomic_store_explicit(&u->read_first_ms, ts_ms, memory_order_relaxed);
-    atomic_store_explicit(&u->read_last_ms, MAX(ts_ms, 1), memory_order_relaxed);
+    int64_t ts = MAX(ts_ms, 1);
+    int64_t first = atomic_load_explicit(&u->read_first_ms, memory_order_relaxed);
+    int64_t last = atomic_load_explicit(&u->read_last_ms, memory_order_relaxed);
+    if (first == 0 || ts < first)
+        atomic_store_explicit(&u->read_first_ms, ts, memory_order_relaxed);
+    if (ts < last - LATE_MS)
+        atomic_store_explicit(&u->read_back, true, memory_order_relaxed);
+    if (ts > last)
+        atomic_store_explicit(&u->read_last_ms, ts, memory_order_relaxed);
 }
 
 void uplink_all_sealed(struct uplink *u)
 {
     atomic_store(&u->all_sealed, true);
+}
+
+void uplink_left_behind(struct uplink *u)
+{
+    atomic_store(&u->left_behind, true);
 }
 
 void uplink_stop(struct uplink *u)

@@ -40,11 +40,12 @@ void uplink_free(struct uplink *u);
 DEFINE_CLEANUP(struct uplink *, uplink_free);
 
 int uplink_start(struct uplink *u);
-// The capture's thread, in replay. What was read up to this packet is not in the queue yet; first:
-// a capture begins with it.
-void uplink_note_read(struct uplink *u, int64_t ts_ms, bool first);
+// The capture's thread, in replay. What was read up to this packet is not in the queue yet.
+void uplink_note_read(struct uplink *u, int64_t ts_ms);
 // All that was read is in the queue: before queue_close.
 void uplink_all_sealed(struct uplink *u);
+// Something found no room in the queue, and is lost: the next start declares it.
+void uplink_left_behind(struct uplink *u);
 // Any thread, signal handlers too: end soon, without waiting for acks; the queue is spooled first.
 void uplink_stop(struct uplink *u);
 

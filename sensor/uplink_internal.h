@@ -43,8 +43,10 @@ struct uplink {
     atomic_ullong delivered;
     atomic_ullong waiting;
     atomic_ullong lost;
-    atomic_llong read_first_ms, read_last_ms; // of a replay; 0: nothing
-    atomic_bool all_sealed;
+    // Of a replay: the earliest and the latest packet (0: none), and whether time went back.
+    atomic_llong read_first_ms, read_last_ms;
+    atomic_bool read_back;
+    atomic_bool all_sealed, left_behind;
     uint64_t waiting_at_start;
 
     // monotonic ms
@@ -54,6 +56,8 @@ struct uplink {
     int64_t sync_at;
     int64_t note_at;       // of what a replay has read
     int64_t noted_last_ms; // as it stands beside the spool; 0: nothing
+    int64_t noted_first_ms;
+    bool noted_back;
     int64_t heartbeat_at;
     int64_t beat_at;   // the last one
     int64_t closed_at; // -1: the queue is open

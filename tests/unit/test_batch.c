@@ -32,6 +32,7 @@ struct bench {
     struct batch_size {
         uint32_t flows, floods, windows;
     } sizes[RECORDS];
+    bool split[RECORDS];
 };
 
 static int on_sealed(void *ctx, const struct batch *batch, const struct counters *counters)
@@ -48,6 +49,7 @@ static int on_sealed(void *ctx, const struct batch *batch, const struct counters
         fail_msg("the wire refuses it: %s", e.text);
     assert_null(batch_difference(batch, &back));
     b->sizes[b->batches] = (struct batch_size){batch->n_flows, batch->n_floods, batch->n_windows};
+    b->split[b->batches] = batch->split;
     b->batches++;
     b->flows += batch->n_flows;
     for (uint32_t i = 0; i < batch->n_windows; i++) {
@@ -283,6 +285,7 @@ static void test_a_full_window_is_sliced(void **state)
     assert_int_equal(b->batches, 3);
     assert_int_equal(b->sizes[0].flows, BATCH_FLOWS_MAX);
     assert_int_equal(b->sizes[1].flows, BATCH_FLOWS_MAX);
+    assert_true(b->split[0] && b->split[1] && !b->split[2]);
     assert_int_equal(b->flows, 20000);
     // what is not of a row stands in the window's first record only
     check_record(b, 0, 0, 1, MINUTE, BATCH_FLOWS_MAX + 1);

@@ -490,10 +490,10 @@ static void test_killed_replay_is_declared(void **state)
     struct spool_config live = config(true, false, SPOOL_CAP_DEFAULT);
     struct spool *s = open_spool(&replay, T0 + 900000000, 0);
     append(s, 500); // of an earlier replay
-    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000, true), 0);
     append(s, 1);
     append(s, 2);
-    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 400123), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 400123, true), 0);
     spool_free(s);                            // as SIGKILL would
     s = open_spool(&live, T0 + 900000000, 0); // whoever comes next
     assert_int_equal(spool_next_seq(s), 5);
@@ -501,32 +501,79 @@ static void test_killed_replay_is_declared(void **state)
     size_t n;
     struct loss_item *items = read_losses(s, 4, &found, &n);
     assert_int_equal(n, 1);
-    assert_unknown(&items[0], T0 + 180000, T0 + 400123); // from the end of batch 2
+    assert_unknown(&items[0], T0 + 120000, T0 + 400123); // batch 2 may not be all of its window
     free(items);
     assert_int_equal(spool_close_clean(s), 0);
     spool_free(s);
     s = open_spool(&replay, T0 + 900000000, 0);
     assert_int_equal(spool_next_seq(s), 5); // once
-    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000, true), 0);
     spool_free(s); // killed before it had spooled anything
     s = open_spool(&replay, T0 + 900000000, 0);
     items = read_losses(s, 5, &found, &n);
     assert_unknown(&items[0], T0 + 60123, T0 + 61000);
     free(items);
-    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000, true), 0);
     append(s, 1);
     append(s, 2);
     spool_free(s); // killed before it noted that it had read on
     s = open_spool(&replay, T0 + 900000000, 0);
     items = read_losses(s, 8, &found, &n);
-    assert_unknown(&items[0], T0 + 180000, T0 + 180000); // from there on, nobody knows how far
+    assert_unknown(&items[0], T0 + 120000, T0 + 120000); // from there on, nobody knows how far
     free(items);
-    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000, true), 0);
     append(s, 1);
-    assert_int_equal(spool_note_reading(s, T0 + 60123, 0), 0); // all is spooled
+    assert_int_equal(spool_note_reading(s, T0 + 60123, 0, true), 0); // all is spooled
     spool_free(s);
     s = open_spool(&replay, T0 + 900000000, 0);
     assert_int_equal(spool_next_seq(s), 10);
+    spool_free(s);
+}
+
+// One that goes on to an older capture: what was spooled last says nothing of what was not.
+static void test_killed_replay_out_of_order_is_declared_whole(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config replay = config(false, true, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&replay, T0 + 900000000, 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000, true), 0);
+    append(s, 1);
+    append(s, 2);
+    assert_int_equal(spool_note_reading(s, T0 + 1000, T0 + 400123, false), 0);
+    append(s, 3);
+    spool_free(s);
+    s = open_spool(&replay, T0 + 900000000, 0);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 4, &found, &n);
+    assert_unknown(&items[0], T0 + 1000, T0 + 400123);
+    free(items);
+    spool_free(s);
+}
+
+// Killed between two batches of one window: what follows is in memory only.
+static void test_unclean_end_within_a_window(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config live = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&live, T0, 0);
+    append(s, 1);
+    struct spool_item part = {.header = {.first_window_ms = T0 + 120000,
+                                         .last_window_ms = T0 + 180000,
+                                         .codec = WIRE_CODEC_ZSTD_COLUMNS},
+                              .payload = (const uint8_t *)"part",
+                              .size = 4,
+                              .whole_ms = T0 + 120000};
+    assert_int_equal(spool_append(s, &part, 1, T0), 0);
+    spool_free(s);
+    s = open_spool(&live, T0 + 600000, 0);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 3, &found, &n);
+    assert_unknown(&items[0], T0 + 120000, T0 + 600000);
+    free(items);
     spool_free(s);
 }
 
@@ -540,7 +587,7 @@ static void test_killed_replay_with_a_full_spool_is_declared(void **state)
     uint64_t i = 0;
     while (append_sized(s, ++i, 1000) == 0)
         continue;
-    assert_int_equal(spool_note_reading(s, T0 + 60000, T0 + 999 * 60000), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60000, T0 + 999 * 60000, true), 0);
     uint64_t next = spool_next_seq(s);
     spool_free(s);
     s = open_spool(&c, T0, 0);
@@ -999,6 +1046,8 @@ int main(void)
         cmocka_unit_test(test_unclean_end_in_the_window_of_a_clean_one),
         cmocka_unit_test(test_unclean_end_with_a_clock_set_back),
         cmocka_unit_test(test_killed_replay_is_declared),
+        cmocka_unit_test(test_killed_replay_out_of_order_is_declared_whole),
+        cmocka_unit_test(test_unclean_end_within_a_window),
         cmocka_unit_test(test_killed_replay_with_a_full_spool_is_declared),
         cmocka_unit_test(test_log_lost_with_an_unclean_end),
         cmocka_unit_test(test_fork_of_a_copy_twice),

@@ -199,6 +199,102 @@ static void test_replay_told_to_end_declares_what_found_no_room(void **state)
     packer_free(b.packer);
 }
 
+// Of a window that takes several batches nothing is whole until the last of them.
+static void test_split_window_is_not_whole(void **state)
+{
+    (void)state;
+    _cleanup_(queue_freep) struct queue *q = NULL;
+    _cleanup_(packer_freep) struct packer *p = NULL;
+    assert_int_equal(queue_new(1 << 20, 2, &q), 0);
+    struct packer_config config = {.queue = q, .run_id = 5};
+    assert_int_equal(packer_new(&config, &p), 0);
+    struct window_record record = {.start_ms = 1675836000000, .windows = 1};
+    struct batch batch = {.window_ms = 60000, .n_windows = 1, .windows = &record};
+    struct counters counters = {0};
+    struct spool_item items[2];
+    batch.split = true;
+    assert_int_equal(packer_sealed(p, &batch, &counters), 0);
+    batch.split = false;
+    assert_int_equal(packer_sealed(p, &batch, &counters), 0);
+    assert_int_equal(queue_front(q, items, 2, 1 << 20), 2);
+    assert_int_equal(items[0].whole_ms, record.start_ms);
+    assert_int_equal(items[1].whole_ms, record.start_ms + 60000);
+    batch.split = true; // finds no room, and is declared as lost
+    assert_int_equal(packer_sealed(p, &batch, &counters), 0);
+    queue_drop(q, 2);
+    assert_int_equal(packer_flush(p, 0), 0);
+    assert_int_equal(queue_front(q, items, 2, 1 << 20), 1);
+    assert_int_equal(items[0].whole_ms, record.start_ms);
+}
+
+static void stop_and_free(struct bench *b)
+{
+    uplink_stop(b->uplink);
+    (void)uplink_join(b->uplink, NULL);
+    uplink_free(b->uplink);
+    b->uplink = NULL;
+}
+
+// The note beside the spool: the whole of what was read, and that no row tells how far.
+static void test_packets_out_of_order_are_noted(void **state)
+{
+    (void)state;
+    struct fake *f = fake_new(PLAIN);
+    struct key_pair keys;
+    assert_int_equal(key_pair_generate(&keys), 0);
+    struct bench b;
+    bench_open(&b, f, &keys);
+    bench_start(&b);
+    uplink_note_read(b.uplink, 1675836005000);
+    uplink_note_read(b.uplink, 1675836004500); // within what counts as late
+    uplink_note_read(b.uplink, 1675839600000);
+    uplink_note_read(b.uplink, 1675836001000); // another capture
+    stop_and_free(&b);
+    char name[160], text[128] = "";
+    snprintf(name, sizeof name, "%s.lock", b.path);
+    FILE *file = fopen(name, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof text, file));
+    assert_int_equal(fclose(file), 0);
+    assert_string_equal(text, "s0 9223372036854775807 1675836001000 1675839600000");
+    bench_close(&b);
+    fake_halt(f);
+    fake_free(f);
+}
+
+// What found no room in the queue is declared, though all that is in the queue could be spooled.
+static void test_what_is_left_behind_at_the_end_is_declared(void **state)
+{
+    (void)state;
+    struct fake *f = fake_new(PLAIN);
+    struct key_pair keys;
+    assert_int_equal(key_pair_generate(&keys), 0);
+    struct bench b;
+    bench_open(&b, f, &keys);
+    b.config.spool.live = true;
+    for (int i = 0; i < 2; i++) {
+        bench_start(&b);
+        bench_seal(&b, 1);
+        if (i == 1)
+            uplink_left_behind(b.uplink);
+        stop_and_free(&b);
+        queue_free(b.queue);
+        assert_int_equal(queue_new(1 << 20, 64, &b.queue), 0);
+        packer_free(b.packer);
+        struct packer_config packer = {.queue = b.queue, .run_id = 5, .wait = true};
+        assert_int_equal(packer_new(&packer, &b.packer), 0);
+        struct spool *s = NULL;
+        struct errmsg e = {""};
+        assert_int_equal(spool_open(&b.config.spool, 1675839600000, &s, &e), 0);
+        assert_int_equal(spool_next_seq(s), i == 0 ? 2 : 4); // two batches, and a loss
+        assert_int_equal(spool_close_clean(s), 0);
+        spool_free(s);
+    }
+    bench_close(&b);
+    fake_halt(f);
+    fake_free(f);
+}
+
 static void test_late_spool_is_left_alone_for_longer_the_longer_it_takes(void **state)
 {
     (void)state;
@@ -221,6 +317,9 @@ int main(void)
         cmocka_unit_test(test_full_queue_is_declared),
         cmocka_unit_test(test_late_spool_is_left_alone_for_longer_the_longer_it_takes),
         cmocka_unit_test(test_replay_told_to_end_declares_what_found_no_room),
+        cmocka_unit_test(test_split_window_is_not_whole),
+        cmocka_unit_test(test_packets_out_of_order_are_noted),
+        cmocka_unit_test(test_what_is_left_behind_at_the_end_is_declared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

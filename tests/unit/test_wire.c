@@ -104,7 +104,7 @@ static void test_largest_values(void **state)
     };
     struct window_record record = {
         .windows = 1, .covered_ms = 900000, .frames = INT32_MAX, .row_packets = INT32_MAX};
-    struct batch b = {900000, 1, 0, 1, &flow, NULL, &record};
+    struct batch b = {900000, 1, 0, 1, &flow, NULL, &record, false};
     round_trip(*state, &b);
     flow.ts_ms -= 900000 * 1000LL; // before 1970
     record.start_ms -= 900000 * 1000LL;

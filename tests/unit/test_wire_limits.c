@@ -36,7 +36,7 @@ static struct sample *sample_make(struct sample *s)
             {{.start_ms = 60000, .windows = 1, .frames = 5, .row_packets = 2, .flood_packets = 3},
              {.start_ms = 120000, .windows = 2, .covered_ms = 120000}},
     };
-    s->batch = (struct batch){60000, 1, 1, 2, &s->flow, &s->flood, s->records};
+    s->batch = (struct batch){60000, 1, 1, 2, &s->flow, &s->flood, s->records, false};
     return s;
 }
 
@@ -149,7 +149,8 @@ static void test_what_does_not_fit_is_told(void **state)
                       BATCH_WINDOWS_MAX,
                       calloc(BATCH_FLOWS_MAX, sizeof *b.flows),
                       calloc(BATCH_FLOODS_MAX, sizeof *b.floods),
-                      calloc(BATCH_WINDOWS_MAX, sizeof *b.windows)};
+                      calloc(BATCH_WINDOWS_MAX, sizeof *b.windows),
+                      false};
     assert_int_equal(wire_encoder_new(&enc), 0);
     make_largest(&r, &b);
     assert_int_equal(wire_batch_encode(enc, &b, &payload, &size), -E2BIG);
