@@ -12,10 +12,10 @@
 
 #include "collector/syn_filter.h"
 
-#define GATE_PURSE     32   // connections that come to nothing, at once, of one origin
-#define GATE_KNOWN     256  // likewise, where a sensor came in
-#define GATE_PER_S     8    // and every second
-#define GATE_ALL_PURSE 1024 // likewise, of all together
+#define GATE_PURSE     16  // connections that come to nothing, at once, of one origin
+#define GATE_KNOWN     128 // likewise, where a sensor came in
+#define GATE_PER_S     8   // and every second
+#define GATE_ALL_PURSE 256 // likewise, of all together
 #define GATE_ALL_PER_S 64
 
 struct gate;

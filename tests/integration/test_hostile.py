@@ -395,12 +395,12 @@ def test_recorded_message_is_sent_again_in_its_connection(guarded, enrolled):
 def test_many_connections(postgres, guarded, tmp_path):
     """Silent, rubbish, slow, other mechanisms, unknown keys; RSS and descriptors are bounded, and there are few lines.
 
-    After 256 without a message (a sensor is there, too) the kernel lets few of them through."""
+    After 128 without a message (a sensor is there, too) the kernel lets few of them through."""
     alone, lines = guarded.collector.descriptors(), len(guarded.collector.lines)
     guarded.begin()
     with Strangers(postgres, guarded.collector, EACH, tmp_path, kinds=range(6)) as strangers:
         hirundo.wait_for(lambda: strangers.cut >= 32, "them to be cut")
-        guarded.collector.wait_log("more than 256 connections without a message from 127.0.0.1.*one in 16")
+        guarded.collector.wait_log("more than 128 connections without a message from 127.0.0.1.*one in 16")
         guarded.check()
         assert guarded.collector.descriptors() <= alone + 8 * EACH + 80
     hirundo.wait_for(lambda: guarded.collector.descriptors() <= alone + 4, "the connections to be closed")
@@ -417,10 +417,10 @@ def test_limit_of_connections(postgres, limit):
     with hirundo.Collector(postgres, lines=[f"limit_connections = {limit}"]) as collector:
         before, (host, _, port) = collector.descriptors(), collector.endpoint.removeprefix("tcp://").rpartition(":")
         with contextlib.ExitStack() as sockets:
-            for _ in range(33 if limit == "on" else 200):
+            for _ in range(17 if limit == "on" else 200):
                 sockets.enter_context(socket.create_connection((host, int(port)), timeout=hirundo.WAIT_S))
             if limit == "on":
-                collector.wait_log("more than 32 connections without a message from 127.0.0.1")
+                collector.wait_log("more than 16 connections without a message from 127.0.0.1")
             else:
                 hirundo.wait_for(lambda: collector.descriptors() >= before + 200, "all to be taken")
         collector.wait_log(f"connection from {FROM_HERE} ended before any message")
