@@ -340,7 +340,7 @@ def one_round(conn, seed):
     if got[0][10] != verdict or reason not in got[0][11]:
         problems.append(f'verdict {got[0][10:]} should be {verdict}, {reason}')
     cur.execute(
-        'select * from hirundo.ttl_spread(tstzrange(%s, %s), %s::cidr[], %s)',
+        'select region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources from hirundo.ttl_spread(tstzrange(%s, %s), %s::cidr[], %s)',
         (*PERIOD, ASKED, PORTS),
     )
     if cur.fetchall() != spread(today, country):

@@ -42,7 +42,8 @@ begin
             select * from hirundo.flow_classed f
             where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
               and f.port_code = any (v_codes) and f.class <> 'backscatter' and f.class <> 'local') f) u
-    group by 1, 2;
+    group by 1, 2
+    order by 1, 2;
 end
 $$;
 ----
