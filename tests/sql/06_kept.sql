@@ -22,7 +22,7 @@ delete from hirundo.flow_dropped;
 
 -- twenty hosts a day on 22/TCP at each sensor for two months in UTC, ten more on weekends
 select fixture.zone('UTC');
-select fixture.flow(s.name, d + interval '12 hours', ('198.18.0.' || h)::inet, ttl => 50 + s.sensor_id)
+select fixture.flow(s.name, d + interval '12 hours', ('198.18.0.' || h)::inet, ttl => 50 + s.sensor_id % 8)
 from hirundo.sensor s, generate_series('2023-02-01'::timestamptz, '2023-03-31', '1 day') d, generate_series(1, 30) h
 where h <= 20 or extract(isodow from d) >= 6;
 -- what must not depend on days that are gone
@@ -78,6 +78,9 @@ select results_eq($$select h.a, h.b from (select (select hosts from hirundo.sour
   $$values (null::bigint, 20::bigint)$$, 'all sources are known, these are not');
 select is((select string_agg(distinct verdict, '|') from hirundo.scope(hirundo.day('2023-03-20'), '22/TCP')), 'undetermined', 'by sensor five days are left');
 select is((select reason from hirundo.surges(hirundo.day('2023-03-20'))), 'no port rose', 'over all sensors all of them');
+select hirundo.rollup_delete('tool_day', '2023-03-15');
+select results_eq($$select day, packets, sensor_days, missing from hirundo.tool_share(hirundo.period('2023-03-14..2023-03-16'), null, 'port', 0, 'unknown')$$,
+  $$values ('2023-03-14'::date, null::bigint, 0::numeric, 'data of 1 day gone by retention'), ('2023-03-15', 60, 3, null)$$, 'tool_share: a day that is gone is in no denominator');
 
 -- what is missing stands in the rows that lacked it
 update hirundo.observation set kernel_dropped = 5 where slot = '2023-03-20T01:00Z' and sensor_id = fixture.id('kr');

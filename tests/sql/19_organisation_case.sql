@@ -101,6 +101,11 @@ savepoint hosts;
 select fixture.flow(s, format('2023-02-%s 03:00Z', d)::timestamptz, ('198.18.0.' || h)::inet) from unnest(array['jp', 'kr']) s, unnest(array[12, 13, 14]) d, unnest(array[2, 3]) h;
 select results_eq($$select hosts, round(value, 4) from fixture.case('effect') where item = 'hosts'$$, $$values (3::bigint, round(13 / 20.0 / (88 / 13.0), 4))$$, 'distinct hosts; their ratio by sensor and day');
 rollback to hosts;
+-- a notice about no port in particular is about all: hosts that turn to an eleventh one have not ended
+select fixture.flow('jp', format('2023-02-%s 03:00Z', d)::timestamptz, ('198.18.0.' || h)::inet, port => 1000 + p) from generate_series(3, 9) d, generate_series(1, 2) h, generate_series(1, 9) p;
+select fixture.flow('jp', '2023-02-12T03:00Z', '198.18.0.1', port => 2000, packets => 7);
+select results_eq($$select item, packets, hosts from fixture.case('effect') where item <> 'packets of others'$$, $$values ('packets', 8::bigint, null::bigint), ('hosts', null, 1)$$, 'not of the ten busiest ports alone');
+rollback to hosts;
 -- a notice of the day after the period is not within; nor is any in an empty period, which has no days either
 update hirundo.notice set sent = '2023-02-21';
 select is((select note from fixture.case('effect')), 'no notice in this period', 'the day after is not within');
@@ -124,6 +129,13 @@ select results_eq($$select section, item, day, port, hosts, packets, sensors, re
 insert into hirundo.flow_dropped (day) select d::date from generate_series(timestamp '2023-02-02', '2023-02-08', interval '1 day') d;
 select is((select note from fixture.case('tool')), 'flow of its 7 days is not kept any more', '... and tools cannot be told');
 delete from hirundo.flow_dropped;
+-- retention takes days of UTC: of the first day in Tokyo what is left is not its first packet, nor all of its TTLs
+savepoint gone;
+insert into hirundo.flow_dropped values ('2023-02-02');
+select fixture.flow('jp', '2023-02-03T05:00Z', '198.18.0.1', ttl => 99);
+select results_eq($$select first_seen, low, high from fixture.case('summary') union all select first_seen, low, high from fixture.case('evidence') where item = '198.18.0.1' and port = '22/TCP'$$,
+  $$values (null::timestamptz, null::numeric, null::numeric), (null, null, null)$$, '... nor is the beginning of a day of which retention took a part');
+rollback to gone;
 select alike((select note from fixture.case('evidence') where item = '198.18.0.1' and port = '22/TCP'), 'times of day are not kept any more; last seen on 2023-02-15', '... and says so');
 
 -- nothing, nobody

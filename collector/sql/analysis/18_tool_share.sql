@@ -100,13 +100,8 @@ begin
             and f.class <> 'backscatter' and f.class <> 'local' and (v_codes is null or f.port_code = any (v_codes))) f) f
       group by 1, 2
     ), observed as materialized (
-      select o.day as d, sum(o.covered_ms) as ms from hirundo.observed_time(v_first, v_past) o group by 1
-    ), lost as materialized (
-      -- neither rolled up by tool nor in flow any more
-      select distinct l.day as d
-      from hirundo.local_days(v_first, v_past) l
-      where l.day <> all (v_days)
-        and hirundo.flow_is_gone(lower(hirundo.local_range(l.day, l.day + 1)), upper(hirundo.local_range(l.day, l.day + 1)))
+      -- what is neither rolled up by tool nor in flow any more is not in it
+      select o.day as d, sum(o.covered_ms) as ms from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     ), trouble as (
       select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
       from hirundo.trouble(v_first, v_past) t group by 1
@@ -141,10 +136,10 @@ begin
     left join gone g on g.d = d.d
     cross join lateral (
       -- nothing of it seen: 0 where somebody observed and it is still known, else null
-      select case when w.ms > 0 and d.d not in (select l.d from lost l) then 0::bigint end as n) zero
+      select case when w.ms > 0 then 0::bigint end as n) zero
     order by d.d, o.r nulls last, t.tool collate "C";
 end
 $$;
 ----
 comment on function hirundo.tool_share(tstzrange, text[], text, integer, text) is
-  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed), missing (what the day lacks: hirundo.trouble; null: nothing). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';
+  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';

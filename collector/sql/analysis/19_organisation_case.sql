@@ -149,8 +149,9 @@ begin
   if h.hosts > 0 then
     -- times of day, where flow still has them; bounds are computed once, not for each row
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.first_day, h.first_day + 1) r;
+    -- of a day whose beginning is gone the first is not known: what is left came later
     select min(f.ts) into v_from from hirundo.flow_classed f
-    where f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
+    where not hirundo.flow_is_gone(v_a, v_b) and f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
       and f.class <> 'backscatter' and f.class <> 'local';
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.last_day, h.last_day + 1) r;
     select max(f.ts + f.duration_ms * interval '1 millisecond') into v_to from hirundo.flow_classed f
@@ -420,11 +421,14 @@ begin
       group by 1, 2
     ), day as materialized (
       -- the first and last day of each: the times in between are not asked
-      select e.day, greatest(case_evidence.first, lower(hirundo.local_range(e.day, e.day + 1))) as a,
-        least(case_evidence.past, upper(hirundo.local_range(e.day, e.day + 1))) as b
-      from (select h.since as day from hit h union select h.until from hit h) e
+      select e.day, e.a, e.b, hirundo.flow_is_gone(e.a, e.b) as gone
+      from (select u.day, greatest(case_evidence.first, lower(r)) as a, least(case_evidence.past, upper(r)) as b
+            from (select h.since as day from hit h union select h.until from hit h) u
+            cross join lateral hirundo.local_range(u.day, u.day + 1) r) e
     ), flow as materialized (
-      select f.src, f.port_code as code, d.day, min(f.ts) as a, max(f.ts + f.duration_ms * interval '1 millisecond') as b, min(f.ttl) as lo, max(f.ttl) as hi
+      -- retention takes the beginning of a day first: what is left tells its last packet, neither its first nor all its TTLs
+      select f.src, f.port_code as code, d.day, min(f.ts) filter (where not d.gone) as a, max(f.ts + f.duration_ms * interval '1 millisecond') as b,
+        min(f.ttl) filter (where not d.gone) as lo, max(f.ttl) filter (where not d.gone) as hi
       from day d
       cross join lateral (
         select * from hirundo.flow_classed f
@@ -558,17 +562,20 @@ $$;
 comment on function hirundo.case_ports(cidr[], timestamptz, timestamptz) is
   'Internal to organisation_case: codes of the ten ports with most source-days. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.case_effects(organisation_id integer, prefixes cidr[], first timestamptz, past timestamptz, codes integer[])
+drop function if exists hirundo.case_effects(integer, cidr[], timestamptz, timestamptz, integer[]);
+----
+create or replace function hirundo.case_effects(organisation_id integer, prefixes cidr[], first timestamptz, past timestamptz)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_zone text := hirundo.time_zone();
+  v_all int[];
   n record;
 begin
   for n in
-    select c.sent, hirundo.port_codes(c.ports) as codes, array_to_string(c.ports, ', ') as ports, c.reference,
+    select c.sent, c.ports is null as all_ports, hirundo.port_codes(c.ports) as codes, array_to_string(c.ports, ', ') as ports, c.reference,
       -- of other days: what was sent on one day is judged side by side
       max(c.sent) over (order by c.sent range between unbounded preceding and interval '1 day' preceding) as since,
       min(c.sent) over (order by c.sent range between interval '1 day' following and unbounded following) as until
@@ -577,14 +584,18 @@ begin
       and (c.sent + 1)::timestamp at time zone v_zone > case_effects.first and c.sent::timestamp at time zone v_zone < case_effects.past
     order by c.sent, c.notice_id
   loop
+    if n.all_ports and v_all is null then
+      -- all that its hosts sent to, not the busiest alone: who turns to another port has not ended
+      v_all := array(select distinct h.port_code from hirundo.source_hits(case_effects.first, case_effects.past, hirundo.address_ranges(prefixes)) h);
+    end if;
     return query
-      select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, coalesce(n.codes, case_effects.codes), n.sent, n.since, n.until, n.ports, n.reference);
+      select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, case when n.all_ports then v_all else n.codes end, n.sent, n.since, n.until, n.ports, n.reference);
   end loop;
 end
 $$;
 ----
-comment on function hirundo.case_effects(integer, cidr[], timestamptz, timestamptz, integer[]) is
-  'Internal to organisation_case: section effect, of all notices of a period. Example: see hirundo.organisation_case.';
+comment on function hirundo.case_effects(integer, cidr[], timestamptz, timestamptz) is
+  'Internal to organisation_case: section effect, of all notices of a period; those that name no ports are about all ports. Example: see hirundo.organisation_case.';
 ----
 create or replace function hirundo.organisation_case(organisation text, period tstzrange)
 returns setof hirundo.organisation_case_row
@@ -620,7 +631,7 @@ begin
   return query select * from hirundo.case_tools(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_calendar(v_prefixes, v_first, v_past);
   return query select * from hirundo.case_evidence(v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_effects(v_id, v_prefixes, v_first, v_past, v_codes);
+  return query select * from hirundo.case_effects(v_id, v_prefixes, v_first, v_past);
   if not found then
     v_row.section := 'effect';
     v_row.note := 'no notice in this period';

@@ -51,7 +51,7 @@ begin
               from hirundo.case_tools(v_prefixes, v_first, v_past) t where t.item is not null),
     'effects', (select coalesce(jsonb_agg(jsonb_build_array(e.day, e.port, e.item, e.value, e.low, e.high) order by e.place), '[]')
                 from (select c.*, row_number() over () as place
-                      from hirundo.case_effects((head ->> 'organisation_id')::int, v_prefixes, v_first, v_past, v_codes) c) e
+                      from hirundo.case_effects((head ->> 'organisation_id')::int, v_prefixes, v_first, v_past) c) e
                 where e.item in ('packets', 'hosts') and e.value is not null),
     'sources', v_hosts);
 end
