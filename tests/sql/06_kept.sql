@@ -81,6 +81,11 @@ select is((select reason from hirundo.surges(hirundo.day('2023-03-20'))), 'no po
 select hirundo.rollup_delete('tool_day', '2023-03-15');
 select results_eq($$select day, packets, sensor_days, missing from hirundo.tool_share(hirundo.period('2023-03-14..2023-03-16'), null, 'port', 0, 'unknown')$$,
   $$values ('2023-03-14'::date, null::bigint, 0::numeric, 'data of 1 day gone by retention'), ('2023-03-15', 60, 3, null)$$, 'tool_share: a day that is gone is in no denominator');
+savepoint floods;
+select hirundo.rollup_delete('network_port_day', '2023-03-17');
+select results_eq($$select day, packets, flood_packets, missing from hirundo.tool_share(hirundo.period('2023-03-16..2023-03-18'), null, 'port', 0, 'unknown')$$,
+  $$values ('2023-03-16'::date, 60::bigint, null::bigint, 'data of 1 day gone by retention'), ('2023-03-17', 60, 0, null)$$, '... and floods that are gone are not none');
+rollback to floods;
 
 -- what is missing stands in the rows that lacked it
 update hirundo.observation set kernel_dropped = 5 where slot = '2023-03-20T01:00Z' and sensor_id = fixture.id('kr');

@@ -105,8 +105,11 @@ begin
     ), trouble as (
       select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
       from hirundo.trouble(v_first, v_past) t group by 1
+    ), flood_gone as materialized (
+      -- floods are of another rollup
+      select g.day as d from hirundo.flow_gone_days(v_flood_rest) g
     ), gone as (
-      select g.day as d from hirundo.flow_gone_days(v_rest) g
+      select g.day as d from hirundo.flow_gone_days(v_rest) g union select g.d from flood_gone g
     ), days as (
       select l.day as d from hirundo.local_days(v_first, v_past) l
       union
@@ -120,7 +123,7 @@ begin
     )
     select d.d, o.label, o.r, t.tool, coalesce(v.p, zero.n), case when v.p is null then zero.n else v.hosts end,
       coalesce(every.p, zero.n), round(coalesce(v.p, zero.n)::numeric / nullif(every.p, 0), 4),
-      case when o.r is null or v_by = 'port' then coalesce(f.p, zero.n) end,
+      case when o.r is null or v_by = 'port' then coalesce(f.p, case when d.d not in (select g.d from flood_gone g) then zero.n end) end,
       round(coalesce(w.ms, 0) / 86400000.0, 6), hirundo.missing_text(b.what, case when g.d is not null then 1 end)
     from days d
     cross join shown o
