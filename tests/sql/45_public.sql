@@ -60,6 +60,18 @@ select results_eq($$select * from hirundo.public_ttl(hirundo.week('2023-W06'), '
 select results_eq($$select * from hirundo.public_source_hosts(hirundo.week('2023-W06'), null, 'week', 1, '{22/TCP}')$$,
   $$values (date '2023-02-06', '22/TCP', 0.14::numeric)$$, 'hosts of a port');
 
+-- where retention has taken the week, nobody can say: null and not 0; the books are kept
+savepoint gone;
+delete from hirundo.flow;
+insert into hirundo.flow_dropped select d::date from generate_series(timestamp '2023-02-06', '2023-02-12', '1 day') d;
+select results_eq($$select side, packets, sources from hirundo.public_average(hirundo.week('2023-W06'))$$,
+  $$values ('all', 1000::numeric, 0.29::numeric), ('home', 1400, 0.29), ('overseas', null, null)$$, 'flow gone, rollups there: the same');
+select hirundo.rollup_delete(t, '2023-02-13') from unnest(array['sensor_day', 'port_day']) t;
+select results_eq($$select side, packets, sources from hirundo.public_average(hirundo.week('2023-W06'))$$,
+  $$values ('all', null::numeric, null::numeric), ('home', null, null), ('overseas', null, null)$$, 'both gone: no calm');
+select results_eq($$select row_share, malformed_share from hirundo.public_accounting(hirundo.week('2023-W06'))$$, $$values (98.0, 2.0)$$, 'where frames went is known');
+rollback to gone;
+
 -- an extra edition's parts
 select is(hirundo.report_port(p), '22/TCP') from unnest('{22,22/tcp," 22 "}'::text[]) p;
 select throws_ok($$select hirundo.report_port('ssh')$$, '22023', '''ssh'' is not a port');

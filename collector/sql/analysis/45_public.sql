@@ -30,7 +30,9 @@ $$;
 comment on function hirundo.public_value(double precision[], bigint) is
   'The value of the sensor in the middle of those that observed, of which these are what the others than 0 have, in ascending order; two significant digits. 0 where not more than half have any, or fewer than three; null where fewer than three observed. Example: select hirundo.public_value(''{1,2,3,4}'', 5) gives 2.';
 ----
-create or replace function hirundo.public_sensors(first timestamptz, past timestamptz, bucket text default null)
+drop function if exists hirundo.public_sensors(timestamptz, timestamptz, text);
+----
+create or replace function hirundo.public_sensors(first timestamptz, past timestamptz, bucket text default null, grain text default 'port_day')
 returns table (bucket_start date, sensor_id smallint, side text, days double precision)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -46,7 +48,9 @@ declare
 begin
   return query
     with observed as materialized (
-      select o.sensor_id, o.day, o.covered_ms from hirundo.observed_time(first, v_past) o
+      -- time of which the figure's data are gone was not observed for it
+      select o.sensor_id, o.day, o.covered_ms
+      from hirundo.kept_time(first, v_past, case when grain is not null then (select c.rest from hirundo.rollup_cover(first, v_past, grain) c) end) o
     ), due as materialized (
       -- not what was before any sensor was
       select case when v_bucket is null then v_first else date_trunc(v_bucket, l.day::timestamp)::date end as b, count(*) * 43200000 as ms
@@ -65,8 +69,8 @@ begin
 end
 $$;
 ----
-comment on function hirundo.public_sensors(timestamptz, timestamptz, text) is
-  'Sensors that observed at least half of [first, past), as far as it is over and from the first day on that any sensor observed, or of each bucket (week, month) of it: bucket_start, sensor_id, side (home, overseas), days (observed). Example: select side, count(*) from hirundo.public_sensors(''2023-01-01'', ''2023-04-01'') group by side.';
+comment on function hirundo.public_sensors(timestamptz, timestamptz, text, text) is
+  'Sensors that observed at least half of [first, past), as far as it is over and from the first day on that any sensor observed, or of each bucket (week, month) of it: bucket_start, sensor_id, side (home, overseas), days (observed, and of which the rollup grain or flow has the data; NULL: whatever is kept). Example: select side, count(*) from hirundo.public_sensors(''2023-01-01'', ''2023-04-01'') group by side.';
 ----
 -- What each sensor received: the parts of all public figures but those of an organisation.
 create or replace function hirundo.public_received(kind text, first timestamptz, past timestamptz, bucket text default null, codes integer[] default null)
@@ -207,6 +211,7 @@ declare
   v_past timestamptz;
   v_codes int[];
   v_kind text := lower(btrim(coalesce(kind, 'port')) collate "C");
+  v_grain text := case v_kind when 'port' then 'port_day,network_port_day' else 'country_day' end;
 begin
   if v_kind not in ('port', 'country') then
     raise exception '% is no kind of public figure', quote_literal(kind)
@@ -218,9 +223,9 @@ begin
     with got as materialized (
       select * from hirundo.public_received(v_kind, v_first, v_past, bucket, v_codes)
     ), watch as materialized (
-      select * from hirundo.public_sensors(v_first, v_past)
+      select * from hirundo.public_sensors(v_first, v_past, null, v_grain)
     ), watches as materialized (
-      select * from hirundo.public_sensors(v_first, v_past, bucket)
+      select * from hirundo.public_sensors(v_first, v_past, bucket, v_grain)
     ), whole as (
       select e.item, hirundo.public_value(array_agg(e.v order by e.v), (select count(*) from watch)) as v
       from (select g.item, sum(g.n) / w.days as v
@@ -274,7 +279,7 @@ begin
   select b.first, least(b.past, now()) into v_first, v_past from hirundo.period_bounds(period) b;
   return query
     with watch as materialized (
-      select w.*, e.side as of from hirundo.public_sensors(v_first, v_past, bucket) w
+      select w.*, e.side as of from hirundo.public_sensors(v_first, v_past, bucket, 'sensor_day') w
       cross join lateral (values (w.side), ('all')) e(side)
     ), side as (
       select d.b, e.side, count(w.sensor_id) as n
@@ -326,7 +331,7 @@ begin
   select b.first, least(b.past, now()) into v_first, v_past from hirundo.period_bounds(period) b;
   return query
     with watch as materialized (
-      select * from hirundo.public_sensors(v_first, v_past)
+      select * from hirundo.public_sensors(v_first, v_past, null, 'source_port_day,source_day')
     ), hit as materialized (
       select u.src, u.sensor_id, u.ttl, sum(u.packets) as n
       from hirundo.source_ttls(v_first, v_past, v_ranges, v_codes, false) u
@@ -405,9 +410,9 @@ begin
       where v_ranges is null and x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
       group by 1, 2, 3
     ), watch as materialized (
-      select * from hirundo.public_sensors(v_first, v_past)
+      select * from hirundo.public_sensors(v_first, v_past, null, 'source_port_day,port_day')
     ), watches as materialized (
-      select * from hirundo.public_sensors(v_first, v_past, bucket)
+      select * from hirundo.public_sensors(v_first, v_past, bucket, 'source_port_day,port_day')
     ), whole as (
       select e.code, hirundo.public_value(array_agg(e.v order by e.v), (select count(*) from watch)) as v
       from (select d.code, sum(d.k)::float8 / w.days as v from daily d join watch w on w.sensor_id = d.sensor_id group by d.code, d.sensor_id, w.days) e
@@ -454,7 +459,7 @@ begin
   select b.first, least(b.past, now()) into v_first, v_past from hirundo.period_bounds(period) b;
   return query
     with watch as materialized (
-      select w.sensor_id from hirundo.public_sensors(v_first, v_past) w
+      select w.sensor_id from hirundo.public_sensors(v_first, v_past, null, 'port_day,network_port_day') w
     ), got as materialized (
       select g.item, g.sensor_id, g.n
       from hirundo.public_received('port', v_first, v_past, null, hirundo.public_candidates(v_first, v_past)) g
@@ -497,7 +502,7 @@ begin
         sum(o.quarantined) as q, sum(o.lost) as l
       from hirundo.observation o
       where o.slot >= v_first and o.slot < v_past
-        and o.sensor_id in (select w.sensor_id from hirundo.public_sensors(v_first, v_past) w)
+        and o.sensor_id in (select w.sensor_id from hirundo.public_sensors(v_first, v_past, null, null) w)
       group by 1
       having sum(o.frames) > 0
     )
