@@ -185,7 +185,8 @@ static void check_file(struct check *c, const struct case_file *file)
     _cleanup_(closep) int fd = open_file(c, file->name, &st);
     if (fd < 0)
         return;
-    if (digest_of(fd, digest, &bytes) < 0)
+    bytes = (uint64_t)st.st_size; // of another size: not read, however large it is
+    if (bytes == file->bytes && digest_of(fd, digest, &bytes) < 0)
         wrong(c, file->name, "cannot be read");
     else if (bytes != file->bytes)
         wrong(c, file->name, "changed: %" PRIu64 " bytes, %" PRIu64 " when it was signed", bytes,

@@ -234,6 +234,7 @@ def test_documents(made, lang):
         for part in ("198.18.0.7", "2001:db8::9", "53413/UDP", "ICMP", "GRE", "2023-02-01T03:00:00Z", "events.csv", "xarf.jsonl", "manifest.sig", "2023-02-10"):
             assert part in text, part
         assert ("送信元ホスト" if lang == "ja" else "Source hosts") in text
+        assert [tool in text for tool in ("unknown", "不明")] == [lang == "en", lang == "ja"]
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", plain)
     assert max(len(line) for line in plain.splitlines()) < 220
 
@@ -496,7 +497,7 @@ def fixture_verify(keys):
         conf = keys / "collector.conf"
         conf.write_text(f"[enrolment]\noperator_key = {keys}/operator.key\n")
         return subprocess.run([hirundo.program("hirundo-collector"), "verify", "-c", str(conf), str(directory), *more], capture_output=True, text=True, check=False,
-                              env={"PATH": os.environ["PATH"]})
+                              timeout=300, env={"PATH": os.environ["PATH"]})
     return verify
 
 
@@ -552,6 +553,13 @@ def cut(case):
     return [f"sources.csv: changed: {size - 1} bytes, {size} when it was signed"]
 
 
+def grown(case):
+    """So large that nobody waits for its SHA-256: the size is enough."""
+    size = (case / "events.csv").stat().st_size
+    os.truncate(case / "events.csv", 1 << 42)
+    return [f"events.csv: changed: {1 << 42} bytes, {size} when it was signed"]
+
+
 def missing_and_extra(case):
     (case / "case.ja.txt").rename(case / "case.jp.txt")
     (case / ".hidden").write_text("")
@@ -603,6 +611,7 @@ def public_key(case):
 
 
 test_verify_changed, test_verify_cut, test_verify_names, test_verify_links = harm(changed), harm(cut), harm(missing_and_extra), harm(link)
+test_verify_grown = harm(grown)
 test_verify_manifest, test_verify_signature, test_verify_short, test_verify_long = harm(manifest), harm(signature), harm(short_signature), harm(long_signature)
 test_verify_no_manifest, test_verify_public_key = harm(no_manifest), harm(public_key)
 

@@ -232,7 +232,10 @@ begin
       jsonb_build_object('h2', case when ja then 'ツール' else 'Tools' end),
       jsonb_build_object('p', case when ja then '["パケットの特徴から推定したものです。"]'::jsonb else '["Guessed from how the packets look."]' end),
       jsonb_build_object('table', jsonb_build_object(
-        'columns', case when ja then '["ツール", "送信元ホスト数", "パケット数", "割合（%）"]'::jsonb else '["Tool", "Source hosts", "Packets", "Share (%)"]' end, 'rows', c -> 'tools')));
+        'columns', case when ja then '["ツール", "送信元ホスト数", "パケット数", "割合（%）"]'::jsonb else '["Tool", "Source hosts", "Packets", "Share (%)"]' end,
+        'rows', (select jsonb_agg(jsonb_set(t, '{0}', to_jsonb(case t ->> 0 when 'unknown' then case when ja then '不明' else 'unknown' end
+                                                                            when 'mirai' then case when ja then 'Mirai型' else 'Mirai type' end else t ->> 0 end)) order by n)
+                 from jsonb_array_elements(c -> 'tools') with ordinality x(t, n)))));
   end if;
   if jsonb_array_length(c -> 'effects') > 0 then
     b := b || jsonb_build_array(
