@@ -377,6 +377,8 @@ def test_extra_edition(browser, surging, tmp_path, audience):
     else:
         assert figures["surge"] == [{"port": "2222/TCP", "first_week": "2023-02-06", "sensors_rose": "5 or more", "sensors_compared": "5 or more"}]
         assert {day(row["week"]).weekday() for row in figures["hosts"]} == {0} and [row["side"] for row in figures["ttl"]] == ["home", "overseas"]
+        # of sources from everywhere it says nothing about forging
+        assert "do not tell whether" in site.figures()["ttl"]["lead"]["en"]
         data = "".join(path.read_text(encoding="utf-8-sig") for path in site.path.iterdir() if path.suffix in (".csv", ".json"))
         assert "2023-02-08" not in data and "Organisation" not in data and "198.18." not in data
     browser.open(site.path, "en", dark=True, width=390)
@@ -396,6 +398,35 @@ def test_extra_edition_of_a_port_that_nobody_sent_to(browser, surging, tmp_path)
         site = surging.report("2023-W06", tmp_path / audience, audience, "--extra", "4/UDP")
         browser.open(site.path, "en")
         assert browser.logs()[0] == [] and browser.run("return document.querySelectorAll('.empty').length") >= 3
+
+
+def test_long_names_leave_room(browser, database, tmp_path):
+    """Names of 200 letters in one word, with marks that turn writing round, and more networks than a chart has bars."""
+    world = database()
+    world.settings()
+    name = "\u202e" + "W" * 200
+    world.observe(world.add_sensor("s-1", "JP", name), day("2023-02-06"), day("2023-02-13"))
+    (number,), = world.query("insert into hirundo.prefix_set (as_of, source, prefixes, ranges) values ('2023-01-01', 'test', 25, 25) returning set_id")
+    world.query("insert into hirundo.network select %s, '100.64.0.0'::inet + 256 * n, '100.64.0.255'::inet + 256 * n, 64512 + n, 'KR' from generate_series(0, 24) n", number)
+    world.query("insert into hirundo.as_name select 64512 + n, %s from generate_series(0, 24) n", name)
+    world.query("insert into hirundo.organisation (name) values (%s)", name)
+    world.query("insert into hirundo.organisation_prefix select organisation_id, '100.64.0.0/24' from hirundo.organisation")
+    world.add_flows([dict(ts=day("2023-02-08"), sensor_id=world.sensors["s-1"], src=f"100.64.{n}.1", proto=6, port=2222, ttl=50, packets=1, tcp_flags=2, marks=0, src_port=40000)
+                     for n in range(25)])
+    world.roll_up()
+    extra = world.report("2023-W06", tmp_path / "extra", "internal", "--extra", "2222")
+    whole = world.report("2023-W06", tmp_path / "whole", "internal")
+    for width in (375, 1200):
+        browser.open(extra.path, "en", width=width)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        networks = browser.drawn()["networks"]
+        assert max(networks["bars"]) > width / 4 and dict(networks["series"]) == {"ranking": 20}
+        assert "The chart shows the first 20 of 25" in browser.run("return document.querySelector('#figure-networks').innerText")
+        browser.open(whole.path, "ja", width=width)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        text = browser.run("return document.body.textContent.replace(document.querySelector('#data').textContent, '')")
+        assert "\u202e" not in text and "\ufffdWWW" in text
+    browser.shoot("long-names")
 
 
 def test_many_sensors_and_ports(browser, database, tmp_path):

@@ -35,6 +35,8 @@ select throws_ok($$select hirundo.report_figure(hirundo.quarter('2023Q1'), 'publ
 -- CSV
 select is(hirundo.report_csv('{"columns": [{"key": "a"}, {"key": "b"}], "rows": [["x,\"y\"", 1.50], ["=1", null], [-1, true], ["-1", "\n"]]}'),
   e'a,b\r\n"x,""y""",1.50\r\n''=1,\r\n-1,true\r\n''-1,"\n"\r\n', 'quotes, formulas, numbers, nulls');
+select is(hirundo.report_csv('{"columns": [{"key": "a"}], "rows": [["＝1"], ["＋1"], ["－1"], ["＠A"], ["－"]]}'), e'a\r\n''＝1\r\n''＋1\r\n''－1\r\n''＠A\r\n－\r\n',
+  'formulas in wide letters, which spreadsheets in Japanese take');
 select is(hirundo.report_csv('{"columns": [{"key": "a"}], "rows": []}'), e'a\r\n', 'a header without rows');
 
 -- three sensors, a port that two alone receive, and a label that is the name

@@ -13,9 +13,23 @@ const palettes = {
 };
 const symbols = ['circle', 'triangle', 'rect', 'diamond', 'arrow', 'roundRect', 'emptyCircle'];
 const dashes = ['solid', 'dashed', 'dotted', [8, 3, 2, 3], [2, 2], [12, 4], 'solid'];
-const SENSORS = 60, PORTS = 30;
+const FONT = 'system-ui, "Helvetica Neue", Arial, "Hiragino Sans", "Yu Gothic UI", "Noto Sans CJK JP", Meiryo, sans-serif';
+const SENSORS = 60, PORTS = 30, BARS = 20;
 
 const unique = (values) => [...new Set(values)];
+
+// A name beside a chart, cut where it would leave the chart no room: tooltip and table have all of it.
+const pen = document.createElement('canvas').getContext('2d');
+function shorten(name, room) {
+  pen.font = `12px ${FONT}`;
+  const letters = [...String(name)], fits = (n) => pen.measureText(letters.slice(0, n).join('')).width <= room;
+  if (fits(letters.length)) return name;
+  let n = 0;
+  while (fits(n + 1)) n += 1;
+  return `${letters.slice(0, n).join('')}…`;
+}
+
+const nameLabel = (p) => ({ color: p.ink, fontSize: 12, interval: 0, formatter: (v) => shorten(v, p.names) });
 
 function decal(p) {
   return { symbol: 'rect', dashArrayX: [1, 0], dashArrayY: [2, 4], rotation: -Math.PI / 4, color: p.hatch };
@@ -24,7 +38,7 @@ function decal(p) {
 function frame(p, format) {
   return {
     animation: false,
-    textStyle: { fontFamily: 'system-ui, "Helvetica Neue", Arial, "Hiragino Sans", "Yu Gothic UI", "Noto Sans CJK JP", Meiryo, sans-serif' },
+    textStyle: { fontFamily: FONT },
     color: p.series,
     legend: { top: 0, left: 0, itemGap: 16, textStyle: { color: p.ink, fontSize: 13 }, selectedMode: false },
     grid: { left: 8, right: 14, top: 40, bottom: 8, containLabel: true },
@@ -35,7 +49,7 @@ function frame(p, format) {
 }
 
 const category = (p, data, rest = {}) => ({ type: 'category', data, axisLine: { lineStyle: { color: p.soft } }, axisTick: { lineStyle: { color: p.soft } }, axisLabel: { color: p.ink, fontSize: 12, hideOverlap: true }, ...rest });
-const values = (p, format, rest = {}) => ({ type: 'value', splitLine: { lineStyle: { color: p.line } }, axisLabel: { color: p.ink, fontSize: 12, formatter: (v) => format.numbers.format(v) }, ...rest });
+const values = (p, format, rest = {}) => ({ type: 'value', splitLine: { lineStyle: { color: p.line } }, axisLabel: { color: p.ink, fontSize: 12, hideOverlap: true, formatter: (v) => format.numbers.format(v) }, ...rest });
 
 function seriesOf(figure, format) {
   const x = indexOf(figure, figure.view.x), y = indexOf(figure, figure.view.y), s = figure.view.series ? indexOf(figure, figure.view.series) : -1;
@@ -135,7 +149,7 @@ function ranks(figure, format, p) {
       tooltip: { ...base.tooltip, formatter: (d) => `${sensors[d.value[1]]}\n${ports[d.value[0]]}: ${format.text(figure.columns[x])} ${d.value[2]}` },
       grid: { ...base.grid, top: 8 },
       xAxis: category(p, ports, { position: 'top', axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: p.ink, fontSize: 12, rotate: 60, interval: 0 } }),
-      yAxis: category(p, sensors, { inverse: true, axisLine: { show: false }, axisTick: { show: false }, splitLine: { show: true, lineStyle: { color: p.line } }, axisLabel: { color: p.ink, fontSize: 12, interval: 0 } }),
+      yAxis: category(p, sensors, { inverse: true, axisLine: { show: false }, axisTick: { show: false }, splitLine: { show: true, lineStyle: { color: p.line } }, axisLabel: nameLabel(p) }),
       visualMap: { show: false, min: 1, max: most, inRange: { color: [p.heat[1], p.heat[0]] } },
       series: [{ id: 'ranks', name: format.t.rank, type: 'heatmap', data, itemStyle: { borderColor: p.paper, borderWidth: 1 }, label: { show: true, fontSize: 12, formatter: (d) => String(d.value[2]) } }],
       labelOf: (rank) => (rank <= most / 2 ? p.paper : p.ink),
@@ -158,7 +172,7 @@ function ranges(figure, format, p) {
       ...base,
       tooltip: { ...base.tooltip, trigger: 'axis', axisPointer: { type: 'shadow' }, formatter: (items) => { const r = rows[items[0].dataIndex]; return `${names[items[0].dataIndex]}\n${format.t.range}: ${r[low]}–${r[high]}\n${format.t.median}: ${r[middle]}`; } },
       xAxis: values(p, format, { min: Math.max(0, Math.floor(lowest / 5) * 5 - 5), max: Math.min(255, Math.ceil(highest / 5) * 5), name: 'TTL', nameTextStyle: { color: p.soft } }),
-      yAxis: category(p, names, { inverse: true, axisLabel: { color: p.ink, fontSize: 12, interval: 0 } }),
+      yAxis: category(p, names, { inverse: true, axisLabel: nameLabel(p) }),
       grid: { ...base.grid, right: 40 },
       series: [
         { id: 'ranges', name: format.t.range, type: 'custom', encode: { x: [0, 1], y: 2 }, itemStyle: { color: p.series[0], opacity: 0.75 }, data: rows.map((r, i) => [r[low], r[high], i]),
@@ -194,7 +208,7 @@ function coverage(figure, format, p) {
       ...base,
       tooltip: { ...base.tooltip, formatter: (d) => `${sensors[d.value[1]]}\n${format.value(xs[d.value[0]], { type: 'bucket' }, figure.unit)}: ${d.value[2] === null || Number.isNaN(d.value[2]) ? t.notDue : format.value(d.value[2], { type: 'percent' })}` },
       xAxis: category(p, xs, { axisLabel: { color: p.ink, fontSize: 12, hideOverlap: true, formatter: (d) => format.tick(d, figure.unit) } }),
-      yAxis: category(p, sensors, { inverse: true, axisLabel: { color: p.ink, fontSize: 12, interval: 0 } }),
+      yAxis: category(p, sensors, { inverse: true, axisLabel: nameLabel(p) }),
       series: kinds.map(([name, color, hatched], kind) => ({
         id: `coverage-${kind}`, name, type: 'custom', itemStyle: { color, ...(hatched && { decal: decal(p) }) },
         data: rows.filter((r) => kindOf(r[v]) === kind).map((r) => [col.get(r[x]), line.get(label(r)), r[v]]),
@@ -212,17 +226,17 @@ function coverage(figure, format, p) {
 function ranking(figure, format, p) {
   const at = (key) => indexOf(figure, figure.view[key]);
   const name = at('name'), value = at('value'), previous = figure.view.previous ? at('previous') : -1, base = frame(p, format);
-  const rows = figure.rows.filter((r) => r[value] !== null).slice(0, 20);
+  const all = figure.rows.filter((r) => r[value] !== null), rows = all.slice(0, BARS);
   const names = rows.map((r) => format.value(r[name], figure.columns[name]));
   const written = rows.map((r) => format.value(r[value], figure.columns[value]));
   const before = rows.map((r) => (previous < 0 ? '' : format.t.before(r[previous])));
   return {
-    height: 50 + 28 * rows.length,
-    alt: format.t.alt(format.t.kinds.ranking, format.t.series([format.text(figure.columns[value])]), rows.length, rows.length && `${names[0]}, ${written[0]}`, rows.length && `${names.at(-1)}, ${written.at(-1)}`),
+    height: 50 + 28 * rows.length, cut: [rows.length < all.length && format.t.cutBars(rows.length, all.length)],
+    alt: format.t.alt(format.t.kinds.ranking, format.t.series([format.text(figure.columns[value])]), rows.length, rows.length && `${names[0]}, ${written[0]}`, rows.length === all.length && rows.length && `${names.at(-1)}, ${written.at(-1)}`),
     option: {
-      ...base, legend: undefined, grid: { ...base.grid, top: 6, right: previous < 0 ? 60 : 150 },
+      ...base, legend: undefined, grid: { ...base.grid, top: 6, right: before.some(Boolean) ? 150 : 60 },
       tooltip: { ...base.tooltip, formatter: (d) => `${names[d.dataIndex]}: ${written[d.dataIndex]} ${before[d.dataIndex]}` },
-      xAxis: values(p, format), yAxis: category(p, names, { inverse: true, axisTick: { show: false }, axisLabel: { color: p.ink, fontSize: 12, interval: 0 } }),
+      xAxis: values(p, format), yAxis: category(p, names, { inverse: true, axisTick: { show: false }, axisLabel: nameLabel(p) }),
       series: [{ id: 'ranking', name: format.text(figure.columns[value]), type: 'bar', barMaxWidth: 18, data: rows.map((r) => r[value]), itemStyle: { color: p.series[0] },
                  label: { show: true, position: 'right', color: p.ink, fontSize: 12, formatter: (d) => `${written[d.dataIndex]} ${before[d.dataIndex]}` } }],
     },
@@ -266,7 +280,7 @@ export const kinds = { bars, lines, ranks, ranges, coverage, ranking, calendar }
 
 // Draws into the element; what is left behind on element.chart is for whoever resizes it, or looks at it.
 export function draw(element, figure, format, dark) {
-  const p = palettes[dark ? 'dark' : 'light'];
+  const p = { ...palettes[dark ? 'dark' : 'light'], names: Math.max(110, Math.min(300, element.clientWidth * 0.4)) };
   const made = kinds[figure.chart](figure, format, p);
   element.style.height = `${made.height}px`;
   if (made.width) element.style.minWidth = `${made.width}px`;

@@ -5,7 +5,9 @@ import { Format, indexOf } from './format.js';
 import { tableOf } from './table.js';
 import { draw, kinds } from './charts.js';
 
-const report = JSON.parse(document.getElementById('data').textContent);
+// A mark that turns the direction of writing round, in a name, must not turn round what is beside it: it is shown.
+const marks = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+const report = JSON.parse(document.getElementById('data').textContent, (_, v) => (typeof v === 'string' ? v.replace(marks, '\ufffd') : v));
 const darkQuery = matchMedia('(prefers-color-scheme: dark)');
 const PRINTED = 680; // px: what A4 leaves between its margins
 let charts = [];

@@ -2,7 +2,7 @@
 import { el } from './dom.js';
 import { columnsOf, indexOf, isNumeric } from './format.js';
 
-const ROWS = 100;
+const ROWS = 100, LONG = 60;
 
 function scroll(table, label) {
   return el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label }, table);
@@ -11,7 +11,7 @@ function scroll(table, label) {
 function cell(row, column, format, unit) {
   const text = format.value(row[column.i], column, unit);
   const withheld = column.type === 'port' && row[column.i] === null;
-  const long = column.type === 'reason';
+  const long = column.type === 'reason' || text.length > LONG;
   return el('td', { class: isNumeric(column) ? 'number' : withheld ? 'withheld' : long ? 'long' : null }, text);
 }
 
@@ -24,7 +24,8 @@ function plain(figure, rows, format, label) {
     el('thead', {}, el('tr', {}, columns.map((c) => el('th', { scope: 'col', class: isNumeric(c) ? 'number' : null }, format.text(c))))),
     el('tbody', {}, rows.slice(0, most).map((row) => el('tr', {}, columns.map((c, i) => {
       if (i > 0 || isNumeric(c)) return cell(row, c, format, figure.unit);
-      return el('th', { scope: 'row' }, format.value(row[c.i], c, figure.unit));
+      const text = format.value(row[c.i], c, figure.unit);
+      return el('th', { scope: 'row', class: text.length > LONG ? 'long' : null }, text);
     })))));
   return [scroll(table, label), rows.length > most && el('p', { class: 'cut' }, format.t.cutTable(most, rows.length))];
 }
@@ -49,7 +50,7 @@ function pivot(figure, format, label) {
       country >= 0 && el('th', { scope: 'col' }, format.text(figure.columns[country])),
       ranks.map((i) => el('th', { scope: 'col' }, ordinal(i + 1))))),
     el('tbody', {}, shown.map((line) => el('tr', {},
-      el('th', { scope: 'row' }, line.row[y]),
+      el('th', { scope: 'row', class: line.row[y]?.length > LONG ? 'long' : null }, line.row[y]),
       country >= 0 && el('td', {}, line.row[country]),
       ranks.map((i) => (line.cells[i] ? cell(line.cells[i], { ...figure.columns[v], i: v }, format) : el('td')))))));
   return [scroll(table, label), lines.size > ROWS && el('p', { class: 'cut' }, format.t.cutTable(ROWS, lines.size))];

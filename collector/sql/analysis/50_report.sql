@@ -302,7 +302,7 @@ begin
                 case when t.cell ~ '[",\r\n]' then '"' || replace(t.cell, '"', '""') || '"' else t.cell end
               else coalesce(c #>> '{}', '') end, ',' order by k)
             from jsonb_array_elements(r) with ordinality x(c, k)
-            cross join lateral (select case when c #>> '{}' ~ '^([=+@\t\r]|-.)' then '''' else '' end || (c #>> '{}') as cell) t)
+            cross join lateral (select case when c #>> '{}' ~ '^([=+@＝＋＠\t\r]|[-－].)' then '''' else '' end || (c #>> '{}') as cell) t)
       || e'\r\n'
     from jsonb_array_elements(figure -> 'rows') r) l;
   return v;

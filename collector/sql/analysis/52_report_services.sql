@@ -30,9 +30,11 @@ declare
       {"key": "average", "type": "number", "en": "Packets per sensor and day (middle)", "ja": "1日あたりのパケット数（中央値）"}],
     "method": {"en": "Packets to the port a day at the sensor in the middle: as many received more as received less; by week from Monday, whole weeks alone; all traffic but that of the sensor’s own link. Two digits.",
     "ja": "宛先ポートごとの1日あたりパケット数について、センサーの中央値を週ごと（月曜日から）に有効数字2桁で示しています。期間内の完全な週のみが対象です。"}}';
-  v_middle_top jsonb := '{"lead": {"en": "What most packets sought, or where their sources are registered, at the sensor in the middle, with the rank in the period before.",
-    "ja": "センサーで受信したパケット数（中央値）の順位と、前の期間の順位です。"},
-    "method": {"en": "By packets a day at the sensor in the middle: as many received more as received less; all traffic but that of the sensor’s own link, any IP protocol is a service. Two digits, ties by name. Only what more than half of the sensors received.",
+  v_middle_lead jsonb := '{"service": {"lead": {"en": "The services that received most packets at the sensor in the middle, with their rank in the period before.",
+    "ja": "センサーで受信したパケット数（中央値）の多い宛先ポートと、前の期間の順位です。"}},
+    "country": {"lead": {"en": "Where the sources of most packets are registered, at the sensor in the middle, with the rank in the period before.",
+    "ja": "センサーで受信したパケット数（中央値）の多い送信元の登録国・地域と、前の期間の順位です。"}}}';
+  v_middle_top jsonb := '{"method": {"en": "By packets a day at the sensor in the middle: as many received more as received less; all traffic but that of the sensor’s own link, any IP protocol is a service. Two digits, ties by name. Only what more than half of the sensors received.",
     "ja": "1日あたりのパケット数（センサー自身のリンク内の通信を除く）について、センサーの中央値（有効数字2桁）の順に示しています。同数の場合は名前の順です。半数を超えるセンサーで観測されたもののみが対象です。"}}';
   v_top text := $j${
     "columns": [
@@ -69,7 +71,7 @@ select t.rank, t.item, t.average, case when exists (select from previous) then c
 from hirundo.public_top('%2$s', %1$s, null, 10) t
 left join previous p on p.item = t.item
 order by t.rank$q$, v_period, case t.kind when 'service' then 'port' else 'country' end) end,
-      t.about || case when v_internal then '{}' else v_middle_top end || jsonb_build_object(
+      t.about || case when v_internal then '{}' else v_middle_top || (v_middle_lead -> t.kind) end || jsonb_build_object(
         'columns', jsonb_set(
           case t.kind when 'service' then v_top::jsonb -> 'columns'
           else jsonb_set(v_top::jsonb -> 'columns', '{1}', '{"key": "item", "type": "country", "en": "Source country", "ja": "送信元地域"}') end,

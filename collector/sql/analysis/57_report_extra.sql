@@ -329,7 +329,9 @@ order by 2 desc, 1$q$, v_period, v_ports), $j${
   return query
     select 'ttl', 'extra_how', 'ranges', e.query, e.about || case when v_internal then $j${
       "title": {"en": "TTL of sources registered at home, by sensor region", "ja": "国内に登録された送信元：地域毎の観測したパケットのTTL値"}}$j$::jsonb else $j${
-      "title": {"en": "TTL at home and overseas", "ja": "国内・海外のセンサーで観測したパケットのTTL値"}}$j$ end, 300
+      "title": {"en": "TTL at home and overseas", "ja": "国内・海外のセンサーで観測したパケットのTTL値"},
+      "lead": {"en": "TTLs of all sources, wherever they are registered. What is sent from abroad crosses many routers on its way home too: these figures do not tell whether source addresses are forged.",
+        "ja": "登録地域を問わず、全ての送信元のパケットのTTL値です。海外から送信されたパケットも含むため、この図から送信元の偽装の有無は判断できません。"}}$j$ end, 300
     from hirundo.report_ttl(audience, v_period, case when v_internal then format('hirundo.port_home_sources(%s, %L)', v_period, v_port) else 'null' end, v_ports) e;
 
   return query select 'is_not', 'extra_not', 'table', format($q$
