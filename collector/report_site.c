@@ -43,6 +43,13 @@ int report_site_check(const struct report_site *site, struct errmsg *e)
     _cleanup_(closedirp) DIR *dir = opendir(site->out);
     if (!dir)
         return fail(site, "", e);
+    struct stat st;
+    if (site->internal && fstatat(dirfd(dir), "report.json", &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_mode & S_IROTH)
+        return errmsg_set(e, -EINVAL,
+                          "%s holds a report that anybody may read: name another directory for "
+                          "one for internal use",
+                          site->out);
     for (struct dirent *entry; (entry = readdir(dir));) {
         const char *dot = strrchr(entry->d_name, '.');
         if (dot && strcmp(dot, ".csv") == 0 &&

@@ -308,6 +308,9 @@ def test_internal_is_for_its_maker_alone(hostile, internal, tmp_path):
     assert all(path.stat().st_mode & 0o077 == 0 for path in internal.path.iterdir())
     site = hostile.report("2023-02", tmp_path / "public", "public")
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in site.path.iterdir())
+    # nor does it take the place of one that is published
+    done = hostile.command("report", "2023-02", "--out", str(site.path), "--audience", "internal", check=False)
+    assert done.returncode == 1 and "holds a report that anybody may read" in done.stderr and site.json()["head"]["audience"] == "public"
 
 
 @pytest.mark.parametrize("words", [(), ("2023-02",), ("2023-02", "--out", "x", "--lang", "fr"), ("2023-02", "--out", "x", "--audience", "all"), ("2023-02", "2023-03", "--out", "x")])

@@ -220,8 +220,8 @@ begin
   return query
     select 'surge', 'extra_when', 'table', format(E'\nselect e.* from (%s) e\nwhere e.port = %L', btrim(e.query, E'\n'), v_port),
       e.about || $j${"title": {"en": "Since when, how much, and at how many sensors", "ja": "いつから、どの程度、何台のセンサーで増加したか"},
-        "lead": {"en": "When the port’s sources rose within the period, and whether most sensors saw it or only some.",
-                 "ja": "対象期間内に当該ポートの送信元ホスト数がいつ増加したか、その変動が多くのセンサーに共通するものかを示しています。"},
+        "lead": {"en": "When the port’s sources rose within the period, and whether most sensors saw it or only some. What began before the period is shown from the period’s beginning on.",
+                 "ja": "対象期間内に当該ポートの送信元ホスト数がいつ増加したか、その変動が多くのセンサーに共通するものかを示しています。対象期間より前に始まった増加は、期間の始めから示しています。"},
         "empty": {"en": "The port did not rise beyond what the 28 days before lead to expect, as far as days could be judged.",
                   "ja": "直前28日間の傾向を超える急増は、このポートでは検知されませんでした（判定できた日に限ります）。"}}$j$::jsonb, 50
     from hirundo.report_events(period, audience) e where e.id = 'surges';
