@@ -27,6 +27,16 @@ int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, st
                2, values, ret, e);
 }
 
+int known_is_foreign(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e)
+{
+    const struct stream_words words = stream_words(stream);
+    const char *values[] = {words.sensor, words.spool};
+    return ask(db,
+               "select exists (select from hirundo.ledger where spool_id = $2::uuid and sensor_id "
+               "<> $1::smallint)",
+               2, values, ret, e);
+}
+
 int known_elsewhere(struct db *db, const struct stream *stream,
                     const uint8_t digest[WIRE_SHA256_SIZE], int64_t last_ms, bool *ret,
                     struct errmsg *e)

@@ -10,6 +10,8 @@
 
 // Whether the sensor of this stream has other spools in the ledger.
 int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e);
+// Whether another sensor's ledger has this spool: it was copied from that machine.
+int known_is_foreign(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e);
 // Delivered, quarantined or declared lost with that digest, ending at last_ms, under another spool.
 int known_elsewhere(struct db *db, const struct stream *stream,
                     const uint8_t digest[WIRE_SHA256_SIZE], int64_t last_ms, bool *ret,

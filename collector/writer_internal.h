@@ -21,6 +21,7 @@ struct sensor_spools {
     uint8_t forked_route[ROUTE_MAX];
     size_t forked_size;
     uint64_t fork;
+    bool foreign;  // not for other data, but because the spool is another sensor's
     bool siblings; // it has several spools in the ledger; asked for this connection and spool
     uint8_t asked_route[ROUTE_MAX];
     size_t asked_size;
@@ -38,6 +39,7 @@ struct item {
     uint64_t last; // the last number it covers
     bool compared; // with what the ledger has of it, which does not change any more:
     bool other;    // it is something else
+    bool foreign;  // ITEM_FORK, because the spool is another sensor's
     bool poison;
     char reason[WIRE_TEXT_MAX + 1];
 };

@@ -78,19 +78,26 @@ static void send_gap(struct writer *w, const struct item *item)
     send_reply(w, m, m->header.seq, WIRE_NACK, &body);
 }
 
-static void send_fork(struct writer *w, const struct message *m, uint64_t seq)
+static void send_fork(struct writer *w, const struct item *item)
 {
-    struct wire_reply body = {.expected_seq = seq, .reason = WIRE_NACK_FORK};
-    snprintf(body.detail, sizeof body.detail, "number %" PRIu64 " was taken with another content",
-             seq);
+    const struct message *m = item->m;
+    struct wire_reply body = {.expected_seq = item->fork, .reason = WIRE_NACK_FORK};
+    if (item->foreign)
+        snprintf(body.detail, sizeof body.detail, "the spool is another sensor's");
+    else
+        snprintf(body.detail, sizeof body.detail,
+                 "number %" PRIu64 " was taken with another content", item->fork);
     alarms_raise(w->options.alarms, "alarm fork", m->name, body.detail);
     char more[QUIET_MORE_MAX];
     if (quiet_allows(&w->forks, m->name, mono_ms(), more))
         log_error("alarm fork: sensor %s (%s) sends batch %" PRIu64
-                  " with another content than before: its spool was "
-                  "restored from a copy; it will begin a new one%s",
-                  m->name, m->peer, seq, more);
-    send_reply(w, m, seq, WIRE_NACK, &body);
+                  " %s; it will begin a new one%s",
+                  m->name, m->peer, item->fork,
+                  item->foreign ? "from a spool of another sensor: it was copied from that machine"
+                                : "with another content than before: its spool was restored from "
+                                  "a copy",
+                  more);
+    send_reply(w, m, item->fork, WIRE_NACK, &body);
 }
 
 void item_poison(struct writer *w, struct item *item)
@@ -144,6 +151,14 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
     return group_add_poison(w->group, item->stream, item->m, item->last, item->reason, e);
 }
 
+static void note_fork(struct sensor_spools *s, const struct message *m, uint64_t fork, bool foreign)
+{
+    s->fork = fork;
+    s->foreign = foreign;
+    memcpy(s->forked_route, m->route, m->route_size);
+    s->forked_size = m->route_size;
+}
+
 // Compares what the ledger has of a message's numbers with what it brings. Does so before anything
 // behind it is taken: that belongs to the same other data.
 static int look_for_fork(struct writer *w, struct item *item, struct errmsg *e)
@@ -157,9 +172,8 @@ static int look_for_fork(struct writer *w, struct item *item, struct errmsg *e)
     if (r != 0 || fork == 0)
         return r;
     item->state = ITEM_FORK;
-    item->fork = s->fork = fork;
-    memcpy(s->forked_route, m->route, m->route_size);
-    s->forked_size = m->route_size;
+    item->fork = fork;
+    note_fork(s, m, fork, false);
     return 0;
 }
 
@@ -172,7 +186,14 @@ static bool is_from_fork(struct writer *w, struct item *item)
         return false;
     item->state = ITEM_FORK;
     item->fork = s->fork;
+    item->foreign = s->foreign;
     return true;
+}
+
+static bool is_foreign(struct writer *w, struct item *item)
+{
+    const struct sensor_spools *s = sensor_of(w, item->m);
+    return s && s->foreign && is_from_fork(w, item);
 }
 
 static int take_item(struct writer *w, struct item *item, struct errmsg *e)
@@ -193,6 +214,10 @@ static int take_item(struct writer *w, struct item *item, struct errmsg *e)
 
 // A life of the machine makes a connection of its own, and a fork a spool: asked then, and no more
 // once there are several.
+//
+// A spool that is new here, and another sensor's there, came with a copy of that machine: what that
+// one has delivered must not come in again under this name. Asked for as if it were a fork: what
+// this machine has not delivered follows in a spool of its own.
 static int look_for_siblings(struct writer *w, struct item *item, struct errmsg *e)
 {
     const struct message *m = item->m;
@@ -205,9 +230,14 @@ static int look_for_siblings(struct writer *w, struct item *item, struct errmsg 
     // Another one asked for before, which the ledger need not know yet.
     if (s->asked_size > 0 && !same_spool)
         s->siblings = true;
+    bool foreign = false;
     int r = s->siblings || asked ? 0 : known_has_siblings(w->db, item->stream, &s->siblings, e);
+    if (r == 0 && !asked && item->stream->receiver.next_seq == 1)
+        r = known_is_foreign(w->db, item->stream, &foreign, e);
     if (r != 0)
         return r;
+    if (foreign)
+        note_fork(s, m, m->header.seq, true);
     memcpy(s->asked_route, m->route, m->route_size);
     s->asked_size = m->route_size;
     memcpy(s->asked_spool, m->header.spool_id, sizeof s->asked_spool);
@@ -231,7 +261,7 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
         return 0;
     }
     r = look_for_siblings(w, item, e);
-    if (r != 0)
+    if (r != 0 || is_foreign(w, item))
         return r;
     uint64_t first, last;
     message_range(m, &first, &last);
@@ -368,7 +398,7 @@ int writer_settle_rest(struct writer *w, struct errmsg *e)
             metrics_add(&w->options.metrics->duplicates, 1);
         } else if (item->state == ITEM_FORK) {
             metrics_add(&w->options.metrics->forks, 1);
-            send_fork(w, item->m, item->fork);
+            send_fork(w, item);
         } else if (item->state == ITEM_GAP) {
             metrics_add(&w->options.metrics->gaps, 1);
             send_gap(w, item);

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -306,6 +307,25 @@ def test_old_copy_of_the_spool_forks(collector, tmp_path):
     assert "new spool" in done.stderr
     assert sensor.status()["spool_id"] != first_id
     assert sensor.figures() == (1700, 1700, 1700, 0)
+
+
+def test_spool_of_another_sensor_is_not_delivered_again(collector, tmp_path):
+    """An image of a machine, put on another one that has a key of its own: what the first has delivered is its own."""
+    directories = [tmp_path / name for name in ("first", "second")]
+    for directory in directories:
+        directory.mkdir()
+    first, second = (Replayer(collector, directory, f"image-{directory.name}") for directory in directories)
+    assert first.replay(capture(tmp_path / "a.pcap", 20000)).returncode == 0
+    shutil.copytree(directories[0] / "spool", directories[1] / "spool")
+    done = second.replay(capture(tmp_path / "b.pcap", 1000, first=FIRST + 7200))
+    assert done.returncode == 0, done.stderr
+    assert second.figures() == (1000, 1000, 1000, 0)
+    collector.wait_log(r"alarm fork: sensor image-second .* from a spool of another sensor")
+    assert second.status()["spool_id"] != first.status()["spool_id"]
+    assert first.replay(capture(tmp_path / "c.pcap", 500, first=FIRST + 14400)).returncode == 0
+    assert first.figures() == (20500, 20500, 20500, 0)
+    assert second.replay(capture(tmp_path / "d.pcap", 300, first=FIRST + 14400)).returncode == 0
+    assert second.figures() == (1300, 1300, 1300, 0)
 
 
 def test_damaged_spool_is_set_aside_and_declared(pg, collector, tmp_path):
