@@ -283,7 +283,8 @@ static void finish(struct uplink *u)
     queue_state(u->queue, &q);
     queue_stop(u->queue);
     link_close(u->link);
-    note_reading(u, INT64_MAX);
+    u->note_at = 0; // whenever it was noted last
+    note_reading(u, 0);
     if (q.items > 0)
         say_lost(u, q.items);
     // Not closed cleanly, so that the next start declares the gap.

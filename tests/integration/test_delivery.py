@@ -158,6 +158,18 @@ def half_written(path, pipe):
         yield
 
 
+class Still:
+    """Whether a value has stood for four seconds: a sanitizer reads slowly."""
+
+    def __init__(self):
+        self.value, self.since = None, time.monotonic()
+
+    def stands(self, value):
+        if value != self.value:
+            self.value, self.since = value, time.monotonic()
+        return time.monotonic() - self.since > 4
+
+
 def test_sensor_killed_half_way_loses_nothing_spooled(collector, tmp_path):
     sensor = Replayer(collector, tmp_path, "selfkilled")
     path = capture(tmp_path / "a.pcap", 400000, sources=200000)
@@ -165,9 +177,9 @@ def test_sensor_killed_half_way_loses_nothing_spooled(collector, tmp_path):
     os.mkfifo(pipe)
     replay = sensor.start_replay(pipe)
     with half_written(path, pipe):
-        hirundo.wait_for(lambda: (sensor.directory / "spool/spool.db.lock").exists() and
-                         int(sensor.status()["acked_through"]) > 5 and
-                         len((sensor.directory / "spool/spool.db.lock").read_text().split()) == 4, "half of it to be read")
+        note, lock = Still(), sensor.directory / "spool/spool.db.lock"
+        hirundo.wait_for(lambda: lock.exists() and int(sensor.status()["acked_through"]) > 5 and note.stands(lock.read_text()) and
+                         len(note.value.split()) == 4, "half of it to be read", 4 * hirundo.WAIT_S)
         replay.kill()
     more = capture(tmp_path / "b.pcap", 1000, first=FIRST + 86400)
     assert sensor.replay(more).returncode == 0
@@ -201,7 +213,9 @@ def test_replay_told_to_end_declares_what_its_full_spool_did_not_take(collector,
     collector.stop()
     replay = sensor.start_replay(path)
     replay.wait_log("cannot be reached")  # its spool is there by then
-    hirundo.wait_for(lambda: int(sensor.status()["used"].split()[0]) > 1700000, "the spool to be full")
+    used = Still()
+    hirundo.wait_for(lambda: used.stands(int(sensor.status()["used"].split()[0])) and used.value > 1700000, "the spool to be full",
+                     4 * hirundo.WAIT_S)
     replay.signal(signal.SIGTERM)
     assert replay.process.wait(60) == 1
     replay.wait_log("the next start with it declares that time as unknown|could not be written to the spool")
