@@ -188,6 +188,17 @@ int command_open_owner(const char *conf_path, struct collector_conf *ret_conf, s
     return 0;
 }
 
+int command_require_function(struct db *db, const char *function, struct errmsg *e)
+{
+    const char *values[] = {function};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, "select to_regprocedure($1) is not null", 1, values, &result, e);
+    if (r == 0 && *PQgetvalue(result, 0, 0) != 't')
+        r = errmsg_set(e, -EINVAL,
+                       "the database is older than this program: run hirundo-collector migrate");
+    return r;
+}
+
 int command_transaction(struct db *db, int (*work)(struct db *db, void *data, struct errmsg *e),
                         void *data, struct errmsg *e)
 {

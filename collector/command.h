@@ -58,6 +58,8 @@ int command_open_reader(const char *conf_path, struct collector_conf *ret_conf, 
 // Likewise as hirundo_owner, to a database that has this version's schema. ret_conf: NULL if nobody
 // needs it.
 int command_open_owner(const char *conf_path, struct collector_conf *ret_conf, struct db **ret_db);
+// -EINVAL with *e: the database has no such function (as regprocedure reads it) yet.
+int command_require_function(struct db *db, const char *function, struct errmsg *e);
 // One transaction: begin, what `work` does, commit; rolled back if that fails.
 int command_transaction(struct db *db, int (*work)(struct db *db, void *data, struct errmsg *e),
                         void *data, struct errmsg *e);

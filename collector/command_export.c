@@ -80,17 +80,6 @@ static int on_option(int option, const char *value, void *data)
     }
 }
 
-static int check_database(struct db *db, struct errmsg *e)
-{
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db, "select to_regprocedure('hirundo.export_head(text,text)') is not null", 0,
-                     NULL, &result, e);
-    if (r == 0 && *PQgetvalue(result, 0, 0) != 't')
-        r = errmsg_set(e, -EINVAL,
-                       "the database is older than this program: run hirundo-collector migrate");
-    return r;
-}
-
 // X-ARF where it was asked for, else where it can be.
 static int choose_formats(const struct options *o, struct export *x, struct errmsg *e)
 {
@@ -193,7 +182,7 @@ static int export_all(struct db *db, const struct collector_conf *conf, const ch
     struct keys keys = {0};
     int64_t begun = mono_ms();
     progress_begin(&x->progress, o->quiet);
-    int r = check_database(db, e);
+    int r = command_require_function(db, "hirundo.export_head(text,text)", e);
     if (r == 0)
         r = export_begin(db, x, e);
     if (r == 0)

@@ -62,19 +62,6 @@ static int on_option(int option, const char *value, void *data)
     }
 }
 
-static int check_database(struct db *db, struct errmsg *e)
-{
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db,
-                     "select to_regprocedure('hirundo.report_make(jsonb)') is not "
-                     "null",
-                     0, NULL, &result, e);
-    if (r == 0 && *PQgetvalue(result, 0, 0) != 't')
-        r = errmsg_set(e, -EINVAL,
-                       "the database is older than this program: run hirundo-collector migrate");
-    return r;
-}
-
 static bool is_file_name(const char *id)
 {
     size_t n = strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789_-");
@@ -166,7 +153,7 @@ static int report(struct db *db, const char *period, const struct options *o, st
     struct progress progress;
     int64_t begun = mono_ms();
     progress_begin(&progress, o->quiet);
-    int r = check_database(db, e);
+    int r = command_require_function(db, "hirundo.report_make(jsonb)", e);
     if (r == 0)
         r = gather(db, values, &site, &progress, e);
     if (r == 0)

@@ -17,24 +17,28 @@ static int ask(struct db *db, const char *sql, int n, const char *const *values,
     return r;
 }
 
-int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e)
+static int ask_ledger(struct db *db, const struct stream *stream, const char *sql, bool *ret,
+                      struct errmsg *e)
 {
     const struct stream_words words = stream_words(stream);
     const char *values[] = {words.sensor, words.spool};
-    return ask(db,
-               "select exists (select from hirundo.ledger where sensor_id = $1::smallint and "
-               "spool_id <> $2::uuid)",
-               2, values, ret, e);
+    return ask(db, sql, 2, values, ret, e);
+}
+
+int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e)
+{
+    return ask_ledger(db, stream,
+                      "select exists (select from hirundo.ledger where sensor_id = $1::smallint "
+                      "and spool_id <> $2::uuid)",
+                      ret, e);
 }
 
 int known_is_foreign(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e)
 {
-    const struct stream_words words = stream_words(stream);
-    const char *values[] = {words.sensor, words.spool};
-    return ask(db,
-               "select exists (select from hirundo.ledger where spool_id = $2::uuid and sensor_id "
-               "<> $1::smallint)",
-               2, values, ret, e);
+    return ask_ledger(db, stream,
+                      "select exists (select from hirundo.ledger where spool_id = $2::uuid and "
+                      "sensor_id <> $1::smallint)",
+                      ret, e);
 }
 
 int known_elsewhere(struct db *db, const struct stream *stream,
