@@ -101,15 +101,9 @@ FUNCTIONS = {
     ),
     'port_home_sources': Function("hirundo.port_home_sources(PERIOD, '22/TCP')"),
     'port_is_not': Function("hirundo.port_is_not(PERIOD, '22/TCP')"),
-    'port_sensors': Function(
-        "hirundo.port_sensors(PERIOD, '{22/TCP,ICMP,GRE,65535/UDP}')",
-        "hirundo.port_sensors(PERIOD, '{}')",
-        'hirundo.port_sensors(PERIOD, null)',
-        refused=["hirundo.port_sensors(PERIOD, '{22}')"],
-    ),
     'source_top_ports': Function(
         f'hirundo.source_top_ports(PERIOD, {HOSTS}, 5)',
-        f'hirundo.source_top_ports(PERIOD, {HOSTS}, 2147483647, 2)',
+        f'hirundo.source_top_ports(PERIOD, {HOSTS}, 2147483647)',
         "hirundo.source_top_ports(PERIOD, '{}', 0)",
     ),
     'report_coverage': Function(

@@ -25,7 +25,7 @@ import test_rollups
 DOCS = pathlib.Path(__file__).resolve().parents[2] / 'docs' / 'sql.md'
 # documented in other sections than "The functions"
 ELSEWHERE = {
-    *('accounting_check', 'distinct_sources', 'port_sensors', 'source_top_ports', 'report_coverage', 'whole_weeks', 'retag'),
+    *('accounting_check', 'distinct_sources', 'source_top_ports', 'report_coverage', 'whole_weeks', 'retag'),
     *('public_top', 'public_average', 'public_ttl', 'public_source_hosts', 'public_top_tens', 'public_accounting'),
     *('port_sources', 'port_origins', 'port_home_sources', 'port_is_not'),
 }

@@ -105,54 +105,8 @@ $$;
 comment on function hirundo.whole_weeks(tstzrange) is
   'The whole ISO weeks (from Monday) inside a period, empty where there is none; a period without bounds stays as it is. Example: select hirundo.whole_weeks(hirundo.quarter(''2023Q1'')).';
 ----
-create or replace function hirundo.port_sensors(period tstzrange, ports text[])
-returns table (port text, sensors bigint)
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
-set jit = off
-as $$
-#variable_conflict use_column
-declare
-  v_first timestamptz;
-  v_past timestamptz;
-  v_days date[];
-  v_hours timestamptz[];
-  v_rest tstzmultirange;
-  v_rest_first timestamptz;
-  v_rest_past timestamptz;
-  v_codes int[] := hirundo.port_codes(ports);
-begin
-  select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
-  select c.days, c.hours, c.rest, lower(c.rest), upper(c.rest) into v_days, v_hours, v_rest, v_rest_first, v_rest_past
-  from hirundo.rollup_cover(v_first, v_past, 'port_day', 'port_hour') c;
-  return query
-    select hirundo.port_label(k.code), count(distinct u.sensor_id)
-    from unnest(v_codes) k(code)
-    left join (
-      select d.port_code as code, d.sensor_id
-      from hirundo.port_day d
-      where d.day = any (v_days) and d.port_code = any (v_codes) and d.class <> 'local'
-      group by 1, 2
-      union all
-      select h.port_code, h.sensor_id
-      from hirundo.port_hour h
-      where h.hour = any (v_hours) and h.port_code = any (v_codes) and h.class <> 'local'
-      group by 1, 2
-      union all
-      select t.port_code, t.sensor_id
-      from unnest(v_rest) r
-      cross join lateral (
-        select * from hirundo.traffic t
-        where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past
-          and t.port_code = any (v_codes) and t.class <> 'local') t
-      group by 1, 2) u on u.code = k.code
-    group by k.code;
-end
-$$;
-----
-comment on function hirundo.port_sensors(tstzrange, text[]) is
-  'How many sensors received packets of any class but local on each of these ports: port, sensors. Example: select * from hirundo.port_sensors(hirundo.quarter(''2023Q1''), ''{22/TCP,23/TCP}'').';
+-- which a report for the public asked once
+drop function if exists hirundo.port_sensors(tstzrange, text[]);
 ----
 create or replace function hirundo.report_sensors(audience text)
 returns table (sensor text, sensor_id smallint, country text, label_en text, label_ja text)
@@ -182,7 +136,9 @@ $$;
 comment on function hirundo.report_sensors(text) is
   'Sensors as a report names them. public: by label alone, in its order; country is null, and so is nothing else, but name and id are not for showing. Example: select label_en, label_ja from hirundo.report_sensors(''public'').';
 ----
-create or replace function hirundo.source_top_ports(period tstzrange, sources cidr[], n integer default 5, least_sensors integer default 1)
+drop function if exists hirundo.source_top_ports(tstzrange, cidr[], integer, integer);
+----
+create or replace function hirundo.source_top_ports(period tstzrange, sources cidr[], n integer default 5)
 returns table (port text, hosts bigint, packets bigint, sensors bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -229,14 +185,13 @@ begin
     select hirundo.port_label(h.code), count(distinct h.src), sum(h.n)::bigint, count(distinct h.sensor_id)
     from hit h
     group by h.code
-    having count(distinct h.sensor_id) >= least_sensors
     order by count(distinct h.src) desc, sum(h.n) desc, h.code
     limit source_top_ports.n;
 end
 $$;
 ----
-comment on function hirundo.source_top_ports(tstzrange, cidr[], integer, integer) is
-  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors; only those that at least so many sensors saw. Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
+comment on function hirundo.source_top_ports(tstzrange, cidr[], integer) is
+  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors. Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
 ----
 create or replace function hirundo.report_coverage(period tstzrange, bucket text default 'day')
 returns table (sensor text, bucket_start date, covered numeric, missing_hours numeric)
