@@ -62,7 +62,7 @@ int spool_close_clean(struct spool *s);
 // never went back. Unless it says later that all is there (last_ms 0), the next spool_open declares
 // a loss `unknown` up to last_ms: from the start of the last window spooled since this spool_open;
 // if there is none, or not in order, from first_ms. Kept beside the file, so that a full disk takes
-// it, too.
+// it, too; written when it has changed.
 int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms, bool in_order);
 void spool_free(struct spool *s);
 DEFINE_CLEANUP(struct spool *, spool_free);

@@ -335,6 +335,9 @@ int spool_note_reading(struct spool *s, int64_t first_ms, int64_t last_ms, bool 
         now->row = INT64_MAX; // no row tells
     now->first_ms = MAX(first_ms, 1);
     now->last_ms = last_ms == 0 ? 0 : MAX(last_ms, 1);
+    bool same = now->row == before.row && now->first_ms == before.first_ms;
+    if (now->last_ms == before.last_ms && (same || now->last_ms == 0))
+        return 0; // it stands there
     int r = write_mark(s, true, s->late_since_ms);
     if (r < 0)
         s->reading = before; // that is what stands there, as far as anybody knows

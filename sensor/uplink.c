@@ -172,21 +172,15 @@ static void sync_spool(struct uplink *u, int64_t now, bool must)
 static void note_reading(struct uplink *u, int64_t now)
 {
     struct queue_state q;
-    int64_t first = atomic_load(&u->read_first_ms), last = atomic_load(&u->read_last_ms);
-    bool back = atomic_load(&u->read_back);
+    int64_t last = atomic_load(&u->read_last_ms); // first: it was stored last
     queue_state(u->queue, &q);
     if (atomic_load(&u->all_sealed) && q.closed && q.items == 0)
         last = 0;
     else if (now < u->note_at)
         return;
-    if (last == u->noted_last_ms && first == u->noted_first_ms && back == u->noted_back)
-        return;
     u->note_at = now + SYNC_AFTER_MS;
-    if (spool_note_reading(u->spool, first, last, !back) < 0)
-        return;
-    u->noted_first_ms = first;
-    u->noted_last_ms = last;
-    u->noted_back = back;
+    (void)spool_note_reading(u->spool, atomic_load(&u->read_first_ms), last,
+                             !atomic_load(&u->read_back));
 }
 
 // --- the end ---
@@ -440,7 +434,7 @@ void uplink_note_read(struct uplink *u, int64_t ts_ms)
     if (ts < last - LATE_MS)
         atomic_store_explicit(&u->read_back, true, memory_order_relaxed);
     if (ts > last)
-        atomic_store_explicit(&u->read_last_ms, ts, memory_order_relaxed);
+        atomic_store_explicit(&u->read_last_ms, ts, memory_order_release);
 }
 
 void uplink_all_sealed(struct uplink *u)

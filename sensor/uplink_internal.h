@@ -54,10 +54,7 @@ struct uplink {
     int64_t append_at;
     int64_t open_at; // of a spool that is late
     int64_t sync_at;
-    int64_t note_at;       // of what a replay has read
-    int64_t noted_last_ms; // as it stands beside the spool; 0: nothing
-    int64_t noted_first_ms;
-    bool noted_back;
+    int64_t note_at; // of what a replay has read
     int64_t heartbeat_at;
     int64_t beat_at;   // the last one
     int64_t closed_at; // -1: the queue is open
