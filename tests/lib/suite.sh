@@ -79,6 +79,18 @@ skip() {
     printf 'ok - %s # SKIP %s\n' "$1" "$2" >>"$RESULTS/checks.tap"
 }
 
+# namespaces NAME: sets `inside`, the words that run a command in network and mount namespaces of its own, with "lo" up: its
+# interfaces and disks vanish with them. Where they cannot be had the suite ends, with NAME skipped.
+namespaces() {
+    inside=(unshare --net --mount --propagation private)
+    if ! "${inside[@]}" ip link set lo up 2>/dev/null; then
+        skip "$1" 'needs root, network and mount namespaces'
+        exit 0
+    fi
+    # shellcheck disable=SC2016 # for the inner shell
+    inside+=(/bin/sh -c 'ip link set lo up && exec "$@"' sh)
+}
+
 # sources GLOB...: the repository's files that match, as git knows them (or find, without git).
 sources() {
     if git -c safe.directory='*' rev-parse --git-dir >/dev/null 2>&1; then

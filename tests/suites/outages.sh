@@ -5,13 +5,8 @@
 
 build test
 export HIRUNDO_OUTAGE_S=${1:-600} HIRUNDO_BACKLOG=${2:-10000}
-if ! unshare --net --mount --propagation private ip link set lo up 2>/dev/null; then
-    skip 'outages' 'needs root, network and mount namespaces'
-    exit 0
-fi
-# shellcheck disable=SC2016 # for the inner shell
-unshare --net --mount --propagation private /bin/sh -c 'ip link set lo up && exec "$@"' sh \
-    "$PYTHON" -B -m pytest -p no:cacheprovider --durations=0 --junitxml="$RESULTS/outages.xml" tests/faults
+namespaces outages
+"${inside[@]}" "$PYTHON" -B -m pytest -p no:cacheprovider --durations=0 --junitxml="$RESULTS/outages.xml" tests/faults
 status=$?
 cat "$RESULTS/outages.txt"
 ((status < 3))
