@@ -184,7 +184,7 @@ def check(world, since=0):
     names = {sensor.name for sensor in world.sensors}
     check_slots(report, [row for row in query(SLOTS) if row[0] in names])
     check_numbers(report, everything)
-    report.figures["forks"] = len({(r[0], r[5]) for r in batches}) - len(world.sensors)
+    report.figures["forks"] = len({(r[0], r[5]) for r in batches if r[0] in names}) - len(world.sensors)
     return report
 
 
