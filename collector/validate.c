@@ -2,9 +2,9 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "collector/copy_row.h"
+#include "common/clock.h"
 
 #define SLOT_MS 900000
 #define DAY_MS  86400000LL
@@ -26,30 +26,21 @@ int validate_payload(const struct wire_header *h, const uint8_t *payload, size_t
     return 0;
 }
 
-// 2023-02-08T00:00:00Z, or the number where no calendar reaches.
-static void format_time(int64_t ms, char text[32])
-{
-    struct tm tm;
-    time_t t = (time_t)(ms / 1000);
-    if (!gmtime_r(&t, &tm) || strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        snprintf(text, 32, "%" PRId64 " ms", ms);
-}
-
 static int check_times(int64_t first_ms, int64_t last_ms, const struct validate_limits *limits,
                        struct errmsg *e)
 {
-    char text[32], limit[32];
+    char text[CLOCK_TEXT], limit[CLOCK_TEXT];
     if (first_ms < limits->accept_from_ms) {
-        format_time(first_ms, text);
-        format_time(limits->accept_from_ms, limit);
+        clock_text(first_ms, text);
+        clock_text(limits->accept_from_ms, limit);
         return errmsg_set(
             e, VALIDATE_REFUSED,
             "times from %s; accepted from %s on (settings accept_from, retention_flow)", text,
             limit);
     }
     if (last_ms > limits->accept_until_ms) {
-        format_time(last_ms, text);
-        format_time(limits->accept_until_ms, limit);
+        clock_text(last_ms, text);
+        clock_text(limits->accept_until_ms, limit);
         return errmsg_set(e, VALIDATE_REFUSED,
                           "times up to %s; accepted up to %s (setting accept_ahead)", text, limit);
     }

@@ -24,3 +24,8 @@ static inline int64_t wall_ms(void)
     clock_gettime(CLOCK_REALTIME, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
+
+#define CLOCK_TEXT 32
+
+// 2023-02-08T00:00:00Z, or the number where no calendar reaches.
+void clock_text(int64_t ms, char ret[CLOCK_TEXT]);

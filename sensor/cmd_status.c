@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "sensor/cmd.h"
 #include "sensor/spool.h"
 
@@ -14,19 +14,15 @@ static const char help[] =
 
 static void print_time(const char *name, int64_t ms)
 {
-    char text[64] = "never";
-    time_t t = (time_t)(ms / 1000);
-    struct tm tm;
-    if (ms != 0 && gmtime_r(&t, &tm))
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    char text[CLOCK_TEXT] = "never";
+    if (ms != 0)
+        clock_text(ms, text);
     printf("%-15s %s\n", name, text);
 }
 
 static void print_status(const char *path, const struct spool_status *s)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t age = s->oldest_ms != 0 ? MAX(0, now.tv_sec - s->oldest_ms / 1000) : 0;
+    int64_t age = s->oldest_ms != 0 ? MAX(0, wall_ms() / 1000 - s->oldest_ms / 1000) : 0;
     printf("%-15s %s\n", "spool", path);
     printf("%-15s ", "spool_id");
     for (size_t i = 0; i < sizeof s->spool_id; i++)

@@ -113,11 +113,8 @@ static bool is_delivered(const struct spool_status *s, int64_t since_ms)
 {
     if (s->acked_through == 0 || s->last_ack_ms == 0 || s->last_ack_ms < since_ms)
         return false;
-    char text[32];
-    time_t t = (time_t)(s->last_ack_ms / 1000);
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    char text[CLOCK_TEXT];
+    clock_text(s->last_ack_ms, text);
     fprintf(stderr, "enrolled: collector %s committed batch %llu at %s\n", s->peer,
             (unsigned long long)s->acked_through, text);
     return true;

@@ -236,15 +236,6 @@ static bool finished(struct uplink *u, int64_t now, int *ret_outcome)
     return now >= u->closed_at + grace;
 }
 
-static void format_time(int64_t ms, char text[32])
-{
-    struct tm tm;
-    time_t t = (time_t)(ms / 1000);
-    text[0] = '\0';
-    if (gmtime_r(&t, &tm))
-        (void)strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 // The last that is heard of these frames where no next start can declare them.
 static void say_lost(struct uplink *u, size_t batches)
 {
@@ -259,9 +250,9 @@ static void say_lost(struct uplink *u, size_t batches)
         }
         queue_drop(u->queue, n);
     }
-    char from[32], to[32];
-    format_time(first, from);
-    format_time(last, to);
+    char from[CLOCK_TEXT], to[CLOCK_TEXT];
+    clock_text(first, from);
+    clock_text(last, to);
     log_error("%zu batches (%llu frames from %s to %s) could not be written to the spool and are "
               "lost; %s",
               batches, (unsigned long long)frames, from, to,
