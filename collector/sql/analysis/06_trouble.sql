@@ -178,3 +178,21 @@ $$;
 ----
 comment on function hirundo.lacking(timestamptz, timestamptz, tstzmultirange, text) is
   'What a figure of [first, past) lacks, by all (one row), region or sensor: hirundo.trouble, and the days of rest (of hirundo.rollup_cover) whose data are gone; null: nothing. For columns called missing. Example: select * from hirundo.lacking(''2023-02-03'', ''2023-02-05'', ''{}'', ''sensor'') where missing is not null.';
+----
+create or replace function hirundo.lacking_days(first timestamptz, past timestamptz, rest tstzmultirange)
+returns table (day date, missing text, gone boolean)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select coalesce(t.day, g.day), hirundo.missing_text(t.what, case when g.day is not null then 1 end), g.day is not null
+    from (select x.day, hirundo.trouble_text(sum(x.dropped), sum(x.lost), sum(x.quarantined), sum(x.unknown_s), max(x.clock_off_ms)) as what
+          from hirundo.trouble(lacking_days.first, lacking_days.past) x group by 1) t
+    full join hirundo.flow_gone_days(lacking_days.rest) g on g.day = t.day;
+end
+$$;
+----
+comment on function hirundo.lacking_days(timestamptz, timestamptz, tstzmultirange) is
+  'hirundo.lacking by day of the reporting time zone, over all sensors: day, missing, gone (whether data of the day are); rows only for days that lack something. Example: select * from hirundo.lacking_days(''2023-02-03'', ''2023-02-05'', ''{}'').';

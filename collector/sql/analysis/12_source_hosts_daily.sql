@@ -88,23 +88,17 @@ begin
       -- a quarter of an hour that the period begins in counts too
       select o.day as d, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past, v_rest) o
       group by 1
-    ), trouble as (
-      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
-      from hirundo.trouble(v_first, v_past) t group by 1
-    ), gone as (
-      select g.day as d from hirundo.flow_gone_days(v_rest) g
     )
     select d.d, hirundo.port_label(c.code),
       coalesce(s.hosts, case when o.d is not null then 0 end),
       coalesce(s.packets, case when o.d is not null then 0 end),
-      coalesce(s.sensors, n.sensors, 0), coalesce(o.days, 0), hirundo.missing_text(t.what, case when g.d is not null then 1 end)
+      coalesce(s.sensors, n.sensors, 0), coalesce(o.days, 0), l.missing
     from days d
     cross join codes c
     left join by_port s on s.d = d.d and s.code = c.code
     left join by_sensor n on n.d = d.d and n.code = c.code
     left join observed o on o.d = d.d
-    left join trouble t on t.d = d.d
-    left join gone g on g.d = d.d
+    left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = d.d
     order by d.d, hirundo.port_label(c.code) collate "C";
 end
 $$;

@@ -108,18 +108,12 @@ begin
       cross join lateral (select hirundo.port_label(t.code) as label) l
     ), observed as (
       select o.sensor_id, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
-    ), trouble as (
-      select t.sensor_id, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
-      from hirundo.trouble(v_first, v_past) t group by 1
-    ), gone as materialized (
-      select g.day from hirundo.flow_gone_days(v_rest) g
     )
-    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0),
-      hirundo.missing_text(t.what, (select count(*) from gone))
+    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0), l.missing
     from ranked r
     join hirundo.sensor s on s.sensor_id = r.sensor_id
     left join observed o on o.sensor_id = r.sensor_id
-    left join trouble t on t.sensor_id = r.sensor_id
+    left join hirundo.lacking(v_first, v_past, v_rest, 'sensor') l on l.item = s.name
     where r.r <= v_n
     order by s.name collate "C", r.r;
 end

@@ -65,9 +65,7 @@ begin
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'backscatter_day,port_day') c;
   v_known := (case when isfinite(v_past) then v_past - interval '1 microsecond' else now() end at time zone v_zone)::date;
   select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) into v_sensor_days from hirundo.kept_time(v_first, v_past, v_rest) o;
-  select hirundo.missing_text(hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)),
-                              (select count(*) from hirundo.flow_gone_days(v_rest)))
-  into v_missing from hirundo.trouble(v_first, v_past) t;
+  select l.missing into v_missing from hirundo.lacking(v_first, v_past, v_rest) l;
   return query
     with part as materialized (
       select x.victim, x.kind, x.port_code as code, x.sensor_id, x.day, x.first_ts, x.last_ts, x.packets, x.bytes

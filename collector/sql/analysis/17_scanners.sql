@@ -62,19 +62,12 @@ begin
           and (v_back or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2
       having count(distinct f.port_code) > v_min
-    ), trouble as materialized (
-      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
-      from hirundo.trouble(v_first, v_past) t group by 1
-    ), gone as materialized (
-      select g.day as d from hirundo.flow_gone_days(v_rest) g
     )
-    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner,
-      hirundo.missing_text(t.what, case when o.d is not null then 1 end)
+    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner, l.missing
     from (select e.d, array_agg(e.src) as sources from hit e group by e.d) g
     cross join lateral hirundo.lookup(g.sources, g.d) k
     join hit h on h.d = g.d and h.src = k.address
-    left join trouble t on t.d = h.d
-    left join gone o on o.d = h.d
+    left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = h.d
     order by h.d, h.ports desc, h.src;
 end
 $$;
@@ -110,11 +103,6 @@ begin
       from hirundo.scanners(period, min_ports, with_backscatter) s
     ), observed as (
       select o.day as d, sum(o.covered_ms) as ms from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
-    ), trouble as (
-      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
-      from hirundo.trouble(v_first, v_past) t group by 1
-    ), gone as (
-      select g.day as d from hirundo.flow_gone_days(v_rest) g
     ), total as (
       select h.d, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by h.d
     ), days as (
@@ -122,7 +110,7 @@ begin
       union
       select t.d from total t
     )
-    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6), hirundo.missing_text(t.what, case when g.d is not null then 1 end)
+    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6), l.missing
     from (
       select h.d, h.name, h.kind, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by 1, 2, 3
       union all
@@ -132,8 +120,7 @@ begin
       left join total t on t.d = d.d
       left join observed w on w.d = d.d) e
     left join observed o on o.d = e.d
-    left join trouble t on t.d = e.d
-    left join gone g on g.d = e.d
+    left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = e.d
     order by e.d, e.kind = 'total', e.hosts desc, e.name collate "C", e.kind collate "C";
 end
 $$;

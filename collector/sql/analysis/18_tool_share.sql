@@ -102,14 +102,9 @@ begin
     ), observed as materialized (
       -- what is neither rolled up by tool nor in flow any more is not in it
       select o.day as d, sum(o.covered_ms) as ms from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
-    ), trouble as (
-      select t.day as d, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
-      from hirundo.trouble(v_first, v_past) t group by 1
     ), flood_gone as materialized (
       -- floods are of another rollup
       select g.day as d from hirundo.flow_gone_days(v_flood_rest) g
-    ), gone as (
-      select g.day as d from hirundo.flow_gone_days(v_rest) g union select g.d from flood_gone g
     ), days as (
       select l.day as d from hirundo.local_days(v_first, v_past) l
       union
@@ -124,7 +119,7 @@ begin
     select d.d, o.label, o.r, t.tool, coalesce(v.p, zero.n), case when v.p is null then zero.n else v.hosts end,
       coalesce(every.p, zero.n), round(coalesce(v.p, zero.n)::numeric / nullif(every.p, 0), 4),
       case when o.r is null or v_by = 'port' then coalesce(f.p, case when d.d not in (select g.d from flood_gone g) then zero.n end) end,
-      round(coalesce(w.ms, 0) / 86400000.0, 6), hirundo.missing_text(b.what, case when g.d is not null then 1 end)
+      round(coalesce(w.ms, 0) / 86400000.0, 6), l.missing
     from days d
     cross join shown o
     cross join tools t
@@ -135,8 +130,7 @@ begin
       from flood f join shown s on s.key is null or (v_by = 'port' and s.key = f.code::text)
       group by 1, 2) f on f.d = d.d and f.label = o.label
     left join observed w on w.d = d.d
-    left join trouble b on b.d = d.d
-    left join gone g on g.d = d.d
+    left join hirundo.lacking_days(v_first, v_past, v_rest + v_flood_rest) l on l.day = d.d
     cross join lateral (
       -- nothing of it seen: 0 where somebody observed and it is still known, else null
       select case when w.ms > 0 then 0::bigint end as n) zero

@@ -191,25 +191,21 @@ begin
       select h.day, null, count(distinct h.src), sum(h.packets)::bigint, count(distinct h.sensor_id) from hit h group by 1
     ), observed as (
       select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.case_time(case_daily.first, case_daily.past) o group by 1
-    ), trouble as (
-      select t.day, hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) as what
-      from hirundo.trouble(case_daily.first, case_daily.past) t group by 1
-    ), gone as (
-      select x.day from hirundo.rollup_cover(case_daily.first, case_daily.past, 'source_port_day') c cross join lateral hirundo.flow_gone_days(c.rest) x
+    ), lacking as (
+      select l.* from hirundo.rollup_cover(case_daily.first, case_daily.past, 'source_port_day') c
+      cross join lateral hirundo.lacking_days(case_daily.first, case_daily.past, c.rest) l
     ), days as (
       select l.day from hirundo.local_days(case_daily.first, case_daily.past) l union select g.day from got g
     )
     select 'daily', null::text, d.day, hirundo.port_label(k.code), null::timestamptz, null::timestamptz,
       coalesce(g.hosts, case when o.days > 0 then 0 end), coalesce(g.packets, case when o.days > 0 then 0 end), coalesce(g.sensors, 0),
       null::bigint, coalesce(o.days, 0), null::numeric, null::numeric, null::numeric, null::float8,
-      nullif(concat_ws(', ', case when o.days is null and g.hosts is null and x.day is null then 'nobody observed' end,
-                       hirundo.missing_text(t.what, case when x.day is not null then 1 end)), '')
+      nullif(concat_ws(', ', case when o.days is null and g.hosts is null and l.gone is not true then 'nobody observed' end, l.missing), '')
     from days d
     cross join (select unnest(codes) as code union all select null) k
     left join got g on g.day = d.day and g.port_code is not distinct from k.code
     left join observed o on o.day = d.day
-    left join trouble t on t.day = d.day
-    left join gone x on x.day = d.day
+    left join lacking l on l.day = d.day
     order by d.day, hirundo.port_label(k.code) collate "C" nulls first;
 end
 $$;
