@@ -17,10 +17,8 @@
 static void deliver(enum manner manner, unsigned spools, uint64_t frames)
 {
     struct fake *f = fake_new(manner);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     bench_start(&b);
     for (uint64_t i = 1; i <= 30; i++)
         bench_seal(&b, i);
@@ -72,10 +70,8 @@ static void test_credit_0_pings_only(void **state)
 {
     (void)state;
     struct fake *f = fake_new(POOR);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     bench_start(&b);
     wait_until(&f->pings, 1);
     for (uint64_t i = 1; i <= 5; i++)
@@ -95,10 +91,8 @@ static void test_stop_leaves_the_rest_in_the_spool(void **state)
 {
     (void)state;
     struct fake *f = fake_new(POOR);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     bench_start(&b);
     wait_until(&f->pings, 1);
     for (uint64_t i = 1; i <= 5; i++)
@@ -126,10 +120,8 @@ static void test_give_up(void **state)
 {
     (void)state;
     struct fake *f = fake_new(PLAIN);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     memset(b.config.server_key, 7, KEY_SIZE); // nobody has that key
     b.config.give_up_ms = 500;
     bench_start(&b);
@@ -240,10 +232,8 @@ static void test_packets_out_of_order_are_noted(void **state)
 {
     (void)state;
     struct fake *f = fake_new(PLAIN);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     bench_start(&b);
     uplink_note_read(b.uplink, 1675836005000);
     uplink_note_read(b.uplink, 1675836004500); // within what counts as late
@@ -267,10 +257,8 @@ static void test_what_is_left_behind_at_the_end_is_declared(void **state)
 {
     (void)state;
     struct fake *f = fake_new(PLAIN);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     b.config.spool.live = true;
     for (int i = 0; i < 2; i++) {
         bench_start(&b);

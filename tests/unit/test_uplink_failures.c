@@ -25,10 +25,8 @@ static bool deliver_with_a_failure(unsigned n)
 {
     fail_alloc_exempt(true);
     struct fake *f = fake_start(PLAIN, exempt_thread);
-    struct key_pair keys;
-    assert_int_equal(key_pair_generate(&keys), 0);
     struct bench b;
-    bench_open(&b, f, &keys);
+    bench_open(&b, f);
     for (uint64_t i = 1; i <= BATCHES; i++)
         bench_seal(&b, i);
     queue_close(b.queue);

@@ -156,20 +156,21 @@ void fake_free(struct fake *f)
 
 // --- the sensor ---
 
-void bench_open(struct bench *b, const struct fake *f, const struct key_pair *keys)
+void bench_open(struct bench *b, const struct fake *f)
 {
     memset(b, 0, sizeof *b);
     strcpy(b->directory, "/tmp/hirundo-uplink-XXXXXX");
     assert_non_null(mkdtemp(b->directory));
     snprintf(b->path, sizeof b->path, "%s/spool.db", b->directory);
     assert_int_equal(queue_new(1 << 20, 64, &b->queue), 0);
+    assert_int_equal(key_pair_generate(&b->keys), 0);
     b->endpoints[0] = f->endpoint;
     struct packer_config packer = {.queue = b->queue, .run_id = 5, .wait = true};
     assert_int_equal(packer_new(&packer, &b->packer), 0);
     b->config = (struct uplink_config){
         .endpoints = b->endpoints,
         .n_endpoints = 1,
-        .keys = keys,
+        .keys = &b->keys,
         .spool = {.path = b->path, .cap_bytes = SPOOL_CAP_DEFAULT, .keep_all = true},
         .run_id = 5,
         .until_delivered = true,

@@ -53,6 +53,7 @@ void fake_free(struct fake *f);
 struct bench {
     char directory[64];
     char path[128];
+    struct key_pair keys;
     struct queue *queue;
     struct packer *packer;
     struct uplink *uplink;
@@ -60,7 +61,7 @@ struct bench {
     struct uplink_config config;
 };
 
-void bench_open(struct bench *b, const struct fake *f, const struct key_pair *keys);
+void bench_open(struct bench *b, const struct fake *f);
 void bench_start(struct bench *b);
 void bench_close(struct bench *b);
 // A batch of one quiet window with i malformed frames.
