@@ -11,15 +11,19 @@ static bool is_off(int64_t ms, int64_t limit_ms)
     return ms > limit_ms || ms < -limit_ms;
 }
 
+// Most of many sensors see it wrong to the same side.
+static bool sensors_say_ours(const struct heartbeats_clocks *s)
+{
+    return s->heard >= SENSORS_MIN && 2 * MAX(s->behind, s->ahead) > s->heard;
+}
+
 enum clock_verdict clock_watch_judge(const struct clock_signs *signs)
 {
-    const struct heartbeats_clocks *s = &signs->sensors;
-    bool many = s->heard >= SENSORS_MIN;
-    if (many && 2 * MAX(s->behind, s->ahead) > s->heard)
+    if (sensors_say_ours(&signs->sensors))
         return CLOCK_OURS;
     if (!is_off(signs->database_ms, signs->limit_ms))
         return CLOCK_GOOD;
-    return many ? CLOCK_DATABASE : CLOCK_OURS;
+    return signs->sensors.heard >= SENSORS_MIN ? CLOCK_DATABASE : CLOCK_OURS;
 }
 
 static int read_signs(struct db *db, struct clock_signs *ret, struct errmsg *e)
@@ -45,29 +49,31 @@ static const char *side(int64_t ms)
     return ms > 0 ? "ahead of" : "behind";
 }
 
+static double seconds(int64_t ms)
+{
+    return (double)(ms < 0 ? -ms : ms) / 1000;
+}
+
 static void say(enum clock_verdict verdict, const struct clock_signs *signs)
 {
     const struct heartbeats_clocks *s = &signs->sensors;
-    double sensors = (double)(s->median_ms < 0 ? -s->median_ms : s->median_ms) / 1000;
-    double database =
-        (double)(signs->database_ms < 0 ? -signs->database_ms : signs->database_ms) / 1000;
     if (verdict == CLOCK_GOOD)
         log_notice("this collector's clock agrees with the others again");
     else if (verdict == CLOCK_DATABASE)
         log_warning("PostgreSQL's clock differs: this collector's, with which most of %u sensors "
                     "agree, is %.1f s %s it; set the clock of the database's host (NTP)",
-                    s->heard, database, side(signs->database_ms));
-    else if (s->heard >= SENSORS_MIN && 2 * MAX(s->behind, s->ahead) > s->heard)
+                    s->heard, seconds(signs->database_ms), side(signs->database_ms));
+    else if (sensors_say_ours(s))
         log_warning("this collector's own clock is wrong, it seems: it is %.1f s %s those of %u of "
                     "%u sensors; by it times are accepted, and good data can go to quarantine: set "
                     "it (NTP)",
-                    sensors, side(s->median_ms), MAX(s->behind, s->ahead), s->heard);
+                    seconds(s->median_ms), side(s->median_ms), MAX(s->behind, s->ahead), s->heard);
     else
         log_warning(
             "this collector's clock is %.1f s %s PostgreSQL's, and too few sensors are "
             "here to tell which is wrong; by it times are accepted, and good data can go to "
             "quarantine: set the clocks of both hosts (NTP)",
-            database, side(signs->database_ms));
+            seconds(signs->database_ms), side(signs->database_ms));
 }
 
 int clock_watch_look(struct clock_watch *w, struct heartbeats *heartbeats, struct db *db,

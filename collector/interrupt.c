@@ -35,11 +35,6 @@ static void *wait_for_signals(void *data)
     }
 }
 
-static int fail(struct errmsg *e)
-{
-    return errmsg_set(e, -ENOMEM, "no thread can be started: %s", strerror(errno));
-}
-
 int interrupt_new(const struct db *db, struct interrupt **ret, struct errmsg *e)
 {
     sigset_t mask;
@@ -52,14 +47,16 @@ int interrupt_new(const struct db *db, struct interrupt **ret, struct errmsg *e)
     sigaddset(&mask, SIGHUP);
     i->cancel = db_cancel_new(db);
     i->signals = signalfd(-1, &mask, SFD_CLOEXEC);
-    i->end = eventfd(0, EFD_CLOEXEC);
+    i->end = i->signals < 0 ? -1 : eventfd(0, EFD_CLOEXEC);
+    int r = i->end < 0 ? -errno : i->cancel ? 0 : -ENOMEM;
     pthread_sigmask(SIG_BLOCK, &mask, &i->before);
-    if (i->cancel && i->signals >= 0 && i->end >= 0 &&
-        pthread_create(&i->thread, NULL, wait_for_signals, i) == 0) {
+    if (r == 0)
+        r = -pthread_create(&i->thread, NULL, wait_for_signals, i);
+    if (r == 0) {
         *ret = i;
         return 0;
     }
-    int r = fail(e);
+    errmsg_set(e, r, "no thread can be started: %s", strerror(-r));
     pthread_sigmask(SIG_SETMASK, &i->before, NULL);
     closep(&i->signals);
     closep(&i->end);

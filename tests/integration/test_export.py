@@ -453,7 +453,7 @@ def test_keys(pg, made, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted(pg, keys, tmp_path, number):
+def test_interrupted(pg, keys, made, tmp_path, number):
     """In the middle of a statement that would run on: it ends, and nothing is left."""
     with pg.connect() as conn, conn.cursor() as cursor:
         conn.autocommit = False
