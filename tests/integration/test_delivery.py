@@ -16,6 +16,7 @@ import pytest
 import hirundo
 
 FIRST = 1675836000  # 2023-02-08 06:00 UTC
+FILE_HEADER, RECORD = 24, 16 + 60  # bytes, of what capture() writes
 
 
 def frame(source, port, ttl=50, size=60):
@@ -143,7 +144,7 @@ def test_collector_killed_half_way(collector, tmp_path):
 
 @contextlib.contextmanager
 def half_written(path, pipe):
-    """Half of a capture is in the pipe, and the rest does not come."""
+    """Half of a capture is in the pipe, and the rest does not come. The time of the last frame that is there whole, in ms."""
     def reader_is_there():
         try:
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -155,19 +156,9 @@ def half_written(path, pipe):
         data = pathlib.Path(path).read_bytes()
         f.write(data[:len(data) // 2])
         f.flush()
-        yield
-
-
-class Still:
-    """Whether a value has stood for four seconds: a sanitizer reads slowly."""
-
-    def __init__(self):
-        self.value, self.since = None, time.monotonic()
-
-    def stands(self, value):
-        if value != self.value:
-            self.value, self.since = value, time.monotonic()
-        return time.monotonic() - self.since > 4
+        record = len(data) // 2 - (len(data) // 2 - FILE_HEADER) % RECORD - RECORD
+        seconds, micros = struct.unpack_from("<II", data, record)
+        yield seconds * 1000 + micros // 1000
 
 
 def test_sensor_killed_half_way_loses_nothing_spooled(collector, tmp_path):
@@ -176,10 +167,10 @@ def test_sensor_killed_half_way_loses_nothing_spooled(collector, tmp_path):
     pipe = tmp_path / "half.pcap"
     os.mkfifo(pipe)
     replay = sensor.start_replay(pipe)
-    with half_written(path, pipe):
-        note, lock = Still(), sensor.directory / "spool/spool.db.lock"
-        hirundo.wait_for(lambda: lock.exists() and int(sensor.status()["acked_through"]) > 5 and note.stands(lock.read_text()) and
-                         len(note.value.split()) == 4, "half of it to be read", 4 * hirundo.WAIT_S)
+    with half_written(path, pipe) as last_ms:
+        lock = sensor.directory / "spool/spool.db.lock"  # there it is noted how far a replay has read
+        hirundo.wait_for(lambda: lock.exists() and lock.read_text().endswith(f" {last_ms}") and int(sensor.status()["acked_through"]) > 5,
+                         "half of it to be read", 4 * hirundo.WAIT_S)
         replay.kill()
     more = capture(tmp_path / "b.pcap", 1000, first=FIRST + 86400)
     assert sensor.replay(more).returncode == 0
@@ -204,6 +195,18 @@ def assert_declared_unknown(collector, sensor, reason):
     kind, first, last, said, end = losses[0]
     assert kind == "unknown" and reason in said
     assert FIRST < first == end - 60 < last <= FIRST + 86400
+
+
+class Still:
+    """Whether a value has stood for four seconds: a sanitizer reads slowly. For what nothing tells that it is over."""
+
+    def __init__(self):
+        self.value, self.since = None, time.monotonic()
+
+    def stands(self, value):
+        if value != self.value:
+            self.value, self.since = value, time.monotonic()
+        return time.monotonic() - self.since > 4
 
 
 def test_replay_told_to_end_declares_what_its_full_spool_did_not_take(collector, tmp_path):
