@@ -11,6 +11,7 @@ import contextlib
 import glob
 import os
 import pathlib
+import pty
 import pwd
 import re
 import shutil
@@ -143,6 +144,20 @@ class Postgres:
 
     def migrate(self):
         return self.command("migrate").stdout
+
+
+def on_terminal(words, env):
+    """What a program shows on its standard error where that is a terminal; it ends with 0."""
+    leader, follower = pty.openpty()
+    done = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=follower, check=False, timeout=60)
+    os.close(follower)
+    try:
+        shown = os.read(leader, 65536)
+    except OSError:  # nothing was written
+        shown = b""
+    os.close(leader)
+    assert done.returncode == 0, shown
+    return shown
 
 
 class Server:

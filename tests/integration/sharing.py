@@ -1,19 +1,45 @@
 """Weeks of traffic of thirteen sensors, straight into the database, for tests of what partners can read.
 
     world = World(pg, weeks=6)       # sensors s1..s13, rolled up, in the past
-    world.probe(cursor, "s3", ...)   # marked probes to one of them, in the cursor's transaction
+    with transaction(pg) as cursor:  # something added to it that goes again
+        world.copy(cursor, rows)
 """
+import contextlib
 import datetime
 import io
 import math
 import random
 
 import psycopg2
+import pytest
+
+import hirundo
 
 UTC = datetime.timezone.utc
 DAY = datetime.timedelta(days=1)
 SENSORS = 13
 COUNTRIES = ("JP", "TW", "US", "DE", "BR", "ZA", "AU", "IN", "FR", "KR", "MX", "EG", "PL")
+
+
+# what the attacker of the marked-probe attack sends, and nobody else
+ODD_PORTS = list(range(40961, 40981))
+ODD_COUNT = 7919
+
+
+@pytest.fixture(name="pg", scope="module")
+def fixture_pg():
+    with hirundo.Postgres(settings=["fsync = off", "autovacuum = off"]) as pg:
+        pg.migrate()
+        yield pg
+
+
+@contextlib.contextmanager
+def transaction(pg):
+    """A session of a test's own; nothing of it stays."""
+    with pg.connect() as conn, conn.cursor() as cursor:
+        conn.autocommit = False
+        yield cursor
+        conn.rollback()
 
 
 def roll_up(cursor):

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import pathlib
-import pty
 import re
 import shutil
 import signal
@@ -80,11 +79,15 @@ def fixture_keys(tmp_path_factory):
     return tmp_path_factory.mktemp("keys")
 
 
+def export_words(keys, organisation, period, out, *more):
+    return [hirundo.program("hirundo-collector"), "export", organisation, period, "--out", str(out), "--operator-key", str(keys / "operator.key"),
+            "--pseudonym-key", str(keys / "pseudonym.key"), *more]
+
+
 @pytest.fixture(name="export", scope="module")
 def fixture_export(pg, keys):
-    def export(organisation, period, out, *more, check=True):
-        return pg.command("export", organisation, period, "--out", str(out), "--operator-key", str(keys / "operator.key"), "--pseudonym-key",
-                          str(keys / "pseudonym.key"), *more, check=check)
+    def export(*words, check=True):
+        return pg.command(*export_words(keys, *words)[1:], check=check)
     return export
 
 
@@ -316,10 +319,12 @@ def test_notice_is_typed_as_printed(pg, made):
     path = os.path.dirname(hirundo.program("hirundo-collector"))
     done = subprocess.run(["bash", "-c", line], env=dict(pg.environment(), PATH=f"{path}:{os.environ['PATH']}"), capture_output=True, text=True, check=False)
     assert done.returncode == 0, line + done.stderr
-    digest = hashlib.sha256((made[0] / "manifest.json").read_bytes()).hexdigest()
-    ((name, today, ports, reference),) = pg.query("select o.name, n.sent = (now() at time zone 'Asia/Tokyo')::date, n.ports, n.reference from hirundo.notice n "
-                                                  "join hirundo.organisation o using (organisation_id)")
-    assert (name, today, reference) == (NAME, True, f"case {digest[:12]}")
+    manifest = (made[0] / "manifest.json").read_bytes()
+    # the day on which it was made, of the reporting time zone
+    ((name, that_day, ports, reference),) = pg.query(
+        "select o.name, n.sent = (%s::timestamptz at time zone 'Asia/Tokyo')::date, n.ports, n.reference from hirundo.notice n "
+        "join hirundo.organisation o using (organisation_id)", json.loads(manifest)["made"])
+    assert (name, that_day, reference) == (NAME, True, f"case {hashlib.sha256(manifest).hexdigest()[:12]}")
     assert set(ports) == {"0/TCP", "22/TCP", "5900/TCP", "TCP/fragment", "53413/UDP", "GRE", "ICMP", "ICMPv6"}
 
 
@@ -398,8 +403,7 @@ def test_usage(pg, tmp_path):
 
 
 def test_a_full_disk_leaves_nothing(pg, keys, tmp_path):
-    done = subprocess.run(["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", hirundo.program("hirundo-collector"), "export", NAME, PERIOD, "--out", str(tmp_path / "case"),
-                           "--operator-key", str(keys / "operator.key"), "--pseudonym-key", str(keys / "pseudonym.key")],
+    done = subprocess.run(["bash", "-c", 'ulimit -f 4; exec "$@"', "bash", *export_words(keys, NAME, PERIOD, tmp_path / "case")],
                           env=pg.environment(), capture_output=True, text=True, check=False, preexec_fn=ignore_sigxfsz)
     assert done.returncode == 1 and f"{tmp_path}/case/" in done.stderr and "File too large" in done.stderr
     assert not list(tmp_path.iterdir())
@@ -430,8 +434,7 @@ def test_who_may(pg, keys, tmp_path):
     """A reader, or the owner; the service that takes batches in may not."""
     for role, group, may in (("reader", "hirundo_analyst", True), ("keeper", "hirundo_owner", True), ("service", "hirundo_collector", False)):
         pg.query(f"create role {role} login noinherit password 'only-for-tests' in role {group}")
-        done = subprocess.run([hirundo.program("hirundo-collector"), "export", NAME, "2023-02-03", "--out", str(tmp_path / role), "--operator-key",
-                               str(keys / "operator.key"), "--pseudonym-key", str(keys / "pseudonym.key"), "--quiet"],
+        done = subprocess.run(export_words(keys, NAME, "2023-02-03", tmp_path / role, "--quiet"),
                               env=dict(pg.environment(), PGUSER=role), capture_output=True, text=True, check=False)
         assert (done.returncode == 0) == may == (tmp_path / role).exists(), done.stderr
         assert may or "permission denied for schema hirundo" in done.stderr
@@ -458,12 +461,12 @@ def test_interrupted(pg, keys, made, tmp_path, number):
     with pg.connect() as conn, conn.cursor() as cursor:
         conn.autocommit = False
         cursor.execute("lock table hirundo.tcp_options in access exclusive mode")
-        with subprocess.Popen([hirundo.program("hirundo-collector"), "export", NAME, PERIOD, "--out", str(tmp_path / "case"), "--operator-key", str(keys / "operator.key"),
-                               "--pseudonym-key", str(keys / "pseudonym.key")], env=pg.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(export_words(keys, NAME, PERIOD, tmp_path / "case"), env=pg.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True) as process:
             hirundo.wait_for(lambda: pg.value("select count(*) from pg_locks where not granted"), "the export to wait for the lock")
             assert [p.name.split("-")[0] for p in tmp_path.iterdir()] == ["case.part"]
             process.send_signal(number)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=hirundo.WAIT_S)
         assert (process.returncode, out, err) == (1, "", "hirundo-collector: interrupted: nothing was written\n")
     assert not list(tmp_path.iterdir())
     assert hirundo.wait_for(lambda: pg.value("select count(*) from pg_stat_activity where application_name = 'hirundo-collector'") == 0, "its session to end")
@@ -471,18 +474,7 @@ def test_interrupted(pg, keys, made, tmp_path, number):
 
 def test_progress_is_for_terminals(pg, keys, tmp_path):
     def on_terminal(name, *options):
-        leader, follower = pty.openpty()
-        with subprocess.Popen([hirundo.program("hirundo-collector"), "export", NAME, PERIOD, "--out", str(tmp_path / name), "--operator-key", str(keys / "operator.key"),
-                               "--pseudonym-key", str(keys / "pseudonym.key"), *options], env=pg.environment(), stderr=follower, stdout=subprocess.DEVNULL) as process:
-            process.wait(60)
-        os.close(follower)
-        try:
-            shown = os.read(leader, 65536)
-        except OSError:  # nothing was written
-            shown = b""
-        os.close(leader)
-        assert process.returncode == 0
-        return shown
+        return hirundo.on_terminal(export_words(keys, NAME, PERIOD, tmp_path / name, *options), pg.environment())
     shown = on_terminal("loud")
     assert b"summing up 0" in shown and b"events.csv" in shown and shown.endswith(b"\r\033[K")
     assert on_terminal("quiet", "--quiet") == b""
@@ -668,8 +660,7 @@ def test_memory_is_bounded(pg, keys, tmp_path):
         pg.query("insert into hirundo.organisation_prefix values (%s, '198.19.0.0/16')", number)
         out = tmp_path / str(count)
         begun = time.monotonic()
-        peaks[count] = peak_memory([hirundo.program("hirundo-collector"), "export", name, at.strftime("%Y-%m-%d"), "--out", str(out), "--operator-key",
-                                    str(keys / "operator.key"), "--pseudonym-key", str(keys / "pseudonym.key")], pg.environment())
+        peaks[count] = peak_memory(export_words(keys, name, at.strftime("%Y-%m-%d"), out), pg.environment())
         print(f"{count} rows: peak {peaks[count]} KiB, {time.monotonic() - begun:.1f} s, {sum(p.stat().st_size for p in out.iterdir()) / 2**20:.1f} MiB")
         for name in ("events.csv", "sources.csv", "xarf.jsonl"):
             with open(out / name, "rb") as f:

@@ -1,16 +1,13 @@
 """Imports of prefixes, scanners and names: text, MaxMind databases, damaged files, and what the database makes of them."""
 import ipaddress
 import json
-import os
 import pathlib
-import pty
 import random
-import subprocess
 import sys
 
 import pytest
 
-from hirundo import TOP, program
+from hirundo import TOP, on_terminal, program
 
 sys.path.insert(0, str(TOP / "tests" / "lib"))
 
@@ -232,22 +229,11 @@ def test_progress_is_for_terminals(postgres, tmp_path):
     path = tmp_path / "prefixes.tsv"
     path.write_text(LINES)
 
-    def on_terminal(*options):
-        leader, follower = pty.openpty()
-        with subprocess.Popen([program("hirundo-collector"), "import", "prefixes", str(path), "--force", *options],
-                              env=postgres.environment(), stderr=follower, stdout=subprocess.PIPE) as process:
-            process.communicate(timeout=60)
-        os.close(follower)
-        try:
-            shown = os.read(leader, 65536)
-        except OSError:  # nothing was written
-            shown = b""
-        os.close(leader)
-        assert process.returncode == 0
-        return shown
+    def shown(*options):
+        return on_terminal([program("hirundo-collector"), "import", "prefixes", str(path), "--force", *options], postgres.environment())
 
-    assert b"reading lines," in on_terminal()
-    assert on_terminal("--quiet") == b""
+    assert b"reading lines," in shown()
+    assert shown("--quiet") == b""
     assert load(postgres, "2024-02-01", path).stderr == ""
 
 

@@ -7,7 +7,6 @@ the protection is taken away, which finds them.
 Probes are added in a transaction of the test's, rolled up and published there, read as the partner, and rolled back: so each of the
 thirteen is tried in the same world. The last part logs in really, and reads all that any login can, PostgreSQL's own tables included.
 """
-import contextlib
 import datetime
 import math
 import os
@@ -18,24 +17,17 @@ import sys
 import psycopg2
 import pytest
 
-import hirundo
 import sharing
+from sharing import ODD_COUNT, ODD_PORTS, fixture_pg, transaction
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import probes  # noqa: E402
 
-ODD_PORTS = list(range(40961, 40981))
-ODD_COUNT = 7919
+__all__ = ["fixture_pg"]  # pytest finds it by its name
+
 MARKS = probes.Marks(ports=set(ODD_PORTS), sources={f"198.18.13.{i}" for i in range(256)}, countries={"VA"}, counts={ODD_COUNT, ODD_COUNT // 7})
 WEEKS = 4
 FIGURES = {"total": "bucket, sensors, packets, sources", "port": "bucket, port, packets, sources", "country": "bucket, country, packets, sources"}
-
-
-@pytest.fixture(name="pg", scope="module")
-def fixture_pg():
-    with hirundo.Postgres(settings=["fsync = off", "autovacuum = off"]) as pg:
-        pg.migrate()
-        yield pg
 
 
 @pytest.fixture(name="world", scope="module")
@@ -65,14 +57,6 @@ def fixture_partners(pg, world, spy, tmp_path_factory):
 
 
 # ---- worlds: with and without probes
-
-@contextlib.contextmanager
-def transaction(pg):
-    with pg.connect() as conn, conn.cursor() as cursor:
-        conn.autocommit = False
-        yield cursor
-        conn.rollback()
-
 
 def read_figures(cursor, partner):
     """As the partner: its role's rights and policies, inside the test's transaction."""

@@ -7,7 +7,6 @@ internal use, where all of it shows.
 
 As in test_partner_attack.py: added, rolled up and read in a transaction that is rolled back, so that each sensor is tried in one world.
 """
-import contextlib
 import datetime
 import pathlib
 import random
@@ -15,27 +14,20 @@ import sys
 
 import pytest
 
-import hirundo
 import sharing
+from sharing import ODD_COUNT, ODD_PORTS, fixture_pg, transaction
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import probes  # noqa: E402
 
-ODD_PORTS = list(range(40961, 40981))
-ODD_COUNT = 7919
+__all__ = ["fixture_pg"]  # pytest finds it by its name
+
 ODD_TTL = 7
 MARKS = probes.Marks(ports=set(ODD_PORTS), sources={f"198.18.13.{i}" for i in range(256)}, countries={"VA"}, counts={ODD_COUNT}, texts={"AS64513"})
 WEEKS = 4
 # What may move at all, and that to the value of the next sensor: figures of everything a sensor received, and of what was sent in another's name.
 TOTALS = {"average_change": (1, 2, 3), "sensor_average": (2, 3), "ttl-1": (4, 5)}
 NAMED = "DE"  # where the organisation's addresses are registered
-
-
-@pytest.fixture(name="pg", scope="module")
-def fixture_pg():
-    with hirundo.Postgres(settings=["fsync = off", "autovacuum = off"]) as pg:
-        pg.migrate()
-        yield pg
 
 
 @pytest.fixture(name="world", scope="module")
@@ -48,14 +40,6 @@ def fixture_world(pg):
     pg.query("insert into hirundo.organisation_prefix select organisation_id, '198.18.3.0/24' from hirundo.organisation")
     pg.query("analyze")
     return world
-
-
-@contextlib.contextmanager
-def transaction(pg):
-    with pg.connect() as conn, conn.cursor() as cursor:
-        conn.autocommit = False
-        yield cursor
-        conn.rollback()
 
 
 def read(pg, world, change=None, audience="public", extra=None):

@@ -9,21 +9,17 @@ import pytest
 
 import hirundo
 import sharing
+from sharing import fixture_pg
+
+__all__ = ["fixture_pg"]  # pytest finds it by its name
 
 PORT = 2222
-
-
-@pytest.fixture(name="pg", scope="module")
-def fixture_pg():
-    with hirundo.Postgres(settings=["fsync = off", "autovacuum = off"]) as pg:
-        pg.migrate()
-        pg.query("update hirundo.setting set value = 'off' where name = 'surge_alert_age'")
-        yield pg
 
 
 @pytest.fixture(name="world", scope="module")
 def fixture_world(pg):
     """Four calm weeks of thirteen sensors; they end with the last Sunday."""
+    pg.query("update hirundo.setting set value = 'off' where name = 'surge_alert_age'")
     return sharing.World(pg, weeks=4, ports=3, ago=0)
 
 
@@ -59,12 +55,9 @@ def step(pg):
 
 @contextlib.contextmanager
 def rolled_back(pg, age="30 days"):
-    """A session of a test's own; nothing of it stays."""
-    with pg.connect() as conn, conn.cursor() as cursor:
-        conn.autocommit = False
+    with sharing.transaction(pg) as cursor:
         cursor.execute("update hirundo.setting set value = %s where name = 'surge_alert_age'", (age,))
         yield cursor
-        conn.rollback()
 
 
 def steps(cursor):
