@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <zmq.h>
 
+#include "collector/descriptors.h"
 #include "collector/frames.h"
 #include "collector/gate.h"
 #include "collector/quiet.h"
@@ -16,7 +17,6 @@
 #include "common/log.h"
 
 #define MONITOR "inproc://hirundo.handshakes"
-#define FDS_MAX 65536
 
 struct connection {
     struct origin origin;
@@ -39,7 +39,7 @@ struct handshakes {
     unsigned strangers; // connections without a message
     unsigned strangers_max;
     atomic_ullong failed;
-    struct connection connections[FDS_MAX]; // by descriptor; untouched pages cost nothing
+    struct connection connections[DESCRIPTORS_MAX]; // by descriptor; untouched pages cost nothing
 };
 
 int handshakes_new(void *zmq, void *router, struct guests *guests, struct unfinished *unfinished,
@@ -54,9 +54,9 @@ int handshakes_new(void *zmq, void *router, struct guests *guests, struct unfini
                                  ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     if (!h)
         return -ENOMEM;
-    struct rlimit files = {.rlim_cur = FDS_MAX};
+    struct rlimit files = {.rlim_cur = DESCRIPTORS_MAX};
     (void)getrlimit(RLIMIT_NOFILE, &files);
-    h->strangers_max = (unsigned)(MIN(files.rlim_cur, (rlim_t)FDS_MAX) / 4);
+    h->strangers_max = (unsigned)(MIN(files.rlim_cur, (rlim_t)DESCRIPTORS_MAX) / 4);
     h->guests = guests;
     h->unfinished = unfinished;
     if ((limit && gate_new(&h->gate) < 0) || witness_new(&h->witness) < 0)
@@ -177,7 +177,7 @@ static void take_end(struct handshakes *h, int fd)
 
 void handshakes_heard(struct handshakes *h, int fd, const char *name)
 {
-    if (fd < 0 || fd >= FDS_MAX || h->connections[fd].heard)
+    if (fd < 0 || fd >= DESCRIPTORS_MAX || h->connections[fd].heard)
         return;
     struct connection *c = &h->connections[fd];
     h->strangers -= is_stranger(c);
@@ -195,7 +195,7 @@ void handshakes_heard(struct handshakes *h, int fd, const char *name)
 
 static void take_event(struct handshakes *h, unsigned event, int32_t value)
 {
-    bool fd_known = value >= 0 && value < FDS_MAX;
+    bool fd_known = value >= 0 && value < DESCRIPTORS_MAX;
     if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
         h->refused++;
     else if (event == ZMQ_EVENT_LISTENING && fd_known && h->gate)

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "collector/descriptors.h"
 #include "collector/health.h"
 #include "collector/keeper.h"
 #include "collector/listener.h"
@@ -143,7 +144,6 @@ static int start_health(struct server *s, struct errmsg *e)
 
 // Each connection is a descriptor. A sensor may have two for a moment, when it connects anew; the
 // rest is for the database, libzmq, and strangers until they are cut.
-#define DESCRIPTORS_MAX   65536
 #define DESCRIPTORS_SPARE 256
 
 // Takes as many as the hard limit allows, and says so if that is few.

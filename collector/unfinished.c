@@ -7,20 +7,19 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "collector/descriptors.h"
 #include "collector/quiet.h"
 #include "common/clock.h"
 #include "common/log.h"
-
-#define FDS_MAX 65536 // LimitNOFILE; connections beyond are not watched
 
 struct unfinished {
     unsigned connections;
     int end; // beyond the highest descriptor that was seen
     struct quiet cuts;
-    bool open[FDS_MAX];
+    bool open[DESCRIPTORS_MAX];
     // bytes received when a whole message was last known of; untouched pages cost nothing
-    uint64_t seen[FDS_MAX];
-    bool completed[FDS_MAX]; // a whole message came since
+    uint64_t seen[DESCRIPTORS_MAX];
+    bool completed[DESCRIPTORS_MAX]; // a whole message came since
 };
 
 unsigned unfinished_connections(const struct unfinished *u)
@@ -58,7 +57,7 @@ static bool bytes_received(int fd, uint64_t *ret)
 
 void unfinished_completed(struct unfinished *u, int fd)
 {
-    if (fd >= 0 && fd < FDS_MAX)
+    if (fd >= 0 && fd < DESCRIPTORS_MAX)
         u->completed[fd] = true;
 }
 
@@ -98,7 +97,7 @@ static void cut(struct unfinished *u, int fd, uint64_t bytes)
 
 void unfinished_opened(struct unfinished *u, int fd)
 {
-    if (fd < 0 || fd >= FDS_MAX)
+    if (fd < 0 || fd >= DESCRIPTORS_MAX)
         return;
     u->connections += !u->open[fd];
     u->open[fd] = true;
@@ -109,7 +108,7 @@ void unfinished_opened(struct unfinished *u, int fd)
 
 void unfinished_closed(struct unfinished *u, int fd)
 {
-    if (fd < 0 || fd >= FDS_MAX)
+    if (fd < 0 || fd >= DESCRIPTORS_MAX)
         return;
     u->connections -= u->open[fd];
     u->open[fd] = false;

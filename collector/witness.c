@@ -10,15 +10,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FDS_MAX 65536
+#include "collector/descriptors.h"
 
 enum { ESTABLISHED = 1, CLOSE_WAIT = 8 }; // of netinet/tcp.h, which linux/tcp.h excludes
 
 struct witness {
     int strangers;
     // by descriptor of libzmq; untouched pages cost nothing
-    int second[FDS_MAX]; // 0: none
-    bool heard[FDS_MAX];
+    int second[DESCRIPTORS_MAX]; // 0: none
+    bool heard[DESCRIPTORS_MAX];
 };
 
 int witness_new(struct witness **ret)
@@ -43,7 +43,7 @@ void witness_free(struct witness *w)
 {
     if (!w)
         return;
-    for (int fd = 0; fd < FDS_MAX; fd++)
+    for (int fd = 0; fd < DESCRIPTORS_MAX; fd++)
         forget(w, fd);
     free(w);
 }
@@ -54,7 +54,7 @@ static int second_of(int fd)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return -1;
-    int from = (int)(MIN(limit.rlim_cur, (rlim_t)FDS_MAX) / 2);
+    int from = (int)(MIN(limit.rlim_cur, (rlim_t)DESCRIPTORS_MAX) / 2);
     return fcntl(fd, F_DUPFD_CLOEXEC, from);
 }
 

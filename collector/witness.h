@@ -17,7 +17,8 @@ int witness_new(struct witness **ret);
 void witness_free(struct witness *w);
 DEFINE_CLEANUP(struct witness *, witness_free)
 
-// A connection is there. Where descriptors are scarce it is not watched.
+// fd: of libzmq, from 0 to less than DESCRIPTORS_MAX. A connection is there. Where descriptors are
+// scarce it is not watched.
 void witness_opened(struct witness *w, int fd);
 // A message came from it: no stranger.
 void witness_heard(struct witness *w, int fd);
