@@ -1,11 +1,11 @@
 #include "collector/export.h"
 
-#include <openssl/evp.h>
 #include <sodium.h>
 #include <string.h>
 
 #include "collector/text.h"
 #include "common/bundle.h"
+#include "common/wire.h"
 
 #define ROWS_AT_ONCE "1000"
 
@@ -49,15 +49,12 @@ static void names_release(struct names *n)
 }
 
 // No partner is called so, and no name is too long.
-static int recipient_of(const char *organisation, char *ret, size_t size, struct errmsg *e)
+static void recipient_of(const char *organisation, char *ret, size_t size)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    char hex[2 * EVP_MAX_MD_SIZE + 1];
-    unsigned int n = 0;
-    if (EVP_Digest(organisation, strlen(organisation), digest, &n, EVP_sha256(), NULL) != 1)
-        return errmsg_set(e, -EIO, "OpenSSL computes no SHA-256 on this machine");
-    snprintf(ret, size, "organisation %s", sodium_bin2hex(hex, sizeof hex, digest, n));
-    return 0;
+    uint8_t digest[WIRE_SHA256_SIZE];
+    char hex[2 * WIRE_SHA256_SIZE + 1];
+    wire_sha256((const uint8_t *)organisation, strlen(organisation), digest);
+    snprintf(ret, size, "organisation %s", sodium_bin2hex(hex, sizeof hex, digest, sizeof digest));
 }
 
 static int name_sensors(struct db *db, const struct export *x, const struct pseudonym_key *key,
@@ -65,9 +62,8 @@ static int name_sensors(struct db *db, const struct export *x, const struct pseu
 {
     _cleanup_(db_result_freep) PGresult *sensors = NULL;
     char recipient[96], pseudonym[PSEUDONYM_SIZE];
-    int r = recipient_of(x->organisation, recipient, sizeof recipient, e);
-    if (r == 0)
-        r = db_query(db, "select sensor_id, name from hirundo.sensor order by sensor_id", 0, NULL,
+    recipient_of(x->organisation, recipient, sizeof recipient);
+    int r = db_query(db, "select sensor_id, name from hirundo.sensor order by sensor_id", 0, NULL,
                      &sensors, e);
     for (int i = 0; r == 0 && i < PQntuples(sensors); i++) {
         r = pseudonym_make(key, recipient, PQgetvalue(sensors, i, 1), pseudonym, e);
