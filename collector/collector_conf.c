@@ -92,8 +92,3 @@ void collector_conf_free(struct collector_conf *conf)
 {
     conf_free(keys, ARRAY_SIZE(keys), conf);
 }
-
-void collector_conf_dump(const struct collector_conf *conf, FILE *out)
-{
-    conf_dump(keys, ARRAY_SIZE(keys), conf, out);
-}

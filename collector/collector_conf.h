@@ -27,4 +27,3 @@ struct collector_conf {
 // path NULL: defaults, and the database from the PG* environment. Sets the log level too.
 int collector_conf_read(const char *path, struct collector_conf *ret, struct errmsg *e);
 void collector_conf_free(struct collector_conf *conf);
-void collector_conf_dump(const struct collector_conf *conf, FILE *out);

@@ -43,11 +43,6 @@ void link_free(struct link *l)
     free(l);
 }
 
-bool link_is_open(const struct link *l)
-{
-    return l->socket;
-}
-
 void link_close(struct link *l)
 {
     if (l->socket) {

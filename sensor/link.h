@@ -42,7 +42,6 @@ DEFINE_CLEANUP(struct link *, link_free);
 int link_open(struct link *l, const char *endpoint, const uint8_t server_key[KEY_SIZE],
               const struct key_pair *keys, struct errmsg *e);
 void link_close(struct link *l);
-bool link_is_open(const struct link *l);
 
 // Two frames. Takes the payload (malloc'ed, may be NULL) over in any case. -EAGAIN: no room: give
 // the connection up.

@@ -493,8 +493,7 @@ bool spool_is_late(const struct spool *s)
 
 bool spool_will_declare(const struct spool *s)
 {
-    return s->late ? s->marked || s->state.live_since_ms != 0
-                   : s->state.live_since_ms != 0 || s->reading.last_ms != 0;
+    return s->state.live_since_ms != 0 || (s->late ? s->marked : s->reading.last_ms != 0);
 }
 
 int spool_open_late(struct spool *s, struct errmsg *e)
