@@ -42,7 +42,7 @@ end
 $$;
 ----
 comment on function hirundo.sources_by_sql(text[], text[], boolean) is
-  'Internal to sources_by_group and ttl_spread: the statement that counts sources by sensor (its name) or region; the row without an item counts all. Its arguments follow FROM and call what they name x: what has src and sensors (bits), and what has src and sensor_id. Example: select hirundo.sources_by_sql(array[''hirundo.source_day x where x.day = date 2023-02-08''], ''{}'', false).';
+  'Internal to sources_by_group and ttl_spread: the statement that counts sources by sensor (its name) or region; the row without an item counts all. Its arguments follow FROM and call what they name x: what has src and sensors (bits), and what has src and sensor_id. Example: select hirundo.sources_by_sql(array[''hirundo.source_day x where x.day = ''''2023-02-08''''''], ''{}'', false).';
 ----
 create or replace function hirundo.sources_by_group(first timestamptz, past timestamptz, by_sensor boolean)
 returns table (item text, sources bigint)

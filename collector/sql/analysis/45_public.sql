@@ -43,7 +43,6 @@ as $$
 declare
   v_past timestamptz := least(past, now());
   v_first date := (first at time zone hirundo.time_zone())::date;
-  v_bucket text := bucket;
   v_home text := hirundo.home_country();
 begin
   return query
@@ -53,12 +52,12 @@ begin
       from hirundo.kept_time(first, v_past, case when grain is not null then (select c.rest from hirundo.rollup_cover(first, v_past, grain) c) end) o
     ), due as materialized (
       -- not what was before any sensor was
-      select case when v_bucket is null then v_first else date_trunc(v_bucket, l.day::timestamp)::date end as b, count(*) * 43200000 as ms
+      select coalesce(date_trunc(bucket, l.day::timestamp)::date, v_first) as b, count(*) * 43200000 as ms
       from hirundo.local_days(first, v_past) l
-      where v_bucket is not null or l.day >= (select min(o.day) from observed o)
+      where bucket is not null or l.day >= (select min(o.day) from observed o)
       group by 1
     ), seen as (
-      select case when v_bucket is null then v_first else date_trunc(v_bucket, o.day::timestamp)::date end as b, o.sensor_id, sum(o.covered_ms) as ms
+      select coalesce(date_trunc(bucket, o.day::timestamp)::date, v_first) as b, o.sensor_id, sum(o.covered_ms) as ms
       from observed o
       group by 1, 2
     )
@@ -86,14 +85,13 @@ declare
   v_zone text := hirundo.time_zone();
   v_days date[];
   v_rest tstzmultirange;
-  v_from date := (first at time zone v_zone)::date;
-  v_bucket text := bucket;
+  v_from date := (first at time zone v_zone)::date; -- the one bucket where none is asked for
 begin
   select c.days, c.rest into v_days, v_rest
   from hirundo.rollup_cover(first, past, case kind when 'port' then 'port_day' when 'country' then 'country_day' else 'sensor_day' end) c;
   if kind = 'port' then
     return query
-      select case when v_bucket is null then v_from else date_trunc(v_bucket, u.d::timestamp)::date end, u.code::text, u.sensor_id, sum(u.p)::float8
+      select coalesce(date_trunc(bucket, u.d::timestamp)::date, v_from), u.code::text, u.sensor_id, sum(u.p)::float8
       from (select d.day as d, d.port_code as code, d.sensor_id, d.packets as p
             from hirundo.port_day d
             where d.day = any (v_days) and d.port_code = any (codes) and d.class <> 'local'
@@ -117,7 +115,7 @@ begin
       ), set as materialized (
         select e.d, hirundo.prefix_set_for(e.d) as id from (select distinct w.d from row w) e
       )
-      select case when v_bucket is null then v_from else date_trunc(v_bucket, u.d::timestamp)::date end, u.country, u.sensor_id, sum(u.p)::float8
+      select coalesce(date_trunc(bucket, u.d::timestamp)::date, v_from), u.country, u.sensor_id, sum(u.p)::float8
       from (select c.day as d, c.country, c.sensor_id, c.packets as p
             from hirundo.country_day c where c.day = any (v_days) and c.class <> 'local' and c.country <> ''
             union all
@@ -131,7 +129,7 @@ begin
       group by 1, 2, 3;
   elsif kind = 'total' then
     return query
-      select case when v_bucket is null then v_from else date_trunc(v_bucket, u.d::timestamp)::date end, '', u.sensor_id, sum(u.p)::float8
+      select coalesce(date_trunc(bucket, u.d::timestamp)::date, v_from), '', u.sensor_id, sum(u.p)::float8
       from (select s.day as d, s.sensor_id, s.packets as p
             from hirundo.sensor_day s where s.day = any (v_days) and s.class <> 'local'
             union all
@@ -143,7 +141,7 @@ begin
       group by 1, 3;
   else
     return query
-      select case when v_bucket is null then v_from else date_trunc(v_bucket, u.d::timestamp)::date end, '', u.sensor_id, sum(u.p)::float8
+      select coalesce(date_trunc(bucket, u.d::timestamp)::date, v_from), '', u.sensor_id, sum(u.p)::float8
       from (select s.day as d, s.sensor_id, s.source_days as p
             from hirundo.sensor_day s where s.day = any (v_days) and s.class <> 'local' and s.class <> 'backscatter'
             union all
@@ -249,8 +247,7 @@ begin
             where g.item in (select t.item from top t)) e
       group by e.b, e.item
     ), due as (
-      select distinct case when bucket is null then (v_first at time zone hirundo.time_zone())::date
-                           else date_trunc(bucket, l.day::timestamp)::date end as b
+      select distinct coalesce(date_trunc(bucket, l.day::timestamp)::date, (v_first at time zone hirundo.time_zone())::date) as b
       from hirundo.local_days(v_first, v_past) l
     )
     select d.b, t.r, t.label, hirundo.public_value(coalesce(p.v, '{}'), (select count(*) from watches w where w.bucket_start = d.b))
@@ -283,29 +280,23 @@ begin
       cross join lateral (values (w.side), ('all')) e(side)
     ), side as (
       select d.b, e.side, count(w.sensor_id) as n
-      from (select distinct case when bucket is null then (v_first at time zone hirundo.time_zone())::date
-                                 else date_trunc(bucket, l.day::timestamp)::date end as b
+      from (select distinct coalesce(date_trunc(bucket, l.day::timestamp)::date, (v_first at time zone hirundo.time_zone())::date) as b
             from hirundo.local_days(v_first, v_past) l) d
       cross join (values ('all'), ('home'), ('overseas')) e(side)
       left join watch w on w.bucket_start = d.b and w.of = e.side
       group by 1, 2
-    ), received as (
-      select w.bucket_start as b, w.of as side, array_agg(g.n / w.days order by g.n / w.days) as v
-      from hirundo.public_received('total', v_first, v_past, bucket) g
+    ), got as materialized (
+      select k.kind, w.bucket_start as b, w.of as side, array_agg(g.n / w.days order by g.n / w.days) as v
+      from (values ('total'), ('sources')) k(kind)
+      cross join lateral hirundo.public_received(k.kind, v_first, v_past, bucket) g
       join watch w on w.bucket_start = g.bucket_start and w.sensor_id = g.sensor_id
       where g.n > 0
-      group by 1, 2
-    ), sent as (
-      select w.bucket_start as b, w.of as side, array_agg(g.n / w.days order by g.n / w.days) as v
-      from hirundo.public_received('sources', v_first, v_past, bucket) g
-      join watch w on w.bucket_start = g.bucket_start and w.sensor_id = g.sensor_id
-      where g.n > 0
-      group by 1, 2
+      group by 1, 2, 3
     )
     select s.b, s.side, hirundo.public_value(coalesce(r.v, '{}'), s.n), hirundo.public_value(coalesce(o.v, '{}'), s.n)
     from side s
-    left join received r on r.b = s.b and r.side = s.side
-    left join sent o on o.b = s.b and o.side = s.side
+    left join got r on r.kind = 'total' and r.b = s.b and r.side = s.side
+    left join got o on o.kind = 'sources' and o.b = s.b and o.side = s.side
     order by s.b, s.side;
 end
 $$;
