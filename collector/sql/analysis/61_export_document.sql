@@ -23,14 +23,15 @@ begin
   select * into v_seen from hirundo.case_summary(head ->> 'organisation', v_prefixes, v_first, v_past);
   select l.missing into v_missing
   from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c cross join lateral hirundo.lacking(v_first, v_past, c.rest) l;
+  with hit as materialized (
+    select * from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes))
+  )
   select jsonb_build_object('days', count(distinct h.day), 'ports', count(distinct h.port_code),
-    'gone', (select count(*) from (select distinct d.day from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes)) d offset 0) x
-             where hirundo.flow_is_gone(lower(hirundo.local_range(x.day, x.day + 1)), upper(hirundo.local_range(x.day, x.day + 1)))))
-  into v_summary from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes)) h;
-  select jsonb_agg(jsonb_build_array(hirundo.port_label(p.port_code), p.hosts, p.packets) order by p.hosts desc, p.packets desc, p.port_code) into v_ports
-  from (select h.port_code, count(distinct h.src) as hosts, sum(h.packets) as packets
-        from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes)) h
-        where h.port_code = any (v_codes) group by 1) p;
+      'gone', (select count(*) from (select distinct d.day from hit d offset 0) x
+               where hirundo.flow_is_gone(lower(hirundo.local_range(x.day, x.day + 1)), upper(hirundo.local_range(x.day, x.day + 1))))),
+    (select jsonb_agg(jsonb_build_array(hirundo.port_label(p.port_code), p.hosts, p.packets) order by p.hosts desc, p.packets desc, p.port_code)
+     from (select h.port_code, count(distinct h.src) as hosts, sum(h.packets) as packets from hit h where h.port_code = any (v_codes) group by 1) p)
+  into v_summary, v_ports from hit h;
   select max(e.total), jsonb_agg(jsonb_build_array(e.item, e.port, coalesce(hirundo.export_time(e.first_seen), to_char(e.day, 'YYYY-MM-DD')),
                                                    hirundo.export_time(e.last_seen), e.packets, e.sensors) order by e.place)
   into v_pairs, v_hosts
