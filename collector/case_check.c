@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -96,19 +97,15 @@ struct check {
 __attribute__((format(printf, 3, 4))) static void wrong(struct check *c, const char *name,
                                                         const char *format, ...)
 {
-    char text[512];
-    int n = snprintf(text, sizeof text, "%s/", c->directory);
-    n = MIN(MAX(n, 0), (int)sizeof text - 1);
-    // a name that is in the way may hold anything
-    for (; *name && n < (int)sizeof text - 1; name++)
-        text[n++] = (char)(*name > ' ' && *name < 127 ? *name : '?');
-    text[n] = '\0';
-    n += snprintf(text + n, sizeof text - (size_t)n, ": ");
-    n = MIN(n, (int)sizeof text - 1);
+    char text[512], shown[NAME_MAX + 1], what[256];
+    snprintf(shown, sizeof shown, "%s", name);
+    for (char *p = shown; *p; p++) // a name that is in the way may hold anything
+        *p = (char)(*p > ' ' && *p < 127 ? *p : '?');
     va_list ap;
     va_start(ap, format);
-    vsnprintf(text + n, sizeof text - (size_t)n, format, ap);
+    vsnprintf(what, sizeof what, format, ap);
     va_end(ap);
+    snprintf(text, sizeof text, "%s/%s: %s", c->directory, shown, what);
     c->wrong++;
     c->say(c->data, text);
 }
