@@ -271,6 +271,24 @@ static void test_fork(void **state)
     spool_free(s);
 }
 
+static void assert_interval(const struct loss_item *item, int64_t first_ms, int64_t last_ms)
+{
+    assert_true(item->unknown);
+    assert_int_equal(item->first_ms, first_ms);
+    assert_int_equal(item->last_ms, last_ms);
+}
+
+// Number seq declares one loss of unknown extent, and no more.
+static void assert_unknown(struct spool *s, uint64_t seq, int64_t first_ms, int64_t last_ms)
+{
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, seq, &found, &n);
+    assert_int_equal(n, 1);
+    assert_interval(&items[0], first_ms, last_ms);
+    free(items);
+}
+
 static void test_unclean_end(void **state)
 {
     (void)state;
@@ -285,23 +303,14 @@ static void test_unclean_end(void **state)
     spool_free(s);
     s = open_spool(&live, T0 + 600000, 0);
     assert_int_equal(spool_next_seq(s), 3);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 2, &found, &n);
-    assert_int_equal(n, 1);
-    assert_true(items[0].unknown);
-    assert_int_equal(items[0].first_ms, T0 + 120000); // end of the last window spooled
-    assert_int_equal(items[0].last_ms, T0 + 600000);
-    free(items);
+    assert_unknown(s, 2, T0 + 120000, T0 + 600000); // since the end of the last window spooled
     assert_int_equal(spool_close_clean(s), 0);
     spool_free(s);
     s = open_spool(&live, T0 + 700000, 0);
     assert_int_equal(spool_next_seq(s), 3); // a clean end leaves nothing unknown
     spool_free(s);
-    s = open_spool(&live, T0 + 800000, 0); // killed before its first batch
-    items = read_losses(s, 3, &found, &n);
-    assert_int_equal(items[0].first_ms, T0 + 700000); // since that run began, not the time between
-    free(items);
+    s = open_spool(&live, T0 + 800000, 0);          // killed before its first batch
+    assert_unknown(s, 3, T0 + 700000, T0 + 800000); // since that run began, not the time between
     spool_free(s);
 }
 
@@ -319,20 +328,8 @@ static void test_unclean_end_in_the_window_of_a_clean_one(void **state)
     s = open_spool(&live, T0 + 80000, 0);
     spool_free(s); // killed
     s = open_spool(&live, T0 + 110000, 0);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 2, &found, &n);
-    assert_int_equal(items[0].first_ms, T0 + 80000);
-    assert_int_equal(items[0].last_ms, T0 + 110000);
-    free(items);
+    assert_unknown(s, 2, T0 + 80000, T0 + 110000);
     spool_free(s);
-}
-
-static void assert_unknown(const struct loss_item *item, int64_t first_ms, int64_t last_ms)
-{
-    assert_true(item->unknown);
-    assert_int_equal(item->first_ms, first_ms);
-    assert_int_equal(item->last_ms, last_ms);
 }
 
 // A replay that was killed: what it had read and not spooled, by the packets' time.
@@ -351,12 +348,7 @@ static void test_killed_replay_is_declared(void **state)
     spool_free(s);                            // as SIGKILL would
     s = open_spool(&live, T0 + 900000000, 0); // whoever comes next
     assert_int_equal(spool_next_seq(s), 5);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 4, &found, &n);
-    assert_int_equal(n, 1);
-    assert_unknown(&items[0], T0 + 120000, T0 + 400123); // batch 2 may not be all of its window
-    free(items);
+    assert_unknown(s, 4, T0 + 120000, T0 + 400123); // batch 2 may not be all of its window
     assert_int_equal(spool_close_clean(s), 0);
     spool_free(s);
     s = open_spool(&replay, T0 + 900000000, 0);
@@ -364,17 +356,13 @@ static void test_killed_replay_is_declared(void **state)
     assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 61000, true), 0);
     spool_free(s); // killed before it had spooled anything
     s = open_spool(&replay, T0 + 900000000, 0);
-    items = read_losses(s, 5, &found, &n);
-    assert_unknown(&items[0], T0 + 60123, T0 + 61000);
-    free(items);
+    assert_unknown(s, 5, T0 + 60123, T0 + 61000);
     assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000, true), 0);
     append(s, 1);
     append(s, 2);
     spool_free(s); // killed before it noted that it had read on
     s = open_spool(&replay, T0 + 900000000, 0);
-    items = read_losses(s, 8, &found, &n);
-    assert_unknown(&items[0], T0 + 120000, T0 + 120000); // from there on, nobody knows how far
-    free(items);
+    assert_unknown(s, 8, T0 + 120000, T0 + 120000); // from there on, nobody knows how far
     assert_int_equal(spool_note_reading(s, T0 + 60123, T0 + 100000, true), 0);
     append(s, 1);
     assert_int_equal(spool_note_reading(s, T0 + 60123, 0, true), 0); // all is spooled
@@ -398,11 +386,7 @@ static void test_killed_replay_out_of_order_is_declared_whole(void **state)
     append(s, 3);
     spool_free(s);
     s = open_spool(&replay, T0 + 900000000, 0);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 4, &found, &n);
-    assert_unknown(&items[0], T0 + 1000, T0 + 400123);
-    free(items);
+    assert_unknown(s, 4, T0 + 1000, T0 + 400123);
     spool_free(s);
 }
 
@@ -423,11 +407,7 @@ static void test_unclean_end_within_a_window(void **state)
     assert_int_equal(spool_append(s, &part, 1, T0), 0);
     spool_free(s);
     s = open_spool(&live, T0 + 600000, 0);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 3, &found, &n);
-    assert_unknown(&items[0], T0 + 120000, T0 + 600000);
-    free(items);
+    assert_unknown(s, 3, T0 + 120000, T0 + 600000);
     spool_free(s);
 }
 
@@ -464,19 +444,16 @@ static void test_unclean_end_with_a_clock_set_back(void **state)
     append(s, 1);  // set back in between, and spooled since
     spool_free(s); // killed
     s = open_spool(&live, T0 + 150000, 0);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 3, &found, &n);
-    assert_int_equal(n, 1);
-    assert_unknown(&items[0], T0 + 120000, T0 + 150000);
-    free(items);
+    assert_unknown(s, 3, T0 + 120000, T0 + 150000);
     append(s, 100);
     spool_free(s); // killed, and set back before or after that
     s = open_spool(&live, T0 + 150000, 0);
-    items = read_losses(s, 5, &found, &n);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 5, &found, &n);
     assert_int_equal(n, 2);
-    assert_unknown(&items[0], T0 + 101 * 60000, T0 + 101 * 60000 + unsure);
-    assert_unknown(&items[1], T0 + 150000 - unsure, T0 + 150000);
+    assert_interval(&items[0], T0 + 101 * 60000, T0 + 101 * 60000 + unsure);
+    assert_interval(&items[1], T0 + 150000 - unsure, T0 + 150000);
     free(items);
     spool_free(s);
 }
@@ -500,11 +477,7 @@ static void test_log_lost_with_an_unclean_end(void **state)
     spool_free(s); // killed; closing writes nothing: the log is none any more
     s = open_spool(&live, T0 + 300000, 0);
     assert_int_equal(spool_next_seq(s), 2);
-    struct spool_entry found;
-    size_t n;
-    struct loss_item *items = read_losses(s, 1, &found, &n);
-    assert_unknown(&items[0], T0, T0 + 300000);
-    free(items);
+    assert_unknown(s, 1, T0, T0 + 300000);
     append(s, 10);
     assert_int_equal(spool_close_clean(s), 0);
     spool_free(s);
@@ -515,9 +488,7 @@ static void test_log_lost_with_an_unclean_end(void **state)
     s = open_spool(&live, T0 + 800000, 0);
     assert_int_equal(spool_next_seq(s), 4);
     assert_batch(s, 2, 10);
-    items = read_losses(s, 3, &found, &n);
-    assert_unknown(&items[0], T0 + 700000, T0 + 800000);
-    free(items);
+    assert_unknown(s, 3, T0 + 700000, T0 + 800000);
     spool_free(s);
 }
 
