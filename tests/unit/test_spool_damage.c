@@ -291,6 +291,33 @@ static void test_spool_deleted_while_open(void **state)
     remove_all();
 }
 
+// A spool that is begun anew in the middle of a replay is told again what was read.
+static void test_killed_replay_of_a_renewed_spool_is_declared(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config c = config(false, true, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&c, T0, 0);
+    struct errmsg e;
+    assert_int_equal(spool_note_reading(s, T0 + 60000, T0 + 120000, true), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60000, T0 + 120000, true), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(spool_renew(s, T0 + 5, &e), 0);
+    assert_int_equal(spool_note_reading(s, T0 + 60000, T0 + 120000, true), 0);
+    spool_free(s); // killed
+    s = open_spool(&c, T0 + 10, 0);
+    struct spool_entry found;
+    size_t n;
+    struct loss_item *items = read_losses(s, 1, &found, &n);
+    assert_int_equal(n, 2); // the spool that was gone, and what was read
+    assert_true(items[1].unknown);
+    assert_int_equal(items[1].first_ms, T0 + 60000);
+    assert_int_equal(items[1].last_ms, T0 + 120000);
+    free(items);
+    spool_free(s);
+    remove_all();
+}
+
 // Where it cannot be written again it goes on in the open file.
 static void test_spool_deleted_where_nothing_can_be_written(void **state)
 {
@@ -331,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_deleted_spool_is_declared),
         cmocka_unit_test(test_directory_for_a_spool_is_named),
         cmocka_unit_test(test_spool_deleted_while_open),
+        cmocka_unit_test(test_killed_replay_of_a_renewed_spool_is_declared),
         cmocka_unit_test(test_spool_deleted_where_nothing_can_be_written),
         cmocka_unit_test(test_disk_refuses_and_recovers),
         cmocka_unit_test(test_every_byte_flipped),
