@@ -6,9 +6,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#define PULSE_MS INT64_C(250)
+
 struct db {
     PGconn *conn; // NULL once it is gone
     int timeout_ms;
+    struct pulse *pulse;
     char sqlstate[6];
     const struct db_statement *prepared[DB_STATEMENTS_MAX];
     size_t n_prepared;
@@ -162,6 +165,11 @@ void db_set_timeout(struct db *db, int timeout_ms)
     db->timeout_ms = timeout_ms;
 }
 
+void db_set_pulse(struct db *db, struct pulse *pulse)
+{
+    db->pulse = pulse;
+}
+
 const char *db_sqlstate(const struct db *db)
 {
     return db->sqlstate;
@@ -198,8 +206,10 @@ static int wait_socket(struct db *db, short events, int64_t deadline)
         int64_t left = deadline - mono_ms();
         if (left <= 0)
             return -ETIMEDOUT;
+        if (db->pulse)
+            pulse_beat(db->pulse);
         struct pollfd fd = {.fd = PQsocket(db->conn), .events = events};
-        int n = poll(&fd, 1, (int)left);
+        int n = poll(&fd, 1, (int)MIN(left, PULSE_MS));
         if (n > 0)
             return 0;
         if (n < 0 && errno != EINTR)

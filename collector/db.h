@@ -10,12 +10,14 @@
 
 #include <libpq-fe.h>
 
+#include "common/pulse.h"
 #include "common/util.h"
 
 #define DB_REFUSED           1
 #define DB_PARAMETERS_MAX    24
 #define DB_TIMEOUT_MS        60000 // one statement, or one stretch of COPY
 #define DB_CONNECT_TIMEOUT_S 10
+#define DB_OPEN_MS           (DB_CONNECT_TIMEOUT_S * 1000 + DB_TIMEOUT_MS) // at most, of db_open
 
 struct db;
 
@@ -26,6 +28,8 @@ void db_free(struct db *db);
 DEFINE_CLEANUP(struct db *, db_free)
 
 void db_set_timeout(struct db *db, int timeout_ms);
+// Beaten while a call waits for the server, which its deadline ends: that is no stall. NULL: none.
+void db_set_pulse(struct db *db, struct pulse *pulse);
 // Of the last DB_REFUSED; "" if none.
 const char *db_sqlstate(const struct db *db);
 // Whether it was the data's fault, by its class: another try ends the same.

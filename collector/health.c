@@ -21,6 +21,7 @@ struct health {
     struct health_options options;
     struct db *db;
     pthread_t thread;
+    struct pulse pulse;
     atomic_bool stopping;
     bool failing;
     int64_t write_at, read_at, size_at, clock_at, connect_at; // monotonic ms
@@ -35,9 +36,12 @@ struct health {
 static int connect_db(struct health *h, struct errmsg *e)
 {
     _cleanup_(db_freep) struct db *db = NULL;
+    pulse_allow(&h->pulse, DB_OPEN_MS);
     int r = db_open(h->options.conninfo, "hirundo_collector", &db, e);
-    if (r == 0)
+    if (r == 0) {
+        db_set_pulse(db, &h->pulse);
         r = migrate_check(db, e);
+    }
     if (r == 0)
         r = db_exec(db, "set lock_timeout = '2s'", e);
     if (r != 0)
@@ -142,7 +146,9 @@ static void *run(void *data)
 {
     struct health *h = data;
     const struct timespec step = {0, STEP_MS * 1000000L};
+    pthread_setname_np(pthread_self(), "health");
     while (!atomic_load(&h->stopping)) {
+        pulse_beat(&h->pulse);
         int64_t now = mono_ms();
         guard_look_at_disks(h->options.guard);
         if (h->db || now >= h->connect_at)
@@ -176,12 +182,18 @@ int health_start(const struct health_options *options, struct health **ret, stru
     pthread_mutex_init(&made->mutex, NULL);
     _cleanup_(health_freep) struct health *h = made;
     h->options = *options;
+    pulse_beat(&h->pulse);
     int r = -pthread_create(&h->thread, NULL, run, h);
     if (r < 0)
         return errmsg_set(e, r, "thread: %s", strerror(-r));
     *ret = h;
     h = NULL;
     return 0;
+}
+
+const struct pulse *health_pulse(const struct health *h)
+{
+    return &h->pulse;
 }
 
 void health_stop(struct health *h)

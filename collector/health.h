@@ -7,6 +7,7 @@
 #include "collector/guard.h"
 #include "collector/heartbeats.h"
 #include "collector/metrics.h"
+#include "common/pulse.h"
 
 struct health_options {
     const char *conninfo;
@@ -23,5 +24,7 @@ int health_start(const struct health_options *options, struct health **ret, stru
 // which stay as they are until it returns.
 void health_view(struct health *h, struct metrics_view *view,
                  void (*use)(const struct metrics_view *view, void *data), void *data);
+// Beaten a few times a second.
+const struct pulse *health_pulse(const struct health *h);
 // Writes what is new once more. NULL is nothing.
 void health_stop(struct health *h);

@@ -31,6 +31,7 @@ struct keeper {
     struct alarms *alarms;
     struct db *db;
     pthread_t thread;
+    struct pulse pulse;
     atomic_bool stopping;
     int64_t partitions_ms; // when they were last made
     int64_t strangers_ms;  // when they were last saved
@@ -43,9 +44,12 @@ struct keeper {
 static int connect_db(struct keeper *k, struct errmsg *e)
 {
     _cleanup_(db_freep) struct db *db = NULL;
+    pulse_allow(&k->pulse, DB_OPEN_MS);
     int r = db_open(k->conninfo, "hirundo_collector", &db, e);
-    if (r == 0)
+    if (r == 0) {
+        db_set_pulse(db, &k->pulse);
         r = migrate_check(db, e);
+    }
     if (r == 0)
         r = db_exec(db, "set lock_timeout = '2s'", e); // a revoked key must not wait for a lock
     if (r == 0)
@@ -205,7 +209,9 @@ static void *keeper_run(void *data)
 {
     struct keeper *k = data;
     bool failing = false;
+    pthread_setname_np(pthread_self(), "keeper");
     while (!atomic_load(&k->stopping)) {
+        pulse_beat(&k->pulse);
         struct errmsg e = {"out of memory"};
         int r = k->db ? wait_change(k, &e) : 0;
         if (r == 0)
@@ -258,6 +264,11 @@ int keeper_start(const char *conninfo, struct keyring *keyring, struct strangers
     *ret = k;
     k = NULL;
     return 0;
+}
+
+const struct pulse *keeper_pulse(const struct keeper *k)
+{
+    return &k->pulse;
 }
 
 void keeper_stop(struct keeper *k)

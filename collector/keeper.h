@@ -7,6 +7,7 @@
 #include "collector/keyring.h"
 #include "collector/strangers.h"
 #include "common/conf.h"
+#include "common/pulse.h"
 
 struct keeper;
 // Reads the keyring once before it returns.
@@ -16,4 +17,6 @@ int keeper_start(const char *conninfo, struct keyring *keyring, struct strangers
 // The list is copied. At most twice: the present key's, the next one's.
 int keeper_announce(struct keeper *k, const uint8_t key[KEY_SIZE],
                     const struct conf_list *endpoints, bool is_next);
+// Beaten at least as often as the keyring is read.
+const struct pulse *keeper_pulse(const struct keeper *k);
 void keeper_stop(struct keeper *k);

@@ -41,7 +41,8 @@ struct listener {
     struct unfinished *unfinished;
     struct handshakes *handshakes;
     struct quiet cuts;
-    _Atomic int64_t checked_ms;
+    struct pulse pulse;
+    int64_t checked_ms;
     uint64_t dropped; // for want of memory, since the last log line
     int64_t dropped_logged_ms;
     uint64_t greedy; // beyond their sensor's credit, since the last log line
@@ -450,6 +451,7 @@ static void *listener_loop(void *data)
                                   {l->router, 0, ZMQ_POLLIN, 0}};
         if (frames_poll(items, reading ? 4 : 3, reading ? CHECK_MS : -1) < 0)
             break;
+        pulse_beat(&l->pulse);
         if (items[2].revents)
             handshakes_take(l->handshakes);
         if (items[0].revents)
@@ -469,9 +471,9 @@ static void *listener_loop(void *data)
     return NULL;
 }
 
-int64_t listener_alive_ms(const struct listener *l)
+const struct pulse *listener_pulse(const struct listener *l)
 {
-    return l->checked_ms;
+    return &l->pulse;
 }
 
 // ---- life
@@ -559,6 +561,7 @@ int listener_run(struct listener *l, struct writer **writers, size_t n, struct e
 {
     l->writers = writers;
     l->n_writers = n;
+    pulse_beat(&l->pulse);
     int r = -pthread_create(&l->thread, NULL, listener_loop, l);
     if (r < 0)
         return errmsg_set(e, r, "thread: %s", strerror(-r));

@@ -40,8 +40,8 @@ const char *listener_endpoint(const struct listener *l, size_t i);
 // Connections that ended before a message came of them, other than for their key.
 uint64_t listener_failed_handshakes(const struct listener *l);
 int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e);
-// When its thread last went through its loop, CLOCK_MONOTONIC; a few times a second while it reads.
-int64_t listener_alive_ms(const struct listener *l);
+// Beaten a few times a second while it reads.
+const struct pulse *listener_pulse(const struct listener *l);
 // Stops reading; replies still go out until listener_free.
 void listener_pause(struct listener *l);
 void listener_free(struct listener *l);

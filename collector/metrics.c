@@ -300,7 +300,7 @@ static const char *label(const PGresult *result, int row, const char *column, ch
     int at = PQfnumber(result, column);
     const char *from = at < 0 ? "" : PQgetvalue(result, row, at);
     size_t n = 0;
-    for (; from[n] && n < 255; n++)
+    for (; n < 255 && from[n]; n++)
         buf[n] = from[n] == '"' || from[n] == '\\' || from[n] == '\n' ? '?' : from[n];
     buf[n] = '\0';
     return buf;

@@ -51,7 +51,10 @@ static int connect_db(struct writer *w, struct errmsg *e)
         "set tcp_user_timeout = '10s'",
     };
     _cleanup_(db_freep) struct db *db = NULL;
+    pulse_allow(&w->pulse, DB_OPEN_MS);
     int r = db_open(w->options.conninfo, "hirundo_collector", &db, e);
+    if (r == 0)
+        db_set_pulse(db, &w->pulse);
     for (size_t i = 0; i < ARRAY_SIZE(settings) && r == 0; i++)
         r = db_exec(db, settings[i], e);
     if (r == 0)
@@ -108,6 +111,7 @@ static bool work_off(struct writer *w)
         drop_db(w);
         if (queue_is_closed(w->queue))
             return false;
+        pulse_allow(&w->pulse, backoff_ms);
         queue_pause(w->queue, backoff_ms);
         backoff_ms = MIN(backoff_ms * 2, BACKOFF_MAX_MS);
     }
@@ -144,6 +148,7 @@ static bool wait_for_room(struct writer *w)
     while (atomic_load(&w->options.budget->paused)) {
         if (queue_is_closed(w->queue))
             return false;
+        pulse_beat(&w->pulse);
         queue_pause(w->queue, IDLE_MS);
     }
     return true;
@@ -163,6 +168,7 @@ static void *writer_run(void *data)
         log_error("writer %u: %s", w->options.number, zmq_strerror(errno));
     bool burst = false;
     for (;;) {
+        pulse_beat(&w->pulse);
         fetch_items(w);
         if (w->n_items == 0 && queue_is_closed(w->queue))
             break;
@@ -239,6 +245,11 @@ bool writer_db_ok(struct writer *w)
     // It is given up after DB_TIMEOUT_MS; that it hangs is told sooner.
     int64_t since = atomic_load(&w->waiting_since);
     return atomic_load(&w->db_ok) && (since == 0 || mono_ms() - since < SLOW_MS);
+}
+
+const struct pulse *writer_pulse(const struct writer *w)
+{
+    return &w->pulse;
 }
 
 void writer_stop(struct writer *w)

@@ -7,6 +7,7 @@
 
 #include "collector/message.h"
 #include "collector/metrics.h"
+#include "common/pulse.h"
 
 #define WRITER_REPLIES "inproc://hirundo.replies" // the listener's PULL socket
 
@@ -27,6 +28,8 @@ int writer_start(const struct writer_options *options, struct writer **ret, stru
 void writer_push(struct writer *w, struct message *m);
 // Whether the database takes rows; false as well while it has not answered for 10 s.
 bool writer_db_ok(struct writer *w);
+// Beaten a few times a second.
+const struct pulse *writer_pulse(const struct writer *w);
 // Commits what is queued if the database lets it, ends the thread, frees.
 void writer_stop(struct writer *w);
 

@@ -56,6 +56,7 @@ struct ahead {
 struct writer {
     struct writer_options options;
     pthread_t thread;
+    struct pulse pulse;
     struct queue *queue;
     void *replies; // PUSH, made and used by the thread
     atomic_bool db_ok;
@@ -78,6 +79,7 @@ struct writer {
 static inline void note_step(struct writer *w)
 {
     atomic_store(&w->waiting_since, mono_ms());
+    pulse_beat(&w->pulse);
 }
 
 // ---- writer_items.c

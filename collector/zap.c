@@ -16,6 +16,8 @@
 #define FRAME_MAX     256
 #define FRAMES        7 // version, request id, domain, address, identity, mechanism, credentials
 
+#define PULSE_MS 250
+
 #define VISITS_SHOWN 5 // within a minute, in a log of level info
 
 struct zap {
@@ -26,6 +28,7 @@ struct zap {
     void *stop;     // PAIR, ours
     void *stopped;  // PAIR, the thread's
     pthread_t thread;
+    struct pulse pulse;
     atomic_ullong refused;
     atomic_bool open; // who is refused now is a stranger, not the self-test
     struct quiet unknown, known, restless;
@@ -200,10 +203,12 @@ static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
 static void *zap_run(void *data)
 {
     struct zap *z = data;
+    pthread_setname_np(pthread_self(), "zap");
     for (;;) {
         zmq_pollitem_t items[] = {{z->requests, 0, ZMQ_POLLIN, 0}, {z->stopped, 0, ZMQ_POLLIN, 0}};
-        if (frames_poll(items, 2, -1) < 0)
+        if (frames_poll(items, 2, PULSE_MS) < 0)
             break;
+        pulse_beat(&z->pulse);
         if (items[1].revents)
             break;
         struct frame frames[FRAMES] = {0};
@@ -252,6 +257,11 @@ int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers,
     *ret = z;
     z = NULL;
     return 0;
+}
+
+const struct pulse *zap_pulse(const struct zap *z)
+{
+    return &z->pulse;
 }
 
 void zap_stop(struct zap *z)

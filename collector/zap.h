@@ -8,6 +8,7 @@
 #include "collector/guests.h"
 #include "collector/keyring.h"
 #include "collector/strangers.h"
+#include "common/pulse.h"
 
 #define ZAP_DOMAIN "hirundo"
 #define ZAP_KEY    "Hirundo-Key"
@@ -18,6 +19,8 @@ int zap_start(void *zmq, struct keyring *keyring, struct strangers *strangers,
               struct guests *guests, struct zap **ret, struct errmsg *e);
 // From now on keys that are refused are noted as strangers: the self-test is over.
 void zap_open(struct zap *z);
+// Beaten a few times a second.
+const struct pulse *zap_pulse(const struct zap *z);
 // Ends the thread, frees.
 void zap_stop(struct zap *z);
 // Handshakes refused so far.

@@ -1,5 +1,7 @@
 """What the programs tell the service manager that started them: sd_notify(3), with a socket of ours in its place."""
+import concurrent.futures
 import contextlib
+import ctypes
 import os
 import pathlib
 import signal
@@ -83,6 +85,67 @@ def test_collector_feeds_the_watchdog(pg, manager):
             pass
         collector.signal(signal.SIGCONT)
         assert manager.next() == "WATCHDOG=1"
+
+
+class Thread:
+    """One thread of a process, stopped alone: as one that waits for ever."""
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+
+    def __init__(self, process, name):
+        tasks = pathlib.Path(f"/proc/{process.pid}/task").iterdir()
+        self.tid = next(int(task.name) for task in tasks if (task / "comm").read_text() == name + "\n")
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+    def _ptrace(self, request):
+        if self.libc.ptrace(request, self.tid, None, None) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def __enter__(self):
+        try:
+            self._ptrace(self.SEIZE)
+        except PermissionError:
+            pytest.skip("one process may not stop another's threads here (ptrace)")
+        self._ptrace(self.INTERRUPT)
+        os.waitpid(self.tid, self.WALL)
+
+    def __exit__(self, *_):
+        self._ptrace(self.DETACH)
+
+
+def falls_silent(manager):
+    """Whether the signs of life end; one may have been on its way."""
+    return any(manager.quiet(3) for _ in range(3))
+
+
+def test_thread_that_stands_starves_the_watchdog(pg, tmp_path):
+    """Each of those that matter, in a collector of its own, all at once."""
+    def try_thread(name):
+        with contextlib.closing(Manager(f"{tmp_path}/{name}")) as manager, served(pg, manager.environment(2)) as collector:
+            assert manager.next().startswith("READY=1")
+            assert manager.next() == "WATCHDOG=1"
+            with Thread(collector.process, name):
+                assert falls_silent(manager), name
+            assert manager.next() == "WATCHDOG=1"
+
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        list(pool.map(try_thread, ("listener", "zap", "writer 2", "keeper", "health")))
+
+
+def test_database_that_hangs_does_not(pg, tmp_path):
+    """The collector waits for it by its own deadlines; to start it again would help nobody."""
+    with contextlib.closing(Manager(f"{tmp_path}/notify")) as manager, served(pg, manager.environment(2)) as collector:
+        assert manager.next().startswith("READY=1")
+        postmaster = (pg.directory / "data/postmaster.pid").read_text().split()[0]
+        servers = [postmaster, *pathlib.Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()]
+        try:
+            for server in servers:
+                os.kill(int(server), signal.SIGSTOP)
+            assert [manager.next() for _ in range(6)] == ["WATCHDOG=1"] * 6
+        finally:
+            for server in servers:
+                os.kill(int(server), signal.SIGCONT)
+        assert manager.next() == "WATCHDOG=1" and not collector.process.poll()
 
 
 def test_watchdog_of_another_process(pg, manager):

@@ -5,6 +5,7 @@ import http.client
 import json
 import select
 
+import psycopg2
 import pytest
 
 import hirundo
@@ -118,15 +119,28 @@ def test_local_and_old_and_off(pg, world):
 
 
 def test_two_collectors_raise_it_once(pg, world):
-    """Each judges when the other does not: the second finds the day judged."""
-    with rolled_back(pg) as cursor:
-        surge(world, cursor, 0)
-        sharing.roll_up(cursor)
-        cursor.execute("select from hirundo.surge_step()")
-        with pg.connect() as other, other.cursor() as second:
-            second.execute("select day from hirundo.surge_step()")
-            assert second.fetchall() == []  # not even looked: the lock is held
-        assert len(steps(cursor)) == 1
+    """While one judges a day the other finds none to judge, though the day is due: it would raise the same surge again."""
+    with contextlib.closing(psycopg2.connect(pg.conninfo())) as first, contextlib.closing(psycopg2.connect(pg.conninfo())) as second:
+        one, other = first.cursor(), second.cursor()
+        other.execute("set lock_timeout = '10s'")  # without the lock it would wait for the row that the first has written
+        second.commit()
+        pg.query("update hirundo.setting set value = '30 days' where name = 'surge_alert_age'")
+        try:
+            sharing.roll_up(other)
+            second.commit()
+            other.execute("select day from hirundo.surge_day_due()")
+            due = other.fetchall()
+            second.rollback()
+            one.execute("select day from hirundo.surge_step()")
+            assert due and one.fetchall() == due
+            other.execute("select day from hirundo.surge_day_due()")
+            assert other.fetchall() == due  # to the second it still is
+            other.execute("select day from hirundo.surge_step()")
+            assert other.fetchall() == []
+        finally:
+            first.rollback()
+            second.rollback()
+            pg.query("update hirundo.setting set value = 'off' where name = 'surge_alert_age'")
 
 
 def test_collector_notifies_and_metrics_tell(pg, world):
