@@ -8,11 +8,9 @@
 #include <zmq.h>
 
 #include "common/clock.h"
+#include "sensor/sender.h" // how much may be in flight
 
-#define IN_FLIGHT     16          // as the sensor's sender
-#define LARGE         8           // likewise: more than these only
-#define SMALL         (64 * 1024) // while so few bytes are in flight
-#define QUIET_MS      20000       // without an answer: send again
+#define QUIET_MS      20000 // without an answer: send again
 #define EVENTS_MAX    512
 #define PING_AGAIN_MS 2000
 
@@ -172,17 +170,19 @@ static int64_t due_us(const struct players *p, const struct player *player, uint
            p->interval_us * (int64_t)i / (int64_t)p->n;
 }
 
+static bool may_send(const struct player *player, size_t size)
+{
+    uint64_t n = player->sent - player->acked, bytes = (n + 1) * size;
+    return n == 0 || (n < SENDER_WINDOW_MAX && bytes <= player->credit &&
+                      (n < SENDER_WINDOW || bytes <= SENDER_WINDOW_BYTES));
+}
+
 static void send_batches(const struct players *p, struct player *player)
 {
-    while (player->sent < p->batches && player->sent - player->acked < IN_FLIGHT) {
+    while (player->sent < p->batches && may_send(player, p->payloads[player->sent].size)) {
         if (p->acked_fn && mono_us() < due_us(p, player, player->sent))
             return;
         const struct payload *load = &p->payloads[player->sent];
-        uint64_t in_flight = (player->sent - player->acked) * load->size;
-        if (player->sent > player->acked && in_flight + load->size > player->credit)
-            return;
-        if (player->sent - player->acked >= LARGE && in_flight > SMALL)
-            return;
         const struct ready *header = &player->headers[player->sent];
         if (zmq_send(player->socket, header->bytes, header->size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
             zmq_send(player->socket, load->bytes, load->size, ZMQ_DONTWAIT) < 0)

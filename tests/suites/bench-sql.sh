@@ -68,7 +68,7 @@ fill_and_measure() {
 measure() {
     local -x PGOPTIONS='-c client_min_messages=warning'
     local file
-    for file in $(comm -13 "$home/schema" <(ls collector/sql/schema)); do
+    for file in $(comm -13 <(sort "$home/schema") <(ls collector/sql/schema)); do
         psql -X -q -1 -v ON_ERROR_STOP=1 -c 'set role hirundo_owner' -f "collector/sql/schema/$file" || return
         echo "$file" >>"$home/schema"
     done
