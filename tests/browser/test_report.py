@@ -336,6 +336,21 @@ def test_empty_database(browser, database, tmp_path, audience):
     site = database().report("2023Q1", tmp_path, audience)
     look(browser, site, f"empty-{audience}")
     assert browser.run("return document.querySelectorAll('.empty').length") >= 2
+    assert "観測を行ったセンサーはありません" in browser.run("return document.querySelector('main').innerText")
+
+
+def test_a_period_that_has_begun_and_one_that_has_not(browser, database, tmp_path):
+    world = database()
+    world.settings()
+    world.add_sensor("only", "JP")
+    done = world.command("report", "2099Q1", "--out", str(tmp_path / "x"), check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "hirundo-collector: the period 2099Q1 has not begun\n")
+    assert not list(tmp_path.iterdir())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    site = world.report(now.strftime("%Y-%m"), tmp_path / "x", "internal", "--lang", "en")
+    browser.open(site.path)
+    said = browser.run("return [...document.querySelectorAll('.warning')].map((w) => w.textContent)")
+    assert any("has not ended yet" in s and site.json()["head"]["generated"] in s for s in said) and any("No sensor observed" in s for s in said)
 
 
 @pytest.mark.parametrize("audience", ["public", "internal"])

@@ -30,6 +30,8 @@ select is(hirundo.report_check(hirundo.period(p), 'public'), 'public', 'public t
 select lives_ok($$select hirundo.report(hirundo.day('2023-02-08'), 'internal')$$, 'internal takes a day');
 select throws_ok($$select hirundo.report(hirundo.quarter('2023Q1'), 'all')$$, '22023', '''all'' is not an audience');
 select throws_ok($$select hirundo.report('(,)', 'internal')$$, '22023', 'a report needs a period that begins and ends');
+select throws_ok(format($$select hirundo.report(hirundo.period('2099Q1'), %L)$$, a), '22023', 'the period 2099Q1 has not begun', a || ' refuses what is yet to come') from unnest(array['public', 'internal']) a;
+select is(hirundo.report_head(tstzrange(date_trunc('day', now(), 'Asia/Tokyo'), date_trunc('day', now(), 'Asia/Tokyo') + interval '1 day'), 'internal') -> 'complete', 'false', 'takes what has begun, and says that it is not over');
 select throws_ok($$select hirundo.report_figure(hirundo.quarter('2023Q1'), 'public', 'x')$$, '22023', null, 'no such figure');
 
 -- CSV

@@ -104,7 +104,7 @@ function render() {
   document.getElementById('when').textContent = t.when({ ...head, from: head.from.replace('T00:00:00', '').replace('T', ' '), to: head.last ?? head.to.replace('T', ' ') });
   for (const node of document.querySelectorAll('[data-text]')) node.textContent = t[node.dataset.text];
   for (const button of document.querySelectorAll('[data-lang]')) button.setAttribute('aria-pressed', String(button.dataset.lang === lang));
-  const warnings = [head.audience === 'internal' && t.internal, !head.complete && t.incomplete].filter(Boolean);
+  const warnings = [head.audience === 'internal' && t.internal, !head.complete && t.incomplete(head.generated), !head.sensors && t.nothing].filter(Boolean);
 
   for (const c of charts) c.node.chart?.dispose();
   charts = [];

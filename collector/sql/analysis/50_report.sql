@@ -283,6 +283,8 @@ begin
   elsif period is null or isempty(period) or hirundo.report_label(period) is null then
     raise exception 'a report needs a period that begins and ends'
       using errcode = 'invalid_parameter_value', hint = 'Take hirundo.period(''2023Q1'') or another it understands.';
+  elsif lower(period) >= now() then
+    raise exception 'the period % has not begun', hirundo.report_label(period) using errcode = 'invalid_parameter_value';
   elsif audience = 'public' and not (a = date_trunc('week', a) and b = date_trunc('week', b)) and not (a = date_trunc('month', a) and b = date_trunc('month', b)) then
     -- nor does it by the difference of two reports
     raise exception 'a public report tells nothing finer than a week: % is neither of whole weeks nor of whole months', hirundo.report_label(period)
@@ -293,7 +295,7 @@ end
 $$;
 ----
 comment on function hirundo.report_check(tstzrange, text) is
-  'Part of hirundo.report: the audience, where a report for it can be made of this period; else an error that says why not. Example: select hirundo.report_check(hirundo.quarter(''2023Q1''), ''public'').';
+  'Part of hirundo.report: the audience, where a report for it can be made of this period; else an error that says why not: no bounds, not begun, finer than what the audience may see. Example: select hirundo.report_check(hirundo.quarter(''2023Q1''), ''public'').';
 ----
 -- arguments are only appended, which takes new functions
 drop function if exists hirundo.report_entries(tstzrange, text);
