@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "common/bundle.h"
+#include "common/printable.h"
 
 #define FORMAT "hirundo case 1"
 
@@ -79,6 +80,11 @@ int case_manifest_parse(const char *text, size_t size, struct case_manifest *ret
     snprintf(m.made, sizeof m.made, "%s", text_of(root, "made"));
     snprintf(m.tlp, sizeof m.tlp, "%s", text_of(root, "tlp"));
     json_decref(root);
+    // whoever has a key that is trusted may sign any name
+    printable(m.organisation);
+    printable(m.period);
+    printable(m.made);
+    printable(m.tlp);
     if (r == 0)
         *ret = m;
     return r;
@@ -97,15 +103,13 @@ struct check {
 __attribute__((format(printf, 3, 4))) static void wrong(struct check *c, const char *name,
                                                         const char *format, ...)
 {
-    char text[512], shown[NAME_MAX + 1], what[256];
-    snprintf(shown, sizeof shown, "%s", name);
-    for (char *p = shown; *p; p++) // a name that is in the way may hold anything
-        *p = (char)(*p > ' ' && *p < 127 ? *p : '?');
+    char text[PATH_MAX + NAME_MAX + 512], what[256];
     va_list ap;
     va_start(ap, format);
     vsnprintf(what, sizeof what, format, ap);
     va_end(ap);
-    snprintf(text, sizeof text, "%s/%s: %s", c->directory, shown, what);
+    snprintf(text, sizeof text, "%s/%s: %s", c->directory, name, what);
+    printable(text); // a name that is in the way may hold anything
     c->wrong++;
     c->say(c->data, text);
 }

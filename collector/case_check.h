@@ -5,7 +5,7 @@
 #include "collector/case_dir.h"
 #include "collector/operator_key.h"
 
-// What a manifest says. Texts are cut where they are too long; they are for people.
+// What a manifest says. Texts are for people: cut where they are too long, fit for a terminal.
 struct case_manifest {
     char organisation[256], period[64], made[32], tlp[16];
     struct case_file files[CASE_FILES_MAX]; // name, bytes, sha256
@@ -24,8 +24,8 @@ struct case_trust {
     uint8_t key[OPERATOR_KEY_SIZE]; // else
 };
 
-// Each thing that is wrong goes to `say`, a line each. 0: all is as it was signed; 1: it is not;
-// -errno: the directory cannot be read.
+// Each thing that is wrong goes to `say`, a line each, fit for a terminal. 0: all is as it was
+// signed; 1: it is not; -errno: the directory cannot be read.
 typedef void (*case_say_fn)(void *data, const char *text);
 int case_check(const char *directory, const struct case_trust *trust, case_say_fn say, void *data,
                struct case_manifest *ret, struct errmsg *e);

@@ -5,10 +5,13 @@
 #include <time.h>
 
 #include "collector/migrate.h"
+#include "common/printable.h"
 
 int command_fail(const struct errmsg *e)
 {
-    fprintf(stderr, "hirundo-collector: %s\n", e->text);
+    struct errmsg shown = *e; // it may hold a name of others'
+    printable(shown.text);
+    fprintf(stderr, "hirundo-collector: %s\n", shown.text);
     return EXIT_FAILURE;
 }
 

@@ -8,6 +8,7 @@
 #include "collector/export.h"
 #include "collector/partner.h"
 #include "common/clock.h"
+#include "common/printable.h"
 
 static const char usage[] =
     "usage: hirundo-collector export [-c FILE] ORGANISATION PERIOD --out DIR [--format "
@@ -119,11 +120,15 @@ static int open_keys(struct db *db, const struct collector_conf *conf, const str
 
 // ---- for the person at the keyboard
 
+// A word for the shell. What a terminal would obey goes as $'\033', which bash, zsh and ksh read.
 static void print_quoted(const char *word)
 {
-    putchar('\'');
+    bool plain = is_printable(word);
+    fputs(plain ? "'" : "$'", stdout);
     for (; *word; word++)
-        if (*word == '\'')
+        if (!plain && (*word < ' ' || *word > '~' || *word == '\'' || *word == '\\'))
+            printf("\\%03o", (unsigned char)*word);
+        else if (*word == '\'')
             fputs("'\\''", stdout);
         else
             putchar(*word);

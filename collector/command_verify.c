@@ -6,6 +6,7 @@
 #include "collector/case_check.h"
 #include "collector/command.h"
 #include "common/bundle.h"
+#include "common/printable.h"
 
 static const char usage[] =
     "usage: hirundo-collector verify [-c FILE] DIR [--key FILE | --fingerprint TEXT] [--quiet]\n"
@@ -120,8 +121,10 @@ int command_verify(int argc, char **argv)
     r = case_check(words[0], &trust, say, NULL, &m, &e);
     if (r < 0)
         return command_fail(&e);
-    if (r == 0 && !o.quiet)
+    if (r == 0 && !o.quiet) {
+        printable(words[0]); // whoever packed the case may have named its directory
         printf("%s: %zu files as they were signed; case of %s, %s, TLP:%s, made %s\n", words[0],
                m.n, m.organisation, m.period, m.tlp, m.made);
+    }
     return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

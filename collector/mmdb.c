@@ -4,6 +4,8 @@
 #include <maxminddb.h>
 #include <string.h>
 
+#include "common/printable.h"
+
 // Nodes may be shared between places (aliases are, and are left out); a sound file has few others.
 #define VISITS_PER_NODE 4
 #define TAIL_BYTES      (128 * 1024) // where the metadata must be

@@ -1,14 +1,8 @@
 #include "collector/refusals.h"
 
-#include <ctype.h>
 #include <string.h>
 
-void printable(char *text)
-{
-    for (; *text; text++)
-        if (!isascii((unsigned char)*text) || !isprint((unsigned char)*text))
-            *text = '?';
-}
+#include "common/printable.h"
 
 void refusals_count(struct refusals *r, const char *kind, size_t n)
 {

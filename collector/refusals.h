@@ -24,7 +24,3 @@ void refusals_count(struct refusals *r, const char *kind, size_t n);
 void refusals_end(const struct refusals *r);
 // "3 lines refused (2 country, 1 prefix)"; what: "lines".
 void refusals_summary(const struct refusals *r, const char *what, char *text, size_t size);
-
-// What stands in a foreign file does not reach a terminal as it is: anything but printable ASCII
-// becomes '?'.
-void printable(char *text);

@@ -1,11 +1,12 @@
 #include "common/bundle.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+
+#include "common/printable.h"
 
 #define SIGNATURE_SECTION "[signature]\n"
 #define SIGNATURE_KEY     "ed25519 = "
@@ -272,14 +273,6 @@ static const char *parse_values(struct values *v, struct bundle *b)
     return NULL;
 }
 
-// What a foreign file says is shown on somebody's terminal.
-static void printable(struct errmsg *e)
-{
-    for (char *p = e ? e->text : ""; *p; p++)
-        if (!isascii((unsigned char)*p) || !isprint((unsigned char)*p))
-            *p = '?';
-}
-
 // The text up to `size`, as a bundle.
 static int parse_text(const char *path, char *text, size_t size, struct bundle *ret,
                       struct errmsg *e)
@@ -292,7 +285,9 @@ static int parse_text(const char *path, char *text, size_t size, struct bundle *
     setvbuf(f, NULL, _IONBF, 0); // no copy of a secret in a buffer that nobody wipes
     int r = conf_read_stream(keys, ARRAY_SIZE(keys), path, f, &v, e);
     if (r < 0) {
-        printable(e);
+        // what a foreign file says is shown on somebody's terminal
+        if (e)
+            printable(e->text);
         return r;
     }
     const char *bad = parse_values(&v, &b);

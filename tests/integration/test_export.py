@@ -249,7 +249,16 @@ def test_marks_of_direction_are_shown(pg, export, tmp_path):
     done = export("gpj.\u202eexe \u2028\x1b[2J", PERIOD, tmp_path / "case")
     for text in [(tmp_path / "case" / n).read_text(encoding="utf-8") for n in DOCUMENTS | {"manifest.json"}] + [done.stdout.rsplit("notice add", 1)[0]]:
         assert "gpj.\ufffdexe \ufffd\ufffd[2J" in text
+    for text in [(tmp_path / "case" / n).read_text(encoding="utf-8") for n in DOCUMENTS | {"manifest.json"}] + [done.stdout]:
         assert not re.search("[\u202e\u2028\x1b]", text)
+    # and it is still typed as printed
+    path = os.path.dirname(hirundo.program("hirundo-collector"))
+    subprocess.run(["bash", "-c", done.stdout.rstrip("\n").splitlines()[-1]], env=dict(pg.environment(), PATH=f"{path}:{os.environ['PATH']}"), capture_output=True, check=True)
+    assert pg.value("select count(*) from hirundo.notice where organisation_id = %s", number) == 1
+    pg.query("delete from hirundo.notice where organisation_id = %s", number)
+    # one that is not there is named in the same way
+    done = export("\x1b[2J\u202eGroße Bank", PERIOD, tmp_path / "none", check=False)
+    assert done.returncode == 1 and done.stderr.startswith('hirundo-collector: there is no organisation "\ufffd[2J\ufffdGroße Bank" under watch')
 
 
 def check_xarf(report):
@@ -558,7 +567,7 @@ def missing_and_extra(case):
     (case / "more").mkdir()
     (case / "a\x1b[2J b").write_text("")
     return ["case.ja.txt: missing", "case.jp.txt: extra: it was not signed", ".hidden: extra: it was not signed", "more: extra: it was not signed",
-            "a?[2J?b: extra: it was not signed"]
+            "a?[2J b: extra: it was not signed"]
 
 
 def link(case):
@@ -606,6 +615,25 @@ test_verify_changed, test_verify_cut, test_verify_names, test_verify_links = har
 test_verify_grown = harm(grown)
 test_verify_manifest, test_verify_signature, test_verify_short, test_verify_long = harm(manifest), harm(signature), harm(short_signature), harm(long_signature)
 test_verify_no_manifest, test_verify_public_key = harm(no_manifest), harm(public_key)
+
+
+def test_verify_moves_no_cursor(case, verify, tmp_path):
+    """A trusted key may sign any name, and an archive may name its directory and its files."""
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", "other.pem"], cwd=tmp_path, check=True)
+    subprocess.run(["openssl", "pkey", "-in", "other.pem", "-pubout", "-out", "other.pub"], cwd=tmp_path, check=True)
+    record = json.loads((case / "manifest.json").read_text())
+    record |= {"organisation": "\x1b[2J\u202e日本\x9b\r" + "語" * 200, "period": "\x1b]0;x\x07", "made": "\u200b", "tlp": "\nRED"}
+    (case / "manifest.json").write_text(json.dumps(record))
+    subprocess.run(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", str(tmp_path / "other.pem"), "-in", "manifest.json", "-out", "manifest.sig"], cwd=case, check=True)
+    case = case.rename(tmp_path / "co\x1b[2Jpy")
+    done = verify(case, "--key", str(tmp_path / "other.pub"))
+    assert done.returncode == 0 and re.search("case of \\?\\[2J\\?日本\\?\\?語+\\?*, \\?\\]0;x\\?, TLP:\\?RED, made \\?\n$", done.stdout), done.stdout
+    assert done.stdout.startswith(f"{tmp_path}/co?[2Jpy: 8 files")
+    (case / "\x1bc").write_text("")
+    done = verify(case, "--key", str(tmp_path / "other.pub"))
+    assert (done.returncode, done.stderr) == (1, f"hirundo-collector: {tmp_path}/co?[2Jpy/?c: extra: it was not signed\n")
+    done = verify(tmp_path / "\x1b[2J")
+    assert (done.returncode, done.stderr) == (1, f"hirundo-collector: {tmp_path}/?[2J: No such file or directory\n")
 
 
 def test_verify_another_key(case, verify, tmp_path):
