@@ -7,12 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "collector/part_dir.h"
 #include "common/clock.h"
 
 struct case_dir {
     char out[PATH_MAX];
-    char temporary[PATH_MAX]; // "" once it is in its place
-    int fd;
+    struct part_dir part; // its path "" once it is in its place
     struct case_file files[CASE_FILES_MAX];
     size_t n;
     FILE *f; // of files[n]
@@ -51,39 +51,42 @@ static int check_out(const struct case_dir *dir, struct errmsg *e)
     return 0;
 }
 
-static int make_temporary(struct case_dir *dir, struct errmsg *e)
+// What an export calls its files: others are not taken for what a killed one left.
+static bool is_of_a_case(const char *name)
 {
-    int n = snprintf(dir->temporary, sizeof dir->temporary, "%s.part-XXXXXX", dir->out);
-    if (n < 0 || (size_t)n >= sizeof dir->temporary) {
-        dir->temporary[0] = '\0';
+    static const char *const names[] = {
+        "case.en.html", "case.en.txt", "case.ja.html", "case.ja.txt", "sources.csv",
+        "events.csv",   "xarf.jsonl",  CASE_KEY,       CASE_MANIFEST, CASE_SIGNATURE};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static int make_part(struct case_dir *dir, struct errmsg *e)
+{
+    char stem[PATH_MAX];
+    int n = snprintf(stem, sizeof stem, "%s.part", dir->out);
+    if (n < 0 || (size_t)n >= sizeof stem)
         return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", dir->out);
-    }
-    if (!mkdtemp(dir->temporary)) {
-        dir->temporary[0] = '\0';
-        return fail(dir, "", e);
-    }
-    dir->fd = open(dir->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return dir->fd < 0 ? fail(dir, "", e) : 0;
+    return part_dir_new(stem, is_of_a_case, dir->out, &dir->part, e);
 }
 
 int case_dir_new(const char *out, struct case_dir **ret, struct errmsg *e)
 {
     _cleanup_(case_dir_freep) struct case_dir *dir = calloc(1, sizeof *dir);
-    size_t n = strlen(out);
-    while (n > 1 && out[n - 1] == '/')
-        n--;
     if (!dir)
         return errmsg_set(e, -ENOMEM, "out of memory");
-    dir->fd = -1;
-    if (n >= sizeof dir->out)
-        return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", out);
-    snprintf(dir->out, sizeof dir->out, "%.*s", (int)n, out);
+    dir->part.fd = -1;
+    int r = part_dir_target(out, dir->out, e);
+    if (r < 0)
+        return r;
     dir->digest = EVP_MD_CTX_new();
     if (!dir->digest)
         return errmsg_set(e, -ENOMEM, "out of memory");
-    int r = check_out(dir, e);
+    r = check_out(dir, e);
     if (r == 0)
-        r = make_temporary(dir, e);
+        r = make_part(dir, e);
     if (r < 0)
         return r;
     *ret = dir;
@@ -97,14 +100,7 @@ void case_dir_free(struct case_dir *dir)
         return;
     if (dir->f)
         fclose(dir->f);
-    if (*dir->temporary) {
-        for (size_t i = 0; i <= dir->n && i < CASE_FILES_MAX && dir->fd >= 0; i++)
-            if (*dir->files[i].name)
-                unlinkat(dir->fd, dir->files[i].name, 0);
-        rmdir(dir->temporary);
-    }
-    if (dir->fd >= 0)
-        close(dir->fd);
+    part_dir_release(&dir->part);
     EVP_MD_CTX_free(dir->digest);
     free(dir);
 }
@@ -116,7 +112,7 @@ int case_dir_begin(struct case_dir *dir, const char *name, struct errmsg *e)
     struct case_file *file = &dir->files[dir->n];
     *file = (struct case_file){0};
     dir->begun_ms = mono_ms();
-    int fd = openat(dir->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = openat(dir->part.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(dir, name, e);
     snprintf(file->name, sizeof file->name, "%s", name);
@@ -181,8 +177,8 @@ const struct case_file *case_dir_files(const struct case_dir *dir, size_t *ret_n
 int case_dir_finish(struct case_dir *dir, struct errmsg *e)
 {
     // an empty directory of that name gives way
-    if (fsync(dir->fd) < 0 || rename(dir->temporary, dir->out) < 0)
+    if (fsync(dir->part.fd) < 0 || rename(dir->part.path, dir->out) < 0)
         return fail(dir, "", e);
-    dir->temporary[0] = '\0';
+    dir->part.path[0] = '\0';
     return 0;
 }

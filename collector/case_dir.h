@@ -1,6 +1,6 @@
-// A case file's directory while it is written: a new one beside the one that was asked for,
-// private, its files digested as they are written; renamed when all is there. One file is open at a
-// time.
+// A case file's directory while it is written: a new one beside the one that was asked for
+// (part_dir), its files digested as they are written; renamed when all is there. One file is open
+// at a time.
 #pragma once
 
 #include "common/util.h"
@@ -26,7 +26,8 @@ struct case_dir;
 // a case may be called.
 bool case_name_is_valid(const char *name);
 
-// out: not there, or an empty directory; else -ENOTEMPTY, -ENOTDIR or what the system said.
+// Removes what a killed run left beside it. out: not there, or an empty directory; else -ENOTEMPTY,
+// -ENOTDIR or what the system said.
 int case_dir_new(const char *out, struct case_dir **ret, struct errmsg *e);
 // Removes what was not finished.
 void case_dir_free(struct case_dir *dir);

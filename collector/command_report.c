@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "collector/command.h"
+#include "collector/interrupt.h"
 #include "collector/progress.h"
 #include "collector/report_page.h"
 #include "collector/report_site.h"
@@ -126,6 +127,9 @@ static int gather(struct db *db, const char *const *values, struct report_site *
     if (r == 0)
         r = db_query(db, "select hirundo.report_head(hirundo.period($1), $2, $3)", 3, values,
                      &site->head, e);
+    // before the long work
+    if (r == 0)
+        r = report_site_check(site, e);
     if (r == 0)
         r = make_figures(db, entries, site, progress, e);
     if (r == 0)
@@ -145,7 +149,8 @@ static void print_written(const struct report_site *site, int64_t ms)
            (double)site->bytes / (1024 * 1024), (double)ms / 1000);
 }
 
-static int report(struct db *db, const char *period, const struct options *o, struct errmsg *e)
+static int report(struct db *db, const struct interrupt *interrupt, const char *period,
+                  const struct options *o, struct errmsg *e)
 {
     const char *values[] = {period, o->audience, o->extra};
     struct report_site site = {
@@ -157,7 +162,7 @@ static int report(struct db *db, const char *period, const struct options *o, st
     if (r == 0)
         r = gather(db, values, &site, &progress, e);
     if (r == 0)
-        r = report_site_check(&site, e);
+        r = interrupt_check(interrupt, e);
     if (r == 0)
         r = report_site_write(&site, e);
     if (r == 0 && !o->quiet)
@@ -196,5 +201,12 @@ int command_report(int argc, char **argv)
         return EXIT_FAILURE;
     collector_conf_free(&conf);
     db_set_timeout(db, REPORT_TIMEOUT_MS);
-    return report(db, *words, &o, &e) == 0 ? EXIT_SUCCESS : command_fail(&e);
+    _cleanup_(interrupt_freep) struct interrupt *interrupt = NULL;
+    int r = interrupt_new(db, &interrupt, &e);
+    if (r == 0)
+        r = report(db, interrupt, *words, &o, &e);
+    // a statement that was cancelled says so in PostgreSQL's words
+    if (r != 0 && interrupt)
+        (void)interrupt_check(interrupt, &e);
+    return r == 0 ? EXIT_SUCCESS : command_fail(&e);
 }

@@ -1,8 +1,11 @@
-// The files of a report: what the database made of each figure, gathered, then written into one
-// directory. Nothing is written before all is there, and each file is put in its place whole.
+// The files of a report: what the database made of each figure, gathered, then written into a
+// directory of their own and put in their place when all are there. A directory that is there
+// already stays the one it is (its owner, rights and label, whoever serves or mounts it), and so
+// does everything in it that is not of a report.
 #pragma once
 
 #include "collector/db.h"
+#include "collector/part_dir.h"
 
 struct report_figure {
     PGresult *made; // one row: JSON, CSV, number of rows
@@ -11,7 +14,7 @@ struct report_figure {
 };
 
 struct report_site {
-    const char *out; // directory
+    const char *out; // directory, as it was asked for
     const char *lang;
     bool internal; // then no other user may read it
     PGresult *head;
@@ -22,8 +25,9 @@ struct report_site {
 
 void report_site_release(struct report_site *site);
 
-// The directory, made if it is not there. -EINVAL where it holds a CSV file that is not of this
-// report: an older one, of another audience maybe, must not be published along with it.
+// Whether the report can go there. -EINVAL where the directory holds a CSV file, a page or a
+// report.json that is not of this report: it must neither be lost nor be published along with this
+// one. Nothing is made.
 int report_site_check(const struct report_site *site, struct errmsg *e);
-// index.html, report.json, one CSV a figure. 0; -errno.
+// index.html, report.json, one CSV a figure: all, or none of them. 0; -errno.
 int report_site_write(struct report_site *site, struct errmsg *e);

@@ -1,13 +1,18 @@
 """The report, as a browser shows it: drawn from the data it came with, in both languages, for everybody, and nothing else."""
 import datetime
 import http.server
+import json
+import os
 import re
+import signal
+import subprocess
 import threading
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+import hirundo
 from probes import Marks, seen
 from world import ATTACK, day
 
@@ -311,6 +316,118 @@ def test_internal_is_for_its_maker_alone(hostile, internal, tmp_path):
     # nor does it take the place of one that is published
     done = hostile.command("report", "2023-02", "--out", str(site.path), "--audience", "internal", check=False)
     assert done.returncode == 1 and "holds a report that anybody may read" in done.stderr and site.json()["head"]["audience"] == "public"
+
+
+def everything(directory):
+    return {p.name: p.read_bytes() for p in directory.iterdir()}
+
+
+def command_words(world, period, out, audience="internal"):
+    world.pg.database = world.database
+    return [hirundo.program("hirundo-collector"), "report", period, "--out", str(out), "--audience", audience]
+
+
+def test_other_files_stay(hostile, tmp_path):
+    """DIR may be a web server's root: what is not of a report is neither written over nor removed, and the directory stays the one it is."""
+    site = tmp_path / "site"
+    (site / "photos").mkdir(parents=True)
+    (site / "robots.txt").write_text("mine")
+    (site / "index.html").write_text("<!doctype html><title>Our front page</title>")
+    before = everything_below(site)
+    done = hostile.command("report", "2023-02", "--out", str(site), check=False)
+    assert done.returncode == 1 and "site/index.html is not of this report: remove it, or name another directory" in done.stderr and everything_below(site) == before
+    (site / "index.html").unlink()
+    inode = site.stat().st_ino
+    link = tmp_path / "link"
+    link.symlink_to(site)
+    for out in (site, f"{link}/", site):
+        assert hostile.report("2023-02", out, "public").json()["head"]["period"] == "2023-02"
+    assert site.stat().st_ino == inode and link.is_symlink() and (site / "robots.txt").read_text() == "mine" and (site / "photos").is_dir()
+    assert {p.name for p in site.iterdir()} == {"photos", "robots.txt", "index.html", "report.json"} | {f"{name}.csv" for name in hostile.report("2023-02", site, "public").figures()}
+
+
+def everything_below(directory):
+    return {str(p): p.read_bytes() if p.is_file() else None for p in directory.rglob("*")}
+
+
+@pytest.mark.parametrize("out, says", [("file", "file: Not a directory"), ("no/such/place", "no/such/place: No such file or directory"), ("dangling", "dangling: "),
+                                       ("x" * 300, "File name too long"), ("y" * 5000, "the name is too long")])
+def test_odd_places(hostile, tmp_path, out, says):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "away")
+    done = hostile.command("report", "2023-02", "--out", str(tmp_path / out) if len(out) < 300 else out, check=False, cwd=tmp_path)
+    assert done.returncode == 1 and says in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "dangling"} and (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_interrupted(hostile, tmp_path, number):
+    """While the database still answers: the older report stays as it is, and nothing beside it."""
+    site = hostile.report("2023-02", tmp_path / "site", "internal")
+    before = everything(site.path)
+    with hostile.pg.connect() as conn, conn.cursor() as cursor:
+        conn.autocommit = False
+        cursor.execute("lock table hirundo.observation in access exclusive mode")
+        with subprocess.Popen(command_words(hostile, "2023-02", site.path), env=hostile.pg.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            hirundo.wait_for(lambda: hostile.query("select count(*) from pg_locks where not granted") == [(1,)], "the report to wait for the lock")
+            process.send_signal(number)
+            out, err = process.communicate(timeout=hirundo.WAIT_S)
+        assert (process.returncode, out, err) == ((-9, "", "") if number == signal.SIGKILL else (1, "", "hirundo-collector: interrupted: nothing was written\n"))
+    assert everything(site.path) == before and list(tmp_path.iterdir()) == [site.path]
+
+
+def test_a_database_that_goes_away(hostile, tmp_path):
+    site = hostile.report("2023-02", tmp_path / "site", "internal")
+    before = everything(site.path)
+    with hostile.pg.connect() as conn, conn.cursor() as cursor:
+        conn.autocommit = False
+        cursor.execute("lock table hirundo.observation in access exclusive mode")
+        with subprocess.Popen(command_words(hostile, "2023-02", site.path), env=hostile.pg.environment(), stderr=subprocess.PIPE, text=True) as process:
+            hirundo.wait_for(lambda: hostile.query("select count(*) from pg_locks where not granted") == [(1,)], "the report to wait for the lock")
+            hostile.query("select pg_terminate_backend(pid) from pg_locks where not granted")
+            _, err = process.communicate(timeout=hirundo.WAIT_S)
+        assert process.returncode == 1 and "terminating connection" in err and err.count("\n") == 1
+    assert everything(site.path) == before and list(tmp_path.iterdir()) == [site.path]
+
+
+def test_a_full_disk(hostile, tmp_path):
+    """A file system of its own, on which the report has been and its successor has no room."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True)
+    try:
+        for place in (disk, disk / "site"):
+            site = hostile.report("2023-02", place, "internal")
+            before = everything(place)
+            free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+            (disk / "full").write_bytes(bytes(free - site.path.joinpath("index.html").stat().st_size))
+            before = everything_below(disk)
+            done = hostile.command("report", "2023-02", "--out", str(place), "--audience", "internal", check=False)
+            assert done.returncode == 1 and re.search(r"/[a-z0-9_.-]+: No space left on device$", done.stderr.strip()), done.stderr
+            assert everything_below(disk) == before
+            done = hostile.command("report", "2023-02", "--out", str(disk / "new"), "--audience", "internal", check=False)
+            assert done.returncode == 1 and "No space left on device" in done.stderr and everything_below(disk) == before
+            (disk / "full").unlink()
+            hostile.report("2023-02", place, "internal")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_two_at_a_time(hostile, tmp_path):
+    """Of two reports into one directory the later one is there, whole."""
+    site = hostile.report("2023-02", tmp_path / "site", "internal")
+    for _ in range(3):
+        running = [subprocess.Popen(command_words(hostile, period, site.path), env=hostile.pg.environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+                   for period in ("2023-02", "2023-W06")]
+        ends = [(process.communicate(timeout=hirundo.WAIT_S)[1], process.returncode) for process in running]
+        assert all(end == ("", 0) or end[1] == 1 and ("another report is being put there" in end[0] or "is not of this report" in end[0]) for end in ends), ends
+        assert ("", 0) in ends and set(p.suffix for p in site.path.iterdir()) == {".html", ".json", ".csv"}
+        page = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', site.text("index.html"), re.S)[1])
+        assert page == site.json()
+        for name, figure in site.figures().items():
+            assert len(site.csv(name)) == len(figure["rows"]), name
 
 
 @pytest.mark.parametrize("words", [(), ("2023-02",), ("2023-02", "--out", "x", "--lang", "fr"), ("2023-02", "--out", "x", "--audience", "all"), ("2023-02", "2023-03", "--out", "x")])

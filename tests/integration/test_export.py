@@ -481,6 +481,28 @@ def test_interrupted(pg, keys, made, tmp_path, number):
     assert hirundo.wait_for(lambda: pg.value("select count(*) from pg_stat_activity where application_name = 'hirundo-collector'") == 0, "its session to end")
 
 
+def test_killed(pg, keys, export, tmp_path):
+    """Nobody cleans up after SIGKILL but the next export to that place; what is another's stays, and what another one is writing."""
+    with pg.connect() as conn, conn.cursor() as cursor:
+        conn.autocommit = False
+        cursor.execute("lock table hirundo.tcp_options in access exclusive mode")
+        with subprocess.Popen(export_words(keys, NAME, PERIOD, tmp_path / "case"), env=pg.environment()) as process:
+            hirundo.wait_for(lambda: pg.value("select count(*) from pg_locks where not granted"), "the export to wait for the lock")
+            (left,) = tmp_path.iterdir()
+            # beside one that runs, which it must not take for one that was killed
+            done = export(NAME, "2023-02-03", tmp_path / "case", "--pseudonym-key", "/nowhere/key", check=False)
+            assert done.returncode == 1 and "/nowhere/key" in done.stderr and list(tmp_path.iterdir()) == [left]
+            (left / "case.en.html").write_text("half of it")
+            process.kill()
+    hirundo.wait_for(lambda: pg.value("select count(*) from pg_stat_activity where application_name = 'hirundo-collector'") == 0, "its session to end")
+    for name, file in (("case.part-backup", "notes.txt"), ("case.part-2", "events.csv"), ("other.part-abcdef", "events.csv")):
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / file).write_text("mine")
+    assert left.exists()
+    export(NAME, "2023-02-03", tmp_path / "case", "--quiet")
+    assert {p.name for p in tmp_path.iterdir()} == {"case", "case.part-backup", "case.part-2", "other.part-abcdef"}
+
+
 def test_progress_is_for_terminals(pg, keys, tmp_path):
     def on_terminal(name, *options):
         return hirundo.on_terminal(export_words(keys, NAME, PERIOD, tmp_path / name, *options), pg.environment())

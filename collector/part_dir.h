@@ -1,0 +1,26 @@
+// A directory while it is filled, before anybody looks at it: STEM-XXXXXX, for its maker alone
+// (0700), locked (flock) as long as its maker lives. What a killed run left is known by that: it
+// bears the name, nobody has the lock, and it holds nothing but files of such a run.
+#pragma once
+
+#include <limits.h>
+
+#include "common/util.h"
+
+struct part_dir {
+    char path[PATH_MAX]; // "": there is none
+    int fd;
+};
+
+// Whether a file of that name is one that such a directory may hold.
+typedef bool (*part_name_fn)(const char *name);
+
+// First removes what killed runs left of the same stem: directories of this user with no file in
+// them that `holds` does not know. out: what is asked for, for messages.
+int part_dir_new(const char *stem, part_name_fn holds, const char *out, struct part_dir *ret,
+                 struct errmsg *e);
+// Removes the files in it and itself; only closes it where its path is "".
+void part_dir_release(struct part_dir *d);
+
+// The path without slashes at its end, "/" as it is. -ENAMETOOLONG.
+int part_dir_target(const char *out, char ret[PATH_MAX], struct errmsg *e);
