@@ -1,5 +1,6 @@
 #include "common/bundle.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 // What others wrote reaches a terminal without what a terminal obeys; all else as it is.
+#include <limits.h>
 #include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>

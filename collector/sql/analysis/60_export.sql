@@ -190,6 +190,9 @@ comment on function hirundo.export_xarf_missing(jsonb) is
 ----
 -- One report for a host, protocol and port: what one customer's machine did. The schema asks for a source port with each
 -- address, so what has none (ICMP, GRE, fragments) and what is no longer in flow is in the CSV files alone.
+--
+-- Its number, packets and sensors come from what rollups keep, so that they are the same when the case is made again after
+-- retention; source port, times of day, TTLs and evidence from flow, as far as that goes back.
 create or replace function hirundo.export_xarf(head jsonb, ids integer[], pseudonyms text[])
 returns setof text
 language plpgsql stable
@@ -206,32 +209,45 @@ declare
   v_salt text := format('hirundo case 1|%s|%s', head ->> 'contact', head ->> 'organisation');
   v_columns text := e'timestamp,src_ip,src_port,protocol,dst_port,packets,ttl,sensor\n';
   v_time text := 'YYYY-MM-DD"T"HH24:MI:SS"Z"';
+  v_first timestamptz := head ->> 'first';
+  v_past timestamptz := head ->> 'past';
 begin
   return query
-    with row as (
+    with hit as materialized (
+      select h.src, h.port_code, min(h.day) as since, sum(h.packets)::bigint as packets, count(distinct h.sensor_id) as sensors
+      from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(array(select jsonb_array_elements_text(head -> 'prefixes')::cidr))) h
+      group by 1, 2
+    ), day as materialized (
+      select d.since, r.a, hirundo.flow_is_gone(r.a, r.b) as gone
+      from (select distinct h.since from hit h) d
+      cross join lateral (select greatest(v_first, lower(l)) as a, least(v_past, upper(l)) as b from hirundo.local_range(d.since, d.since + 1) l) r
+    ), row as (
       select f.src, f.proto, f.dst_port, f.src_port, f.ts, f.ended, f.packets, f.ttl, f.sensor_id, v_names ->> f.sensor_id::text as name, case f.proto when 6 then 'tcp' else 'udp' end as protocol,
         row_number() over (partition by f.src, f.proto, f.dst_port order by f.ts, f.sensor_id, f.ttl, f.src_port, f.tcp_flags) as n
       from hirundo.export_flows(head) f
       where f.proto in (6, 17) and f.dst_port is not null and f.src_port between 1 and 65535
     ), pair as (
-      select r.src, r.protocol, r.dst_port, min(r.ts) as first, to_char(min(r.ts) at time zone 'UTC', v_time) as first_text,
-        to_char(max(r.ended) at time zone 'UTC', v_time) as last_text, sum(r.packets) as packets, count(distinct r.sensor_id) as sensors,
+      select r.src, r.protocol, r.dst_port, r.proto * 131072 + r.dst_port as port_code, to_char(min(r.ts) at time zone 'UTC', v_time) as first_text,
+        to_char(max(r.ended) at time zone 'UTC', v_time) as last_text,
         min(r.ttl) as lo, max(r.ttl) as hi, count(*) as rows, max(r.src_port) filter (where r.n = 1) as src_port,
         convert_to(v_columns || string_agg(format(e'%s,%s,%s,%s,%s,%s,%s,%s\n', to_char(r.ts at time zone 'UTC', v_time), host(r.src), r.src_port, r.protocol, r.dst_port,
                                                   r.packets, r.ttl, r.name), '' order by r.n) filter (where r.n <= 20), 'UTF8') as evidence
       from row r
-      group by r.src, r.protocol, r.dst_port
+      group by r.src, r.protocol, r.dst_port, r.proto
     )
     select (v_same || jsonb_build_object(
       -- the same sighting has the same number, in whatever case file it is
-      'report_id', overlay(overlay(substr(encode(sha256(convert_to(format('%s|%s|%s|%s|%s', v_salt, host(p.src), p.protocol, p.dst_port, to_char(p.first at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')), 'UTF8')), 'hex'), 1, 32)
+      'report_id', overlay(overlay(substr(encode(sha256(convert_to(format('%s|%s|%s|%s|%s', v_salt, host(p.src), p.protocol, p.dst_port, to_char(h.since, 'YYYY-MM-DD')), 'UTF8')), 'hex'), 1, 32)
                                    placing '4' from 13 for 1) placing 'a' from 17 for 1)::uuid,
       'timestamp', p.first_text,
       'source_identifier', host(p.src), 'source_port', p.src_port,
       'protocol', p.protocol,
-      'first_seen', p.first_text, 'last_seen', p.last_text,
-      'description', format('%s packets to port %s/%s at %s of our sensors, which offer no service and answer nothing. TTL on arrival: %s to %s. Times are UTC.',
-                            p.packets, p.dst_port, upper(p.protocol), p.sensors, p.lo, p.hi),
+      -- it is asked for: where the time of day is not kept any more, the beginning of that day
+      'first_seen', case when d.gone then to_char(d.a at time zone 'UTC', v_time) else p.first_text end, 'last_seen', p.last_text,
+      'description', format('%s packets to port %s/%s at %s of our sensors, which offer no service and answer nothing. %s Times are UTC.',
+                            h.packets, p.dst_port, upper(p.protocol), h.sensors,
+                            case when d.gone then format('First seen on %s, whose times and TTLs are not kept any more.', to_char(h.since, 'YYYY-MM-DD'))
+                                 else format('TTL on arrival: %s to %s.', p.lo, p.hi) end),
       'evidence', jsonb_build_array(jsonb_build_object(
         'content_type', 'text/csv',
         'description', case when p.rows > 20 then format('The first 20 of %s flow summaries; sensors by pseudonym', p.rows) else 'Flow summaries; sensors by pseudonym' end,
@@ -240,12 +256,14 @@ begin
         'size', octet_length(p.evidence))))
       || case when p.dst_port > 0 then jsonb_build_object('destination_port', p.dst_port) else '{}' end)::text
     from pair p
+    join hit h on h.src = p.src and h.port_code = p.port_code
+    join day d on d.since = h.since
     order by p.src, p.protocol, p.dst_port;
 end
 $$;
 ----
 comment on function hirundo.export_xarf(jsonb, integer[], text[]) is
-  'Part of hirundo-collector export: the lines of xarf.jsonl: a report in X-ARF v4 (connection, port_scan) each, for a host, protocol and port, with up to 20 rows of flow as evidence. Example: see docs/export.md.';
+  'Part of hirundo-collector export: the lines of xarf.jsonl: a report in X-ARF v4 (connection, port_scan) each, for a host, protocol and port, with up to 20 rows of flow as evidence. report_id, packets and sensors are the same when it is made again after retention. Example: see docs/export.md.';
 ----
 create or replace function hirundo.export_manifest(head jsonb, product text, names text[], sizes bigint[], digests text[])
 returns text
