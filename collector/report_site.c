@@ -117,24 +117,25 @@ static int check_entry(const struct report_site *site, int dir, const char *name
     return 0;
 }
 
-static int check_parent(const struct report_site *site, struct errmsg *e)
+// Where a directory is to be made.
+static int check_parent(const struct report_site *site, char *target, struct errmsg *e)
 {
-    char parent[PATH_MAX];
-    int r = part_dir_target(site->out, parent, e);
-    char *slash = r < 0 ? NULL : strrchr(parent, '/');
+    char *slash = strrchr(target, '/');
     if (slash)
-        slash[slash == parent] = '\0';
-    if (r == 0 && access(slash ? parent : ".", W_OK | X_OK) < 0)
-        r = fail(site, "", e);
-    return r;
+        slash[slash == target] = '\0';
+    return access(slash ? target : ".", W_OK | X_OK) < 0 ? fail(site, "", e) : 0;
 }
 
 int report_site_check(const struct report_site *site, struct errmsg *e)
 {
-    _cleanup_(closedirp) DIR *dir = opendir(site->out);
+    char target[PATH_MAX];
+    int r = part_dir_target(site->out, target, e);
+    if (r < 0)
+        return r;
+    _cleanup_(closedirp) DIR *dir = opendir(target);
     if (!dir)
-        return errno == ENOENT ? check_parent(site, e) : fail(site, "", e);
-    int r = faccessat(dirfd(dir), ".", W_OK | X_OK, AT_EACCESS) < 0 ? fail(site, "", e) : 0;
+        return errno == ENOENT ? check_parent(site, target, e) : fail(site, "", e);
+    r = faccessat(dirfd(dir), ".", W_OK | X_OK, AT_EACCESS) < 0 ? fail(site, "", e) : 0;
     for (struct dirent *entry; r == 0 && (entry = readdir(dir));)
         r = check_entry(site, dirfd(dir), entry->d_name, e);
     return r;
@@ -198,9 +199,9 @@ static int write_file(struct report_site *site, int dir, size_t i, struct errmsg
         closep(&fd);
         return r;
     }
-    put_file(f, site, i);
     errno = 0;
-    bool bad = fflush(f) != 0 || ferror(f) || fsync(fd) < 0;
+    put_file(f, site, i);
+    bool bad = ferror(f) || fflush(f) != 0 || fsync(fd) < 0;
     long size = ftell(f);
     int r = bad || size < 0 ? fail(site, name, e) : 0;
     if (fclose(f) != 0 && r == 0)

@@ -351,7 +351,7 @@ def everything_below(directory):
 
 
 @pytest.mark.parametrize("out, says", [("file", "file: Not a directory"), ("no/such/place", "no/such/place: No such file or directory"), ("dangling", "dangling: "),
-                                       ("x" * 300, "File name too long"), ("y" * 5000, "the name is too long")])
+                                       ("x" * 300, "File name too long"), ("y" * 5000, "the name is too long")], ids=lambda v: v[:16])
 def test_odd_places(hostile, tmp_path, out, says):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "dangling").symlink_to(tmp_path / "away")
@@ -453,7 +453,9 @@ def test_empty_database(browser, database, tmp_path, audience):
     site = database().report("2023Q1", tmp_path, audience)
     look(browser, site, f"empty-{audience}")
     assert browser.run("return document.querySelectorAll('.empty').length") >= 2
-    assert "観測を行ったセンサーはありません" in browser.run("return document.querySelector('main').innerText")
+    for lang, words in (("en", "because nobody looked"), ("ja", "観測を行ったセンサーはありません")):
+        browser.open(site.path, lang)
+        assert words in browser.run("return document.querySelector('main').innerText")
 
 
 def test_a_period_that_has_begun_and_one_that_has_not(browser, database, tmp_path):
