@@ -278,7 +278,7 @@ static int put_into(const struct report_site *site, int part, int dir, struct er
                    ? errmsg_set(e, -EBUSY, "%s: another report is being put there: try again",
                                 site->out)
                    : fail(site, "", e);
-    _cleanup_(freep) bool *gone = calloc(files(site), sizeof *gone);
+    _cleanup_(freep) bool *gone = calloc(MAX(files(site), 1U), sizeof *gone);
     if (!gone)
         return errmsg_set(e, -ENOMEM, "out of memory");
     int r = report_site_check(site, e); // what came while it was written
