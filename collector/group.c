@@ -459,12 +459,12 @@ static int write_poison(const struct poison *p, struct db *db, struct errmsg *e)
                             frames,
                             message_has_windows(m) ? first : NULL,
                             slot,
-                            (const char *)m->raw_header,
+                            zmq_msg_data((zmq_msg_t *)&m->raw_header),
                             payload ? payload : ""};
     int lengths[ARRAY_SIZE(values)];
     for (size_t i = 0; i < ARRAY_SIZE(values); i++)
         lengths[i] = -1;
-    lengths[9] = (int)m->raw_header_size;
+    lengths[9] = (int)zmq_msg_size((zmq_msg_t *)&m->raw_header);
     lengths[10] = (int)zmq_msg_size((zmq_msg_t *)&m->payload);
     // Retention goes by received_at: a collector's wrong clock must not make it years old.
     return db_query_mixed(

@@ -23,7 +23,7 @@
 #define ENDPOINTS_MAX 16
 #define BURST         256 // messages read before replies get a turn
 #define DROP_LOG_MS   10000
-#define CHECK_MS      250 // how often connections are looked over
+#define CHECK_MS      250 // how often it looks around
 
 struct listener {
     struct listener_options options;
@@ -42,6 +42,7 @@ struct listener {
     struct handshakes *handshakes;
     struct quiet cuts;
     struct pulse pulse;
+    struct queue *missed; // of each sensor whose messages were dropped for want of memory: one
     int64_t checked_ms;
     uint64_t dropped; // for want of memory, since the last log line
     int64_t dropped_logged_ms;
@@ -287,27 +288,57 @@ static void count_greedy(struct listener *l, const struct peer *peer)
     l->greedy_logged_ms = now;
 }
 
-static void enqueue(struct listener *l, struct incoming *in, const struct peer *peer,
-                    const struct wire_header *h)
+static void fill_message(struct message *m, const struct incoming *in, const struct peer *peer,
+                         const struct wire_header *h)
 {
-    struct message *m;
-    int r = message_new(l->options.budget, peer->sensor_id, &in->payload, &m);
-    if (r < 0) {
-        if (r == -EDQUOT)
-            count_greedy(l, peer);
-        else
-            count_dropped(l);
-        return;
-    }
     memcpy(m->name, peer->name, sizeof m->name);
     memcpy(m->peer, peer->address, sizeof m->peer);
     memcpy(m->route, in->route, in->route_size);
     m->route_size = in->route_size;
     m->received_ms = wall_ms();
     m->header = *h;
-    m->raw_header_size = zmq_msg_size(&in->header);
-    memcpy(m->raw_header, zmq_msg_data(&in->header), m->raw_header_size);
-    writer_push(l->writers[(size_t)peer->sensor_id % l->n_writers], m);
+}
+
+static void pass_on(struct listener *l, struct message *m)
+{
+    writer_push(l->writers[(size_t)m->sensor_id % l->n_writers], m);
+}
+
+// If nothing of the sensor follows, no gap shows that this one is missing.
+static void note_missed(struct listener *l, const struct incoming *in, const struct peer *peer,
+                        const struct wire_header *h)
+{
+    struct message *m;
+    count_dropped(l);
+    if (message_new_missed(l->options.budget, peer->sensor_id, &m) < 0 || !m)
+        return;
+    fill_message(m, in, peer, h);
+    queue_push(l->missed, m);
+}
+
+static void ask_for_missed(struct listener *l)
+{
+    struct message *m;
+    size_t n = budget_may_ask(l->options.budget);
+    for (size_t i = 0; i < n && (m = queue_pop(l->missed, 0)); i++) {
+        message_missed_over(l->options.budget, m);
+        pass_on(l, m);
+    }
+}
+
+static void enqueue(struct listener *l, struct incoming *in, const struct peer *peer,
+                    const struct wire_header *h)
+{
+    struct message *m;
+    int r = message_new(l->options.budget, peer->sensor_id, &in->header, &in->payload, &m);
+    if (r == -EDQUOT) {
+        count_greedy(l, peer);
+    } else if (r < 0) {
+        note_missed(l, in, peer, h);
+    } else {
+        fill_message(m, in, peer, h);
+        pass_on(l, m);
+    }
 }
 
 static void count_received(struct listener *l, struct incoming *in, enum wire_kind kind)
@@ -428,7 +459,7 @@ static void forward_replies(struct listener *l)
     }
 }
 
-static void check_connections(struct listener *l)
+static void look_around(struct listener *l)
 {
     int64_t now = mono_ms();
     if (now - l->checked_ms < CHECK_MS)
@@ -436,6 +467,7 @@ static void check_connections(struct listener *l)
     l->checked_ms = now;
     unfinished_cut(l->unfinished, l->ports, l->n_endpoints);
     handshakes_check(l->handshakes);
+    ask_for_missed(l);
     atomic_store(&l->options.metrics->connections, unfinished_connections(l->unfinished));
 }
 
@@ -459,7 +491,7 @@ static void *listener_loop(void *data)
         if (reading && items[3].revents)
             read_messages(l);
         if (reading)
-            check_connections(l);
+            look_around(l);
         char word;
         if (items[1].revents && zmq_recv(l->stopped, &word, 1, ZMQ_DONTWAIT) == 1) {
             reading = false;
@@ -496,6 +528,7 @@ void listener_free(struct listener *l)
         set_int(l->router, ZMQ_LINGER, 500);
     }
     handshakes_free(l->handshakes);
+    queue_free(l->missed);
     close_socket(l->stop);
     close_socket(l->stopped);
     close_socket(l->replies);
@@ -532,6 +565,8 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
     l->options = *options;
     l->dropped_logged_ms = l->greedy_logged_ms = INT64_MIN / 2;
     int r = unfinished_new(&l->unfinished);
+    if (r == 0)
+        r = queue_new(&l->missed);
     if (r == 0)
         r = make_sockets(l, e);
     if (r == 0)

@@ -4,12 +4,29 @@
 #include <string.h>
 #include <time.h>
 
+// Of a sensor that sends many small batches anew.
+#define ANEW_BYTES (128 << 10)
+
 static uint32_t cost(zmq_msg_t *payload)
 {
     return (uint32_t)MIN(zmq_msg_size(payload), (size_t)UINT32_MAX / 2) + MESSAGE_OVERHEAD;
 }
 
-int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, struct message **ret)
+struct message *message_new_bare(int16_t sensor_id)
+{
+    // Its own size, and what libzmq and malloc keep beside the bytes of two frames.
+    _Static_assert(sizeof(struct message) + 256 <= MESSAGE_OVERHEAD, "its overhead says less");
+    struct message *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->sensor_id = sensor_id;
+    zmq_msg_init(&m->raw_header);
+    zmq_msg_init(&m->payload);
+    return m;
+}
+
+int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq_msg_t *payload,
+                struct message **ret)
 {
     uint32_t bytes = cost(payload);
     if (atomic_load(&budget->by_sensor[sensor_id]) + bytes > CREDIT_HELD_MAX)
@@ -18,7 +35,7 @@ int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, st
         atomic_fetch_sub(&budget->used, bytes);
         return -ENOBUFS;
     }
-    struct message *m = calloc(1, sizeof *m);
+    struct message *m = message_new_bare(sensor_id);
     if (!m) {
         atomic_fetch_sub(&budget->used, bytes);
         return -ENOMEM;
@@ -26,11 +43,34 @@ int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, st
     atomic_fetch_add(&budget->by_sensor[sensor_id], bytes);
     m->budget = budget;
     m->cost = bytes;
-    m->sensor_id = sensor_id;
-    zmq_msg_init(&m->payload);
+    zmq_msg_move(&m->raw_header, header);
     zmq_msg_move(&m->payload, payload);
     *ret = m;
     return 0;
+}
+
+int message_new_missed(struct budget *budget, int16_t sensor_id, struct message **ret)
+{
+    *ret = NULL;
+    if (atomic_load(&budget->missed[sensor_id]))
+        return 0;
+    struct message *m = message_new_bare(sensor_id);
+    if (!m)
+        return -ENOMEM;
+    atomic_store(&budget->missed[sensor_id], true);
+    m->missed = true;
+    *ret = m;
+    return 0;
+}
+
+void message_missed_over(struct budget *budget, const struct message *m)
+{
+    atomic_store(&budget->missed[m->sensor_id], false);
+}
+
+bool message_is_missed(struct budget *budget, int16_t sensor_id)
+{
+    return atomic_load(&budget->missed[sensor_id]);
 }
 
 void message_release(struct message *m)
@@ -49,6 +89,7 @@ void message_free(struct message *m)
     if (!m)
         return;
     message_release(m);
+    zmq_msg_close(&m->raw_header);
     zmq_msg_close(&m->payload);
     free(m);
 }
@@ -71,6 +112,12 @@ uint32_t budget_credit(struct budget *budget, int16_t sensor_id)
     if (left < budget->limit / 2)
         credit = MIN(credit, (uint32_t)CREDIT_BATCH);
     return MAX(credit, (uint32_t)CREDIT_BATCH);
+}
+
+size_t budget_may_ask(struct budget *budget)
+{
+    long long room = budget->limit / 2 - atomic_load(&budget->used);
+    return room < ANEW_BYTES ? 1 : (size_t)(room / ANEW_BYTES);
 }
 
 struct queue {

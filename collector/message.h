@@ -13,7 +13,7 @@
 #define CREDIT_SENSOR_MAX (2u << 20)   // what one sensor may have in flight
 #define CREDIT_HELD_MAX   (6u << 20)   // more of one sensor is not held: it heeds no credit
 #define CREDIT_BATCH      (384u << 10) // room for any one batch a sensor seals
-#define MESSAGE_OVERHEAD  1024u        // what a message costs beside its payload
+#define MESSAGE_OVERHEAD  768u         // what a message costs beside its payload
 
 // Bytes of messages that wait, all sensors together and each. Thread safe.
 struct budget {
@@ -21,6 +21,7 @@ struct budget {
     atomic_llong used;
     atomic_bool paused; // nobody gets credit, nothing is committed (collector/guard.h)
     atomic_uint by_sensor[INT16_MAX + 1]; // bytes
+    atomic_bool missed[INT16_MAX + 1];    // for want of memory: see message_new_missed
 };
 
 // Whether the batch is in the database under another spool (collector/known.h), as of the last
@@ -38,16 +39,28 @@ struct message {
     size_t route_size;
     int64_t received_ms;
     struct wire_header header;
-    uint8_t raw_header[WIRE_HEADER_MAX]; // as it came, for quarantine
-    size_t raw_header_size;
+    zmq_msg_t raw_header; // as it came, for quarantine
     zmq_msg_t payload;
+    bool missed; // it had to be dropped: no frames, but its sensor is to be asked for it again
     enum elsewhere elsewhere; // the writer's
 };
 
-// Takes over *payload and its share of the budget; -ENOBUFS when the budget is spent, -ENOMEM: then
-// *payload stays the caller's. Fields beside budget, sensor and payload are the caller's to fill.
+// Without frames and without a share of the budget; NULL: no memory.
+struct message *message_new_bare(int16_t sensor_id);
+
+// Takes over both frames and their share of the budget; -ENOBUFS when the budget is spent, -ENOMEM:
+// then they stay the caller's. Fields beside budget, sensor and frames are the caller's to fill.
 // -EDQUOT when the sensor has more waiting than any that heeds its credit.
-int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *payload, struct message **ret);
+int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq_msg_t *payload,
+                struct message **ret);
+
+// Stands for a message that was dropped for want of memory, and takes none of the budget. 0: the
+// sensor has one already. Once its sensor may be asked again, message_missed_over.
+int message_new_missed(struct budget *budget, int16_t sensor_id, struct message **ret);
+void message_missed_over(struct budget *budget, const struct message *m);
+// Whether a sensor has one.
+bool message_is_missed(struct budget *budget, int16_t sensor_id);
+
 void message_free(struct message *m);
 DEFINE_CLEANUP(struct message *, message_free)
 
@@ -60,6 +73,9 @@ void message_release(struct message *m);
 
 // Bytes of payload the sensor may have in flight now: 0, or enough for a batch.
 uint32_t budget_credit(struct budget *budget, int16_t sensor_id);
+// How many sensors whose messages were dropped may be asked for them now: at least one, so that
+// none waits for ever where others fill the budget again and again.
+size_t budget_may_ask(struct budget *budget);
 
 // First in, first out, between the listener and one writer. Thread safe.
 struct queue;

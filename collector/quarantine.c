@@ -80,13 +80,24 @@ static unsigned char *bytes_at(const PGresult *result, int column, size_t *ret_s
     return PQunescapeBytea((const unsigned char *)PQgetvalue(result, 0, column), ret_size);
 }
 
+static int fill_frame(zmq_msg_t *frame, const unsigned char *p, size_t size)
+{
+    zmq_msg_close(frame);
+    if (zmq_msg_init_size(frame, size) < 0) {
+        zmq_msg_init(frame);
+        return -ENOMEM;
+    }
+    memcpy(zmq_msg_data(frame), p, size);
+    return 0;
+}
+
 static int fill_header(struct message *m, const unsigned char *p, size_t size, struct errmsg *e)
 {
-    if (size > sizeof m->raw_header)
+    if (size > WIRE_HEADER_MAX)
         return errmsg_set(e, GROUP_POISON, "its header is too large");
-    memcpy(m->raw_header, p, size);
-    m->raw_header_size = size;
-    int r = wire_header_decode(p, size, &m->header, e);
+    int r = fill_frame(&m->raw_header, p, size);
+    if (r == 0)
+        r = wire_header_decode(p, size, &m->header, e);
     return r > 0 ? GROUP_POISON : r;
 }
 
@@ -96,14 +107,8 @@ static int fill_message(struct message *m, const PGresult *result, struct errmsg
     unsigned char *header = bytes_at(result, 0, &header_size);
     unsigned char *payload = bytes_at(result, 1, &size);
     int r = header && payload ? fill_header(m, header, header_size, e) : -ENOMEM;
-    if (r == 0) {
-        zmq_msg_close(&m->payload);
-        r = zmq_msg_init_size(&m->payload, size) < 0 ? -ENOMEM : 0;
-        if (r < 0)
-            zmq_msg_init(&m->payload);
-        else
-            memcpy(zmq_msg_data(&m->payload), payload, size);
-    }
+    if (r == 0)
+        r = fill_frame(&m->payload, payload, size);
     PQfreemem(header);
     PQfreemem(payload);
     m->sensor_id = (int16_t)number_at(result, 2);
@@ -137,10 +142,9 @@ static int read_kept(struct db *db, const char *id, struct kept *ret, struct err
     if (!PQgetisnull(result, 0, 8))
         return errmsg_set(e, QUARANTINE_RESOLVED, "message %s was %s at %s", id,
                           PQgetvalue(result, 0, 8), PQgetvalue(result, 0, 9));
-    struct message *m = calloc(1, sizeof *m);
+    struct message *m = message_new_bare(0);
     if (!m)
         return -ENOMEM;
-    zmq_msg_init(&m->payload);
     ret->m = m;
     ret->frames = number_at(result, 5);
     ret->slot_ms = number_at(result, 6);

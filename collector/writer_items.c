@@ -73,8 +73,8 @@ static void send_gap(struct writer *w, const struct item *item)
     const struct message *m = item->m;
     uint64_t next_seq = item->stream->receiver.next_seq;
     struct wire_reply body = {.expected_seq = next_seq, .reason = WIRE_NACK_GAP};
-    log_info("sensor %s: batch %" PRIu64 " came, %" PRIu64 " is missing: asked for it", m->name,
-             m->header.seq, next_seq);
+    log_info("sensor %s: batch %" PRIu64 " %s, %" PRIu64 " is missing: asked for it", m->name,
+             m->header.seq, m->missed ? "was dropped" : "came", next_seq);
     send_reply(w, m, m->header.seq, WIRE_NACK, &body);
 }
 
@@ -245,6 +245,18 @@ static int look_for_siblings(struct writer *w, struct item *item, struct errmsg 
     return 0;
 }
 
+// The number that the sensor is asked for is found when all that came with it is committed.
+static void ask_for_missed(struct item *item)
+{
+    struct receiver *receiver = &item->stream->receiver;
+    if (item->m->header.seq < receiver->pending_seq) { // it came again by itself
+        item_settle(item);
+        return;
+    }
+    receiver_told(receiver, mono_ms());
+    item->state = ITEM_GAP;
+}
+
 int item_judge(struct writer *w, struct item *item, struct errmsg *e)
 {
     struct message *m = item->m;
@@ -263,6 +275,10 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
     r = look_for_siblings(w, item, e);
     if (r != 0 || is_foreign(w, item))
         return r;
+    if (m->missed) {
+        ask_for_missed(item);
+        return 0;
+    }
     uint64_t first, last;
     message_range(m, &first, &last);
     item->last = last;
@@ -282,6 +298,8 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
         item->state = ITEM_DUPLICATE;
         return last < receiver->next_seq ? look_for_fork(w, item, e) : 0;
     case RECEIVER_GAP:
+        if (message_is_missed(w->options.budget, m->sensor_id))
+            break; // dropped for want of memory: it is asked for when there is room
         receiver_told(receiver, mono_ms());
         item->state = ITEM_GAP;
         return 0;

@@ -161,6 +161,34 @@ def test_missing_number_is_asked_for(postgres, collector, enrolled):
     assert rows(postgres, name) == 30
 
 
+def test_what_found_no_memory_is_asked_for_when_there_is_room(postgres, enrolled):
+    """Nothing follows the last batch that shows a gap, and this peer sends nothing again by itself."""
+    name, pair = enrolled()
+    with Collector(postgres, lines=["memory = 4M", "writers = 1"]) as collector, Peer(collector, pair) as peer:
+        peer.deliver(1)
+        messages = [message("batch", seq, peer.spool, flows=8000, seed=seq) for seq in range(2, 56)]
+        assert sum(len(payload) for _, payload in messages) > 9 << 19
+        with postgres.connect() as conn, conn.cursor() as cursor:
+            cursor.execute("begin; lock table hirundo.batch in share mode")  # commits wait
+            for frames in messages:
+                peer.send(*frames)
+            collector.wait_log("batches dropped for want of memory")
+            cursor.execute("commit")
+        asked, committed = set(), 1
+        while committed < 55:
+            reply = peer.receive()
+            assert reply, collector.log()
+            if reply.kind == "nack":
+                assert reply.reason == "gap"
+                asked.add(reply.expected_seq)
+                for frames in messages[reply.expected_seq - 2:]:
+                    peer.send(*frames)
+            committed = max(committed, reply.committed_through)
+        assert asked
+        collector.wait_log(f"sensor {name}: batch [0-9]+ was dropped, [0-9]+ is missing: asked for it")
+    assert rows(postgres, name) == 10 + 54 * 8000
+
+
 def test_same_number_with_another_content_is_a_fork(postgres, collector, enrolled):
     name, pair = enrolled()
     with Peer(collector, pair) as peer:

@@ -302,10 +302,12 @@ static void test_csv_line_numbers(void **state)
 
 static struct message *new_message(struct budget *budget, int16_t sensor, size_t size, int *ret)
 {
-    zmq_msg_t payload;
+    zmq_msg_t header, payload;
     struct message *m = NULL;
+    zmq_msg_init(&header);
     zmq_msg_init_size(&payload, size);
-    *ret = message_new(budget, sensor, &payload, &m);
+    *ret = message_new(budget, sensor, &header, &payload, &m);
+    zmq_msg_close(&header);
     zmq_msg_close(&payload);
     return m;
 }
@@ -356,6 +358,33 @@ static void test_budget(void **state)
     assert_int_equal(budget->used, 0);
     assert_int_equal(budget->by_sensor[1], 0);
     assert_int_equal(budget->by_sensor[2], 0);
+    free(budget);
+}
+
+static void test_missed_messages(void **state)
+{
+    (void)state;
+    struct budget *budget = calloc(1, sizeof *budget);
+    struct message *m, *again;
+    int r;
+    budget->limit = 8 << 20;
+    assert_int_equal(message_new_missed(budget, 7, &m), 0);
+    assert_true(m->missed && m->sensor_id == 7);
+    assert_true(message_is_missed(budget, 7));
+    assert_false(message_is_missed(budget, 8));
+    assert_int_equal(message_new_missed(budget, 7, &again), 0); // one for each sensor
+    assert_null(again);
+    assert_int_equal(budget->used, 0);
+    message_missed_over(budget, m);
+    assert_false(message_is_missed(budget, 7));
+    message_free(m);
+    assert_int_equal(budget_may_ask(budget), 32); // 128 KiB each in half of it
+    m = new_message(budget, 1, 3 << 20, &r);
+    assert_int_equal(budget_may_ask(budget), 7);
+    again = new_message(budget, 2, 3 << 20, &r);
+    assert_int_equal(budget_may_ask(budget), 1); // never none
+    message_free(again);
+    message_free(m);
     free(budget);
 }
 
@@ -440,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_csv_line_numbers),
         cmocka_unit_test(test_one_sensor_cannot_take_the_budget),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_missed_messages),
         cmocka_unit_test(test_whose_clock_is_off),
         cmocka_unit_test(test_queue),
     };
