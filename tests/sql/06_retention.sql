@@ -2,7 +2,7 @@
 begin;
 select no_plan();
 \ir include/fixture.psql
-select fixture.zone('UTC'), fixture.sensor('a', 'JP');
+select fixture.zone('UTC'), fixture.sensor('a', 'JP'), fixture.sensor('b', 'JP');
 create function pg_temp.today() returns date language sql as $$ select (now() at time zone 'UTC')::date $$;
 create function pg_temp.setting(n text, v text) returns void language sql as $$ update hirundo.setting set value = v where name = n $$;
 create function pg_temp.size(n int) returns bigint language sql as
@@ -57,8 +57,13 @@ select pg_temp.setting('max_size_quarantine', '14000');
 select is((select count(*) from hirundo.quarantine_over_size()), 4::bigint, 'six of 2,300 bytes fit');
 delete from hirundo.quarantine q using hirundo.quarantine_over_size() o where q.quarantine_id = o.quarantine_id;
 select set_eq('select seq::int from hirundo.quarantine', array[0, 2, 4, 6, 8, 1], 'unresolved ones stay, then the newest');
+insert into hirundo.quarantine (sensor_id, spool_id, seq, received_at, peer, reason, frames, header, payload)
+select fixture.id('b'), gen_random_uuid(), 100, now() - interval '9 days', '', '', 0, '', decode(repeat('ab', 2000), 'hex');
+select pg_temp.setting('max_size_quarantine', '9500');
+delete from hirundo.quarantine q using hirundo.quarantine_over_size() o where q.sensor_id = o.sensor_id and q.quarantine_id = o.quarantine_id;
+select set_eq('select seq::int from hirundo.quarantine', array[0, 2, 4, 100], 'the sensor that has most gives way, not the one with the oldest');
 select pg_temp.setting('max_size_quarantine', '1000');
-select is((select count from hirundo.table_expire() where why = 'max_size_quarantine'), 5::bigint, 'too small for any');
+select is((select count from hirundo.table_expire() where why = 'max_size_quarantine'), 3::bigint, 'too small for any');
 select set_eq('select seq::int from hirundo.quarantine', array[0], 'today''s stays');
 
 -- rollups by size

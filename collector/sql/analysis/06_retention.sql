@@ -99,7 +99,8 @@ $$;
 comment on function hirundo.rollup_shrink() is
   'Deletes the oldest days of rollups beyond their max_size_NAME, never today, and says how many rows. Example: see hirundo.rollup_over_size for what it would delete.';
 ----
--- Messages that stay are the newest; unresolved ones before resolved ones.
+-- Messages that stay are unresolved ones before resolved ones; of each sensor the newest, and of all the same share, so that
+-- one that sends nothing but poison does not drive out what others' sensors have there.
 create or replace function hirundo.quarantine_over_size()
 returns table (sensor_id smallint, quarantine_id bigint)
 language plpgsql stable security definer
@@ -114,15 +115,18 @@ begin
   end if;
   return query
     select k.sensor_id, k.quarantine_id
-    from (select q.sensor_id, q.quarantine_id, q.received_at,
-            sum(300 + length(q.header) + length(q.payload)) over (order by q.resolved_at is not null, q.received_at desc, q.quarantine_id) as kept
-          from hirundo.quarantine q) k
+    from (select o.sensor_id, o.quarantine_id, o.received_at,
+            sum(o.size) over (order by o.resolved, o.own, o.received_at desc, o.sensor_id, o.quarantine_id) as kept
+          from (select q.sensor_id, q.quarantine_id, q.received_at, s.size, q.resolved_at is not null as resolved,
+                  sum(s.size) over (partition by q.sensor_id order by q.resolved_at is not null, q.received_at desc, q.quarantine_id) as own
+                from hirundo.quarantine q
+                cross join lateral (select 300 + length(q.header) + length(q.payload) as size) s) o) k
     where k.kept > v_most and k.received_at < date_trunc('day', now(), 'UTC');
 end
 $$;
 ----
 comment on function hirundo.quarantine_over_size() is
-  'Messages in quarantine beyond max_size_quarantine: resolved ones first, then the oldest, none of today (UTC). Example: select count(*) from hirundo.quarantine_over_size().';
+  'Messages in quarantine beyond max_size_quarantine: resolved ones first, then the oldest of the sensors that have most there, none of today (UTC). Example: select count(*) from hirundo.quarantine_over_size().';
 ----
 create or replace function hirundo.table_expire()
 returns table (what text, until text, count bigint, why text)
