@@ -66,6 +66,10 @@ delete from hirundo.flow;
 insert into hirundo.flow_dropped select d::date from generate_series(timestamp '2023-02-06', '2023-02-12', '1 day') d;
 select results_eq($$select side, packets, sources from hirundo.public_average(hirundo.week('2023-W06'))$$,
   $$values ('all', 1000::numeric, 0.29::numeric), ('home', 1400, 0.29), ('overseas', null, null)$$, 'flow gone, rollups there: the same');
+select hirundo.rollup_delete('source_port_day', '2023-02-13');
+select results_eq($$select * from hirundo.public_source_hosts(hirundo.week('2023-W06'), null, 'week', 1, '{22/TCP}')$$,
+  $$values (date '2023-02-06', '22/TCP', 0.14::numeric)$$, 'hosts of all sources need their own rollup alone');
+select is_empty($$select * from hirundo.public_source_hosts(hirundo.week('2023-W06'), '{198.18.0.0/24}')$$, 'hosts of some have gone with theirs');
 select hirundo.rollup_delete(t, '2023-02-13') from unnest(array['sensor_day', 'port_day']) t;
 select results_eq($$select side, packets, sources from hirundo.public_average(hirundo.week('2023-W06'))$$,
   $$values ('all', null::numeric, null::numeric), ('home', null, null), ('overseas', null, null)$$, 'both gone: no calm');

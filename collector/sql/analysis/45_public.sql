@@ -367,32 +367,17 @@ declare
   v_days date[];
   v_rest tstzmultirange;
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
-  v_lo inet := lower(v_ranges);
-  v_hi inet := upper(v_ranges);
-  v_probes hirundo.inetmultirange := hirundo.address_probes(v_ranges);
+  v_grain text := case when v_ranges is null then 'port_day' else 'source_port_day' end;
   v_codes int[] := hirundo.port_codes(ports);
   v_zone text := hirundo.time_zone();
 begin
   select b.first, least(b.past, now()) into v_first, v_past from hirundo.period_bounds(period) b;
-  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day,port_day') c;
+  select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, v_grain) c;
   return query
     with daily as materialized (
-      select e.d, e.code, e.sensor_id, count(*) as k
-      from (select distinct x.day as d, x.port_code as code, x.src, x.sensor_id, null::text as class
-            from unnest(v_probes) p
-            cross join lateral (
-              select * from hirundo.source_port_day x
-              where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
-                and (v_codes is null or x.port_code = any (v_codes)) and x.class <> 'backscatter' and x.class <> 'local'
-              offset 0) x
-            union all
-            select distinct (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, case when v_ranges is null then f.class end
-            from unnest(v_rest) r
-            cross join lateral (
-              select * from hirundo.flow_classed f
-              where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-                and (v_ranges is null and v_codes is not null or (f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges))
-                and (v_codes is null or f.port_code = any (v_codes)) and f.class <> 'backscatter' and f.class <> 'local') f) e
+      select h.day as d, h.port_code as code, h.sensor_id, count(*) as k
+      from hirundo.source_hits(v_first, v_past, v_ranges) h
+      where v_ranges is not null and (v_codes is null or h.port_code = any (v_codes))
       group by 1, 2, 3
       union all
       -- of all sources: added up already, those of several classes for each
@@ -400,10 +385,18 @@ begin
       from hirundo.port_day x
       where v_ranges is null and x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
       group by 1, 2, 3
+      union all
+      select (f.ts at time zone v_zone)::date, f.port_code, f.sensor_id, count(distinct (f.class, f.src))
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where v_ranges is null and f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+          and f.port_code = any (v_codes) and f.class <> 'backscatter' and f.class <> 'local') f
+      group by 1, 2, 3
     ), watch as materialized (
-      select * from hirundo.public_sensors(v_first, v_past, null, 'source_port_day,port_day')
+      select * from hirundo.public_sensors(v_first, v_past, null, v_grain)
     ), watches as materialized (
-      select * from hirundo.public_sensors(v_first, v_past, bucket, 'source_port_day,port_day')
+      select * from hirundo.public_sensors(v_first, v_past, bucket, v_grain)
     ), whole as (
       select e.code, hirundo.public_value(array_agg(e.v order by e.v), (select count(*) from watch)) as v
       from (select d.code, sum(d.k)::float8 / w.days as v from daily d join watch w on w.sensor_id = d.sensor_id group by d.code, d.sensor_id, w.days) e
