@@ -55,6 +55,15 @@ select is((select sensor_days from hirundo.organisation_case('Host & Co', hirund
 select is((select string_agg(item || ' ' || value, ', ' order by item) from hirundo.organisation_case('Host & Co', hirundo.month('2023-02')) where section = 'calendar' and item in ('Monday', 'Tuesday')),
   'Monday 20.0000, Tuesday 20.0000', '... and its calendar');
 
+-- partitions that nobody filled are dropped as well: days that nobody observed are not gone
+savepoint nobody;
+insert into hirundo.flow_dropped select d::date from generate_series(timestamp '2023-01-20', '2023-01-30', '1 day') d;
+select results_eq($$select sensor_days, missing from hirundo.sensor_average(hirundo.month('2023-01'), 'month') where side = 'home'$$, $$values (0::numeric, 'data of 1 day gone by retention')$$, 'what nobody observed has not gone');
+select results_eq($$select hosts, missing from hirundo.source_hosts_daily(hirundo.day('2023-01-25'), null, '{22/TCP}')$$, $$values (null::bigint, null::text)$$, '... on its day');
+select is((select missing from hirundo.quarter_top(hirundo.period('2023-02-27..2023-04-01'), 1) where kind = 'service'), 'of the period before: data of 27 days gone by retention', '... nor in the period before');
+select is((select note from hirundo.organisation_case('Host & Co', hirundo.day('2023-01-25')) where section = 'daily'), 'nobody observed', '... and a case says so');
+rollback to nobody;
+
 -- twenty sources a day are none too many on 8 March, though of the 28 days before nine are kept
 select results_eq($$select distinct verdict, sensors_compared, days_before, missing from hirundo.scope(hirundo.day('2023-03-08'), '22/TCP')$$,
   $$values ('undetermined', 0, 9.00, 'of the days before: data of 19 days gone by retention')$$, 'scope: days that are gone are no history');
@@ -99,5 +108,21 @@ select is((select string_agg(distinct missing, '|') from hirundo.distinct_source
 select results_eq($$select distinct day, missing from hirundo.scanners(hirundo.period('2023-03-19..2023-03-22'), 0) order by 1$$, $$values ('2023-03-19'::date, null), ('2023-03-20', '5 packets dropped'), ('2023-03-21', null)$$, 'scanners, by day');
 select results_eq($$select sensor, missing from hirundo.scope(hirundo.day('2023-03-20'), '22/TCP') order by 1$$, $$values ('jp', 'of the days before: data of 23 days gone by retention'), ('kr', '5 packets dropped; of the days before: data of 23 days gone by retention'), ('tw', 'of the days before: data of 23 days gone by retention')$$, 'scope, by sensor');
 select is((select missing from hirundo.surges(hirundo.day('2023-03-20'))), '5 packets dropped', 'surges');
+select results_eq($$select s.name, p.missing, count(*) from hirundo.port_sources(hirundo.day('2023-03-20'), '22/TCP') p join hirundo.sensor s on s.sensor_id = p.sensor_id group by 1, 2 order by 1$$,
+  $$values ('jp', null::text, 20::bigint), ('kr', '5 packets dropped', 20), ('tw', null, 20)$$, 'port_sources, by sensor');
+select results_eq($$select hosts, missing from hirundo.port_origins(hirundo.day('2023-03-20'), '22/TCP')$$, $$values (20::bigint, '5 packets dropped')$$, 'port_origins');
+select results_eq($$select what, missing from hirundo.port_is_not(hirundo.period('2023-03-14..2023-03-21'), '22/TCP')$$,
+  $$select w, '5 packets dropped, data of 1 day gone by retention' from unnest(array['backscatter', 'flood', 'scanners', 'one_source', 'one_sensor']) w$$, 'port_is_not');
+-- each figure as the rollups know it that it is made of
+savepoint grains;
+select hirundo.rollup_delete('port_day', '2023-03-21');
+select results_eq($$select what, missing from hirundo.port_is_not(hirundo.day('2023-03-20'), '22/TCP') where what in ('flood', 'scanners')$$,
+  $$values ('flood', '5 packets dropped, data of 1 day gone by retention'), ('scanners', '5 packets dropped')$$, 'packets that are gone, and sources that are not');
+select hirundo.rollup_delete('source_day', '2023-03-22');
+select results_eq($$select sources, missing from hirundo.ttl_spread(hirundo.day('2023-03-21'), null, '{22/TCP}') where region = 'JP'$$, $$values (20::bigint, null::text)$$, 'ttl_spread of ports does not need source_day');
+select results_eq($$select sources, missing from hirundo.ttl_spread(hirundo.day('2023-03-21'), '{198.18.0.0/24}') where region = 'JP'$$, $$values (20::bigint, null::text)$$, '... nor of sources');
+select results_eq($$select sources, missing from hirundo.ttl_origin(hirundo.day('2023-03-21'), '{198.18.0.0/24}') where region = 'JP'$$, $$values (20::bigint, null::text)$$, '... nor does ttl_origin');
+rollback to grains;
+select results_eq($$select port, hosts, missing from hirundo.source_top_ports(hirundo.day('2023-03-20'), '{198.18.0.0/24}')$$, $$values ('22/TCP', 20::bigint, '5 packets dropped')$$, 'source_top_ports');
 select * from finish();
 rollback;

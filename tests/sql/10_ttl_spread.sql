@@ -25,13 +25,13 @@ select fixture.flow('kr', '2023-02-08T08:00Z', '198.18.0.1', proto => 17, port =
 -- flood rows have no source
 select fixture.flood('jp1', '2023-02-08T08:00Z', 6, 22, 1000000);
 
-prepare asked as select * from hirundo.ttl_spread(hirundo.day('2023-02-08'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}');
+prepare asked as select region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources, missing from hirundo.ttl_spread(hirundo.day('2023-02-08'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}');
 prepare answer as values ('JP', 243, 249, 245, 2::bigint, 4::bigint, 3::bigint, null::text), ('AU', 234, 238, 234, 2, 2, 3, null), ('TW', 230, 240, 240, 1, 1001, 3, null);
 select results_eq('asked', 'answer', 'home first, then by region; weighted lower medians; distinct sources over all regions');
 set local timezone = 'America/St_Johns';
 select results_eq('asked', 'answer', 'in any session time zone');
 reset timezone;
-select results_eq($$select * from hirundo.ttl_spread(hirundo.day('2023-02-08'), '{198.18.0.0/25,198.18.0.0/24,198.18.0.1}', '{22/tcp,5900/tcp}')$$, 'answer',
+select results_eq($$select region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources, missing from hirundo.ttl_spread(hirundo.day('2023-02-08'), '{198.18.0.0/25,198.18.0.0/24,198.18.0.1}', '{22/tcp,5900/tcp}')$$, 'answer',
   'overlapping prefixes count once');
 select fixture.home('TW');
 select results_eq($$select region from hirundo.ttl_spread(hirundo.day('2023-02-08'), '{198.18.0.0/24}', '{22/TCP,5900/TCP}')$$, array['TW', 'AU', 'JP'], 'another home');

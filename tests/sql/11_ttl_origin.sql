@@ -94,7 +94,7 @@ select is(fixture.verdict('2023-03-05'), 'undetermined: closer: US', '10 pairs a
 -- 6 -- too few away regions
 select fixture.send('2023-03-06', '198.18.0.', 1, 12, '{"jp1": 8, "my": 18, "bn": 19}');
 select fixture.send('2023-03-06', '198.18.0.', 1, 9, '{"au": 20}');
-select is(fixture.verdict('2023-03-06'), 'undetermined: too few regions: only 2 away with 10 sources also seen at home (3 needed)', 'two regions');
+select is(fixture.verdict('2023-03-06'), 'undetermined: too few regions: only 2 away with 10 pairs, each a source also seen at home and a sensor there (3 needed)', 'two regions');
 -- 7 -- seen away only, at home only, nowhere
 select fixture.send('2023-03-07', '198.18.0.', 1, 12, '{"tw": 8, "my": 18, "bn": 19}');
 select alike(fixture.verdict('2023-03-07'), 'undetermined: too few regions: only 0 away%', 'never seen at home');
@@ -102,7 +102,7 @@ select fixture.send('2023-03-08', '198.18.0.', 1, 12, '{"jp1": 8}');
 select alike(fixture.verdict('2023-03-08'), 'undetermined: too few regions: only 0 away%', 'seen at home only');
 select results_eq($$select * from hirundo.ttl_origin(hirundo.day('2023-03-09'), '{198.18.0.0/24}', '{22/TCP}')$$,
   $$values (null::text, 0::bigint, null::int, null::numeric, null::float8, null::int, null::int, 0::bigint, 0::bigint, false, 'undetermined',
-    'no packets that count from these sources on these ports in this period', null::text)$$, 'nothing: one row, region null');
+    'no packets that count from these sources on these ports in this period', null::text, 0::bigint, null::bigint, null::bigint)$$, 'nothing: one row, region null');
 -- 10 -- randomised TTLs: more than a fifth of the cells of several packets spread by more than 4 hops
 select fixture.send('2023-03-10', '198.18.0.', 1, 20, '{"jp1": 8, "my": 18, "bn": 19, "au": 22}', packets => 2);
 select alike(fixture.verdict('2023-03-10'), 'home_nearest%', 'not randomised');
@@ -177,7 +177,7 @@ select fixture.send('2023-03-20', '198.18.7.', 1, 30, '{"jp1": 8, "my": 12, "tw"
 select is(fixture.verdict('2023-03-20'), 'undetermined: unlike other sources of JP', '... with controls');
 -- 21 -- each source seen by one sensor alone
 select fixture.send('2023-03-21', '198.18.0.', 1 + 20 * i, 20 + 20 * i, format('{"%s": %s}', s, 8 + i)::jsonb) from unnest(array['jp1', 'my', 'tw', 'bn', 'au']) with ordinality v(s, o), lateral (select o::int - 1) n(i);
-select is(fixture.verdict('2023-03-21'), 'undetermined: too few regions: only 0 away with 10 sources also seen at home (3 needed)', 'sources seen by one sensor only');
+select is(fixture.verdict('2023-03-21'), 'undetermined: too few regions: only 0 away with 10 pairs, each a source also seen at home and a sensor there (3 needed)', 'sources seen by one sensor only');
 -- 22 -- 64 and 65: a TTL of 64 at home is no hop from 64, one of 65 is 63 hops from 128, which is no path
 select fixture.send('2023-03-22', '198.18.0.', 1, 12, '{"jp1": 0, "my": 12, "tw": 15, "bn": 13, "au": 19}', t0 => 64);
 select alike(fixture.verdict('2023-03-22'), 'home_nearest: 4 of 4%', '64 at home');

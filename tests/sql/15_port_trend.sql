@@ -81,6 +81,7 @@ select ok(fixture.reads('select * from hirundo.quarter_top(hirundo.day(''2023-02
 
 -- what is missing stands in the row
 update hirundo.observation set kernel_dropped = 5 where slot = '2023-02-15T01:00Z';
+insert into hirundo.observation (sensor_id, slot, row_packets) select min(s.sensor_id), g, 1 from hirundo.sensor s, unnest(array['2023-02-21 01:00Z', '2023-02-21 20:00Z']::timestamptz[]) g group by g;
 insert into hirundo.flow_dropped values ('2023-02-21');
 select results_eq($$select distinct bucket::date, missing from hirundo.port_trend(hirundo.period('2023-02-06..2023-02-27'), 'week', 3) order by 1$$,
   $$values ('2023-02-06'::date, null), ('2023-02-13', '5 packets dropped'), ('2023-02-20', 'data of 2 days gone by retention')$$, 'port_trend says what is missing');

@@ -25,7 +25,7 @@ select fixture.flow('jp', '2023-02-08T16:00Z', '198.18.0.6', port => g) from gen
 select fixture.flow('jp', '2023-02-08T01:00Z', '100.64.0.1', port => g) from generate_series(1, 11) g; -- nobody's
 select fixture.observe('jp', '2023-02-07T15:00Z', '2023-02-08T15:00Z'), fixture.observe('tw', '2023-02-07T15:00Z', '2023-02-08T03:00Z'), fixture.observe('jp', '2023-02-09T15:00Z', '2023-02-10T15:00Z');
 
-prepare listed as select * from hirundo.scanners(hirundo.period('2023-02-08..2023-02-11'), 10);
+prepare listed as select day, src, ports, sensors, packets, asn, as_name, country, organisation, scanner, missing from hirundo.scanners(hirundo.period('2023-02-08..2023-02-11'), 10);
 prepare list as values
   ('2023-02-08'::date, '100.64.0.1'::inet, 11::bigint, 1::bigint, 11::bigint, null::bigint, null::text, null::text, null::text, null::text, null::text),
   ('2023-02-08', '198.18.0.1', 11, 2, 22, 64500, 'EXAMPLE', 'US', null, null, null), ('2023-02-08', '198.18.0.3', 11, 1, 12, 64500, 'EXAMPLE', 'US', 'watched', 'research', null);

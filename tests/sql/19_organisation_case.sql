@@ -23,7 +23,7 @@ $$ select * from hirundo.organisation_case('Host & Co', hirundo.period('2023-02-
 
 select results_eq($$select item, day, first_seen, last_seen, hosts, packets, sensors, regions, sensor_days, value from fixture.case('summary')$$,
   $$values ('Host & Co', '2023-02-03'::date, '2023-02-03 01:00Z'::timestamptz, '2023-02-15 03:00:01.5Z'::timestamptz, 8::bigint, 145::bigint, 2::bigint, 2::bigint, 39.0, 2.0)$$, 'summary');
-select is((select note from fixture.case('summary')), '8 hosts in 2 prefixes sent 145 packets to 2 ports, from 2023-02-03 to 2023-02-15 (Asia/Tokyo); seen by 2 of 2 observing sensors, in 2 regions', 'in a sentence');
+select is((select note from fixture.case('summary')), '8 hosts in 2 prefixes sent 145 packets to 2 ports, from 2023-02-03 to 2023-02-15 (Asia/Tokyo); seen by 2 of 2 observing sensors, in 2 regions; to these ports also 1000000 packets of floods not counted, of about 1000 sources', 'in a sentence');
 
 select is((select count(*) from fixture.case('daily')), 60::bigint, 'every day, with every port and all of them');
 select results_eq($$select day, port, hosts, packets, sensors, sensor_days from fixture.case('daily') where day in ('2023-02-01', '2023-02-04', '2023-02-06')$$,
@@ -32,6 +32,14 @@ select results_eq($$select day, port, hosts, packets, sensors, sensor_days from 
     ('2023-02-06', null, 8, 24, 2, 2), ('2023-02-06', '22/TCP', 8, 16, 1, 2), ('2023-02-06', '5900/TCP', 8, 8, 1, 2)$$, 'hosts, packets, sensors; beside them how much was observed');
 select results_eq($$select day, hosts, packets, note from hirundo.organisation_case('Host & Co', hirundo.period('2023-02-20..2023-02-22')) where section = 'daily'$$,
   $$values ('2023-02-20'::date, 0::bigint, 0::bigint, null), ('2023-02-21', null, null, 'nobody observed')$$, 'a day that nobody observed is not a calm one');
+
+-- backscatter only where it is asked for: the answer of 1 February
+select results_eq($$select day, hosts, packets from hirundo.organisation_case('Host & Co', hirundo.period('2023-02-01..2023-02-21'), true) where section = 'summary' or (section = 'daily' and day = '2023-02-01')$$,
+  $$values ('2023-02-01'::date, 8::bigint, 146::bigint), ('2023-02-01', 1, 1), ('2023-02-01', 1, 1), ('2023-02-01', 0, 0)$$, 'with backscatter');
+select alike((select note from hirundo.organisation_case('Host & Co', hirundo.day('2023-02-01'), true) where section = 'summary'), '1 hosts % sent 1 packets %; answers to others (backscatter) counted too; to these ports also %', '... which it says');
+select results_eq($$select section, item, packets from hirundo.organisation_case('Host & Co', hirundo.day('2023-02-01'), true) where section in ('tool', 'evidence')$$,
+  $$values ('tool', 'unknown', 1::bigint), ('evidence', '198.18.0.1', 1)$$, '... in its tools and its evidence');
+select is((select packets from hirundo.organisation_case('Host & Co', hirundo.day('2023-02-01'), null) where section = 'summary'), 0::bigint, 'null is not');
 
 update hirundo.observation set kernel_dropped = 3 where sensor_id = fixture.id('kr') and slot = '2023-02-05 02:00Z';
 select alike((select note from fixture.case('summary')), '8 hosts %; missing: 3 packets dropped', 'with what is missing');
@@ -43,7 +51,7 @@ select results_eq($$select item, day, hosts, value, note from fixture.case('shif
 select is((select count(*) from hirundo.organisation_case('Host & Co', hirundo.period('2023-02-06..2023-02-21')) where section = 'shift'), 0::bigint, 'none where both ports begin on one day');
 
 select results_eq($$select item, hosts, packets, low, high, note from fixture.case('origin')$$,
-  $$values ('undetermined', null::bigint, null::bigint, null::numeric, null::numeric, 'too few regions: only 0 away with 10 sources also seen at home (3 needed)'),
+  $$values ('undetermined', null::bigint, null::bigint, null::numeric, null::numeric, 'too few regions: only 0 away with 10 pairs, each a source also seen at home and a sensor there (3 needed)'),
     ('JP', 8, 113, 100, 248, null), ('KR', 8, 32, 230, 230, null)$$, 'the verdict on their origin, with its regions');
 
 select results_eq($$select item, day, hosts, packets, value from fixture.case('tool')$$, $$values ('unknown', '2023-02-03'::date, 8::bigint, 145::bigint, 1.0)$$, 'no tool');
@@ -67,6 +75,21 @@ select results_eq($$select item, day, port, first_seen, last_seen, packets, sens
 
 select results_eq($$select item, packets, value, p_value from fixture.case('calendar') where item in ('weekend', 'off')$$,
   $$select kind, packets, average, p_value from hirundo.activity_calendar(hirundo.period('2023-02-01..2023-02-21'), '{198.18.0.0/28,2001:db8::/64}') where kind in ('weekend', 'off')$$, 'kinds of days as activity_calendar has them');
+
+-- another organisation's smaller prefix: its hosts count for both, and the notes say so; a part of that is its own again
+savepoint nested;
+insert into hirundo.organisation (name) values ('Small');
+insert into hirundo.organisation_prefix select organisation_id, p::cidr from hirundo.organisation, unnest(array['198.18.0.2/31', '198.18.0.4/30', '198.19.0.0/16']) p where name = 'Small';
+select is((select string_agg(r::text, ' ') from unnest(hirundo.case_inner('Host & Co', '{198.18.0.0/28,2001:db8::/64}')) r), '[198.18.0.2,198.18.0.3] [198.18.0.4,198.18.0.7]', 'what lookup gives to another');
+select results_eq($$select hosts, substring(note from '; . of the hosts.*') from fixture.case('summary')$$,
+  $$values (8::bigint, '; 6 of the hosts are in smaller prefixes of Small, and counted there too; to these ports also 1000000 packets of floods not counted, of about 1000 sources')$$, 'hosts that two organisations answer for');
+select is((select hosts from hirundo.organisation_case('Small', hirundo.period('2023-02-01..2023-02-21')) where section = 'summary'), 6::bigint, '... and the other''s case');
+select unalike((select note from hirundo.organisation_case('Small', hirundo.period('2023-02-01..2023-02-21')) where section = 'summary'), '%smaller prefixes%', '... which has no smaller one in it');
+select results_eq($$select distinct item, note from fixture.case('evidence') where item in ('198.18.0.1', '198.18.0.2') order by 1$$, $$values ('198.18.0.1', null), ('198.18.0.2', 'in a smaller prefix of Small')$$, '... by host');
+insert into hirundo.organisation_prefix select organisation_id, '198.18.0.2/32' from hirundo.organisation where name = 'Host & Co';
+select results_eq($$select distinct item, note from fixture.case('evidence') where item in ('198.18.0.2', '198.18.0.3') order by 1$$, $$values ('198.18.0.2', null), ('198.18.0.3', 'in a smaller prefix of Small')$$, 'the smallest decides, as in lookup');
+select is(k.organisation, case k.address when '198.18.0.2' then 'Host & Co' else 'Small' end, 'lookup: ' || k.address) from hirundo.lookup('{198.18.0.2,198.18.0.3}') k;
+rollback to nested;
 
 -- before: 3 to 9 February, 13 sensor-days with 144 packets; after: 11 to 20, 20 sensor-days with 1
 select results_eq($$select item, day, hosts, packets, sensor_days, value from fixture.case('effect')$$,

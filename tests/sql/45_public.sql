@@ -80,7 +80,7 @@ rollback to gone;
 select is(hirundo.report_port(p), '22/TCP') from unnest('{22,22/tcp," 22 "}'::text[]) p;
 select throws_ok($$select hirundo.report_port('ssh')$$, '22023', '''ssh'' is not a port');
 select results_eq($$select count(*), sum(packets)::bigint from hirundo.port_sources(hirundo.week('2023-W06'), '22/TCP')$$, $$values (4::bigint, 7420::bigint)$$, 'who sent');
-select results_eq($$select * from hirundo.port_origins(hirundo.week('2023-W06'), '22/TCP')$$, $$values ('', 4::bigint, 7420::bigint, null::text, 1::numeric)$$, 'from where');
+select results_eq($$select * from hirundo.port_origins(hirundo.week('2023-W06'), '22/TCP')$$, $$values ('', 4::bigint, 7420::bigint, null::text, 1::numeric, null::text)$$, 'from where');
 select results_eq($$select what, share, middle from hirundo.port_is_not(hirundo.week('2023-W06'), '22/TCP')$$,
   $$values ('backscatter', 0.0, 0::numeric), ('flood', 0.0, 0), ('scanners', 0.0, 0), ('one_source', 94.3, 100), ('one_sensor', 25.0, null)$$, 'what it is not');
 

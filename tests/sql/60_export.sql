@@ -50,6 +50,15 @@ select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04')
 select results_eq($$select l from hirundo.export_head('Host & Co', '2023-02-04') h, hirundo.export_sources(h) l$$,
   $$values ('timestamp,last_seen,src_ip,protocol,dst_port,packets,sensors,ttl_min,ttl_max,tlp'), ('2023-02-03T15:00:00Z,2023-02-03T15:00:00Z,198.18.0.1,tcp,22,2,1,50,50,RED'),
     ('2023-02-04T14:59:59Z,2023-02-04T14:59:59Z,198.18.0.1,tcp,5900,1,1,50,50,RED')$$, 'hosts and ports');
+-- a part of the prefix is another organisation's
+savepoint nested;
+insert into hirundo.organisation (name) values ('Small');
+insert into hirundo.organisation_prefix select organisation_id, '198.18.0.0/30' from hirundo.organisation where name = 'Small';
+select is(hirundo.export_case(hirundo.export_head('Host & Co', '2023-02-04')) #>> '{summary,inner}', '1', 'hosts that another organisation answers for');
+select ok(hirundo.export_text(hirundo.export_blocks(hirundo.export_case(hirundo.export_head('Host & Co', '2023-02-04') || '{"operator": "f"}'), l, true, false)) ~ w, 'a case says so: ' || l)
+from (values ('en', 'Hosts in smaller prefixes that another organisation answers for: 1\.'), ('ja', '送信元のうち1ホストは')) x(l, w);
+rollback to nested;
+select unalike(hirundo.export_text(hirundo.export_blocks(hirundo.export_case(hirundo.export_head('Host & Co', '2023-02-04') || '{"operator": "f"}'), 'en', true, false)), '%smaller prefixes%', '... and else nothing');
 create temp table reports as select l::jsonb as r from hirundo.export_head('Host & Co', '2023-02-04') h,
   hirundo.export_xarf(h || '{"reporter": "R", "contact": "r@example.org"}', array[fixture.id('jp'), fixture.id('kr')]::int[], '{s-a,s-b}') l;
 set local timezone = 'America/New_York';

@@ -74,6 +74,7 @@ FUNCTIONS = {
         "hirundo.organisation_case('narrow', PERIOD)",
         "hirundo.organisation_case('of no such name', PERIOD)",
         'hirundo.organisation_case(null, PERIOD)',
+        "hirundo.organisation_case('wide', PERIOD, true)",
     ),
     'whole_weeks': Function('hirundo.whole_weeks(PERIOD)'),
     'public_top': Function(

@@ -335,10 +335,10 @@ def one_round(conn, seed):
             problems.append(f'row {g[:10]} should be {w}')
     if len(got) != len(want):
         problems.append(f'{len(got)} rows, should be {len(want)}')
-    if len({g[10:] for g in got}) != 1:
+    if len({g[10:12] for g in got}) != 1:
         problems.append('verdict or reason differ between rows')
     if got[0][10] != verdict or reason not in got[0][11]:
-        problems.append(f'verdict {got[0][10:]} should be {verdict}, {reason}')
+        problems.append(f'verdict {got[0][10:12]} should be {verdict}, {reason}')
     cur.execute(
         'select region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources from hirundo.ttl_spread(tstzrange(%s, %s), %s::cidr[], %s)',
         (*PERIOD, ASKED, PORTS),

@@ -88,7 +88,7 @@ comment on function hirundo.sources_by_region(timestamptz, timestamptz) is
 drop function if exists hirundo.distinct_sources(tstzrange, text);
 ----
 create function hirundo.distinct_sources(period tstzrange, by text default 'all')
-returns table (item text, sources bigint, missing text)
+returns table (item text, sources bigint, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -108,33 +108,41 @@ begin
   select c.months, c.days, c.rest into v_months, v_days, v_rest
   from hirundo.rollup_cover(v_first, v_past, 'source_day', null, 'source_month') c;
   if v_by = 'region' then
-    return query select r.region, r.sources, l.missing
+    return query select r.region, r.sources, l.missing, coalesce(f.n, 0), f.low, f.high
                  from hirundo.sources_by_region(v_first, v_past) r
                  join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = r.region
+                 left join (select s.country::text as item, sum(x.packets)::bigint as n, max(x.sources_min) as low, sum(x.sources_max)::bigint as high
+                            from hirundo.floods(v_first, v_past, null, true) x join hirundo.sensor s on s.sensor_id = x.sensor_id group by 1) f on f.item = r.region
                  where r.sources > 0 order by r.region collate "C";
   elsif v_by = 'sensor' then
-    return query select g.item, g.sources, l.missing
+    return query select g.item, g.sources, l.missing, coalesce(f.n, 0), f.low, f.high
                  from hirundo.sources_by_group(v_first, v_past, true) g
                  join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = g.item
+                 left join (select s.name as item, sum(x.packets)::bigint as n, max(x.sources_min) as low, sum(x.sources_max)::bigint as high
+                            from hirundo.floods(v_first, v_past, null, true) x join hirundo.sensor s on s.sensor_id = x.sensor_id group by 1) f on f.item = g.item
                  where g.sources > 0 order by g.item collate "C";
   elsif v_by in ('all', 'received', 'class') then
     return query
-      select u.item, count(*), (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l)
+      select c.item, c.n, (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l), coalesce(f.n, 0), f.low, f.high
       from (
-        select case v_by when 'class' then m.class else v_by end as item, m.src from hirundo.source_month m
-        where m.month = any (v_months) and (v_by <> 'received' or m.class <> 'local')
-        union
-        select case v_by when 'class' then d.class else v_by end, d.src from hirundo.source_day d
-        where d.day = any (v_days) and (v_by <> 'received' or d.class <> 'local')
-        union
-        select case v_by when 'class' then f.class else v_by end, f.src
-        from unnest(v_rest) r
-        cross join lateral (
-          select f.class, f.src from hirundo.flow_classed f
-          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-            and (v_by <> 'received' or f.class <> 'local')) f) u
-      group by u.item
-      order by u.item collate "C";
+        select u.item, count(*) as n
+        from (
+          select case v_by when 'class' then m.class else v_by end as item, m.src from hirundo.source_month m
+          where m.month = any (v_months) and (v_by <> 'received' or m.class <> 'local')
+          union
+          select case v_by when 'class' then d.class else v_by end, d.src from hirundo.source_day d
+          where d.day = any (v_days) and (v_by <> 'received' or d.class <> 'local')
+          union
+          select case v_by when 'class' then f.class else v_by end, f.src
+          from unnest(v_rest) r
+          cross join lateral (
+            select f.class, f.src from hirundo.flow_classed f
+            where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+              and (v_by <> 'received' or f.class <> 'local')) f) u
+        group by u.item) c
+      left join (select case v_by when 'class' then x.class else v_by end as item, sum(x.packets)::bigint as n, max(x.sources_min) as low, sum(x.sources_max)::bigint as high
+                 from hirundo.floods(v_first, v_past) x group by 1) f on f.item = c.item
+      order by c.item collate "C";
   else
     raise exception '% is nothing to count sources by', quote_literal(by)
       using errcode = 'invalid_parameter_value', hint = 'Take all, received, class, region or sensor.';
@@ -143,4 +151,4 @@ end
 $$;
 ----
 comment on function hirundo.distinct_sources(tstzrange, text) is
-  'How many different sources sent anything in a period, exact, of any class: by all (one row), received (one row; all but class local, what totals of packets count), class, region (of the sensors) or sensor. Without flood rows, which have no source; nothing has no row. missing: what the count lacks (of the region or sensor; hirundo.lacking; null: nothing). Example: select * from hirundo.distinct_sources(hirundo.quarter(''2023Q1''), ''region'').';
+  'How many different sources sent anything in a period, exact, of any class: by all (one row), received (one row; all but class local, what totals of packets count), class, region (of the sensors) or sensor. Without flood rows, which have no source; nothing has no row. missing: what the count lacks (of the region or sensor; hirundo.lacking; null: nothing). flood_packets: what came as flood rows beside (of the class, region or sensor); flood_sources_min and flood_sources_max: of how many sources (the largest estimate and the sum of them; null: none). Example: select * from hirundo.distinct_sources(hirundo.quarter(''2023Q1''), ''region'').';

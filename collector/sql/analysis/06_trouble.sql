@@ -91,12 +91,21 @@ begin
   return query
     select distinct l.day
     from unnest(hirundo.gone_time(rest)) r
-    cross join lateral hirundo.local_days(lower(r), upper(r)) l;
+    cross join lateral hirundo.local_days(lower(r), upper(r)) l
+    cross join lateral (select hirundo.local_range(l.day, l.day + 1) * r as part offset 0) p
+    -- a partition that nobody filled takes nothing with it; by sensor, as observation has its key
+    where exists (
+      select from hirundo.sensor s
+      cross join lateral (
+        select from hirundo.observation o
+        where o.sensor_id = s.sensor_id and o.slot >= date_bin('15 minutes', lower(p.part), timestamptz '2000-01-01 00:00:00+00') and o.slot < upper(p.part)
+          and (o.covered_ms > 0 or o.row_packets > 0 or o.flood_packets > 0)
+        limit 1) o);
 end
 $$;
 ----
 comment on function hirundo.flow_gone_days(tstzmultirange) is
-  'Days of the reporting time zone of which hirundo.gone_time has a part: they count as not observed for that part, and the column missing says so. Example: select * from hirundo.flow_gone_days(''{[2023-02-03 00:00Z,2023-02-05 00:00Z)}'').';
+  'Days of the reporting time zone of which hirundo.gone_time has a part that somebody observed: they count as not observed for that part, and the column missing says so. What nobody observed was never there to go. Example: select * from hirundo.flow_gone_days(''{[2023-02-03 00:00Z,2023-02-05 00:00Z)}'').';
 ----
 create or replace function hirundo.kept_time(first timestamptz, past timestamptz, rest tstzmultirange)
 returns table (sensor_id smallint, day date, covered_ms bigint)

@@ -56,8 +56,8 @@ declare
   v_evidence boolean := evidence;
 begin
   select c.months, c.days, c.rest into v_months, v_days, v_rest
-  from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day', null,
-                            case when v_codes is not null or v_evidence then 'source_port_month,source_ttl_month,source_month,network_port_month' end) c;
+  from hirundo.rollup_cover(v_first, v_past, 'source_port_day', null,
+                            case when v_codes is not null or v_evidence then 'source_port_month,source_ttl_month,network_port_month' end) c;
   v_month_days := hirundo.month_days(v_months);
   select k.busy, k.rare into v_busy, v_rare from hirundo.busy_codes(v_months, v_codes) k;
   -- OFFSET 0: look up by source, whatever a port promises

@@ -32,7 +32,11 @@ begin
   end if;
   -- millions of rows are read twice rather than kept: the two questions are answered where they are read
   return query execute format($q$
-    with late as materialized (
+    with flood as materialized (
+      select s.country, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods($1, $2, $5, true) f join hirundo.sensor s on s.sensor_id = f.sensor_id
+      group by 1
+    ), late as materialized (
       select %1$s f.sensor_id, f.ttl, sum(f.packets)::bigint as packets
       from unnest($4) r
       cross join lateral (
@@ -56,15 +60,17 @@ begin
     ), counted(region, sources) as materialized (
       %3$s
     )
-    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null), l.missing
+    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null), l.missing,
+      coalesce(f.n, 0), f.low, f.high
     from by_region r
+    left join flood f on f.country = r.country
     join counted c on c.region = r.country::text
     left join hirundo.lacking($1, $2, $11, 'region') l on l.item = r.country::text
     order by r.country::text is distinct from $10, r.country::text collate "C"$q$,
     case when codes is not null then 'f.src,' end,
     (select string_agg('select x.sensor_id, x.ttl, x.packets from ' || p, ' union all ' order by n) from unnest(v_parts) with ordinality t(p, n)), v_counted)
   using first, past, v_days, v_rest, codes, v_months, v_busy, hirundo.month_days(v_months), v_rare, hirundo.home_country(),
-    (select c.rest from hirundo.rollup_cover(first, past, case when codes is null then 'ttl_day' else 'source_port_day' end || ',source_day') c);
+    (select c.rest from hirundo.rollup_cover(first, past, case when codes is null then 'ttl_day,source_day' else 'source_port_day' end) c);
 end
 $$;
 ----
@@ -121,15 +127,21 @@ begin
       from (select m.country, bit_or(m.bit) as sensors from mark m group by m.country) r
       cross join seen e
       group by r.country
+    ), flood as materialized (
+      select m.country, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past, v_codes, true) f join mark m on m.sensor_id = f.sensor_id
+      group by 1
     )
-    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select sum(e.n)::bigint from seen e), l.missing
+    select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select sum(e.n)::bigint from seen e), l.missing,
+      coalesce(f.n, 0), f.low, f.high
     from by_region r
+    left join flood f on f.country = r.country
     join by_source c on c.country = r.country
     left join hirundo.lacking(v_first, v_past,
-                              (select k.rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day,source_day') k), 'region') l on l.item = r.country::text
+                              (select k.rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day') k), 'region') l on l.item = r.country::text
     order by r.country::text is distinct from v_home, r.country::text collate "C";
 end
 $$;
 ----
 comment on function hirundo.ttl_spread(tstzrange, cidr[], text[]) is
-  'TTL range per sensor region (country), for packets from these sources on these ports (NULL: all): region, ttl_min, ttl_max, ttl_median (weighted by packets), sources, packets, all_sources (distinct over all regions, on every row), missing (what the region''s sensors lack: hirundo.lacking; null: nothing). Home first. Example: select * from hirundo.ttl_spread(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'TTL range per sensor region (country), for packets from these sources on these ports (NULL: all): region, ttl_min, ttl_max, ttl_median (weighted by packets), sources, packets, all_sources (distinct over all regions, on every row), missing (what the region''s sensors lack: hirundo.lacking; null: nothing), flood_packets (to these ports at the region''s sensors as flood rows: these have no source, and are in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Home first. Example: select * from hirundo.ttl_spread(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

@@ -8,7 +8,8 @@ drop function if exists hirundo.source_hosts_daily(tstzrange, cidr[], text[], bo
 ----
 create function hirundo.source_hosts_daily(period tstzrange, sources cidr[] default null, ports text[] default null,
                                            with_backscatter boolean default false)
-returns table (day date, port text, hosts bigint, packets bigint, sensors bigint, sensor_days numeric, missing text)
+returns table (day date, port text, hosts bigint, packets bigint, sensors bigint, sensor_days numeric, missing text,
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -84,6 +85,11 @@ begin
       select unnest(v_codes) as code
       union
       select h.code from by_port h
+    ), flood as (
+      select f.day as d, f.port_code as code, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past, v_codes) f
+      where v_back or f.class <> 'backscatter'
+      group by 1, 2
     ), observed as (
       -- a quarter of an hour that the period begins in counts too
       select o.day as d, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(date_bin('15 minutes', v_first, timestamptz '2000-01-01 00:00:00+00'), v_past, v_rest) o
@@ -92,11 +98,13 @@ begin
     select d.d, hirundo.port_label(c.code),
       coalesce(s.hosts, case when o.d is not null then 0 end),
       coalesce(s.packets, case when o.d is not null then 0 end),
-      coalesce(s.sensors, n.sensors, 0), coalesce(o.days, 0), l.missing
+      coalesce(s.sensors, n.sensors, 0), coalesce(o.days, 0), l.missing,
+      coalesce(f.n, case when o.d is not null then 0 end), f.low, f.high
     from days d
     cross join codes c
     left join by_port s on s.d = d.d and s.code = c.code
     left join by_sensor n on n.d = d.d and n.code = c.code
+    left join flood f on f.d = d.d and f.code = c.code
     left join observed o on o.d = d.d
     left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = d.d
     order by d.d, hirundo.port_label(c.code) collate "C";
@@ -104,4 +112,4 @@ end
 $$;
 ----
 comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[], boolean) is
-  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';
+  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off), flood_packets (to the port that day as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';

@@ -8,7 +8,8 @@
 drop function if exists hirundo.top_ports(tstzrange, integer);
 ----
 create function hirundo.top_ports(period tstzrange, n integer default 10)
-returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint, sensor_days numeric, missing text)
+returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint, sensor_days numeric, missing text,
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -101,18 +102,23 @@ begin
       select k.sensor_id, k.code, k.n
       from (select t.*, rank() over (partition by t.sensor_id order by t.n desc) as r from total t where t.n > 0) k
       where k.r <= v_n
+    ), flood as (
+      select f.sensor_id, f.port_code as code, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past, array(select distinct h.code from head h), true) f
+      group by 1, 2
     ), ranked as (
-      select t.sensor_id, l.label, t.n,
+      select t.sensor_id, t.code, l.label, t.n,
         row_number() over (partition by t.sensor_id order by t.n desc, l.label collate "C") as r
       from head t
       cross join lateral (select hirundo.port_label(t.code) as label) l
     ), observed as (
       select o.sensor_id, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     )
-    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0), l.missing
+    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0), l.missing, coalesce(f.n, 0), f.low, f.high
     from ranked r
     join hirundo.sensor s on s.sensor_id = r.sensor_id
     left join observed o on o.sensor_id = r.sensor_id
+    left join flood f on f.sensor_id = r.sensor_id and f.code = r.code
     left join hirundo.lacking(v_first, v_past, v_rest, 'sensor') l on l.item = s.name
     where r.r <= v_n
     order by s.name collate "C", r.r;
@@ -120,4 +126,4 @@ end
 $$;
 ----
 comment on function hirundo.top_ports(tstzrange, integer) is
-  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed, and of which data are kept), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off). All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';
+  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed, and of which data are kept), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off), flood_packets (of packets, those that came as flood rows), flood_sources_min and flood_sources_max (of how many sources these were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';

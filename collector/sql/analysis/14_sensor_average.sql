@@ -28,22 +28,32 @@ begin
   from hirundo.rollup_cover(v_first, v_past, 'sensor_day', 'port_hour') c;
   return query
     with received as (
-      select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n, sum(u.flood) as flood
-      from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n, sum(d.flood_packets) as flood
+      select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n, sum(u.flood) as flood,
+        max(u.low) as low, sum(u.high)::bigint as high
+      from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n, sum(d.flood_packets) as flood,
+              max(d.flood_sources_min) as low, sum(d.flood_sources_max) as high
             from hirundo.sensor_day d
             where d.day = any (v_days) and d.class <> 'local'
             group by 1, 2
             union all
-            select date_trunc(v_bucket, h.hour at time zone v_zone)::date, h.sensor_id, sum(h.packets), sum(h.flood_packets)
+            select date_trunc(v_bucket, h.hour at time zone v_zone)::date, h.sensor_id, sum(h.packets), sum(h.flood_packets),
+              max(h.flood_sources_min), sum(h.flood_sources_max)
             from hirundo.port_hour h
             where h.hour = any (v_hours) and h.class <> 'local'
             group by 1, 2
             union all
-            select date_trunc(v_bucket, t.ts at time zone v_zone)::date, t.sensor_id, sum(t.packets), sum(t.packets) filter (where t.flood)
+            select date_trunc(v_bucket, t.ts at time zone v_zone)::date, t.sensor_id, sum(t.packets), sum(t.packets) filter (where t.flood), null, null
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.traffic t
               where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= v_rest_first and t.ts < v_rest_past and t.class <> 'local') t
+            group by 1, 2
+            union all
+            -- packets of these are in traffic
+            select date_trunc(v_bucket, f.day::timestamp)::date, f.sensor_id, 0, 0, max(f.sources_min), sum(f.sources_max)
+            from unnest(v_rest) r
+            cross join lateral hirundo.floods(lower(r), upper(r), null, true) f
+            where not isempty(v_rest)
             group by 1, 2) u
       join hirundo.sensor s on s.sensor_id = u.sensor_id
       group by 1, 2
@@ -68,7 +78,8 @@ begin
       select r.b from received r
     )
     select k.b, e.side, coalesce(r.n, 0), round(coalesce(o.ms, 0) / 86400000.0, 6),
-      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6), coalesce(r.flood, 0)::bigint, hirundo.missing_text(t.what, g.days)
+      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6), coalesce(r.flood, 0)::bigint, hirundo.missing_text(t.what, g.days),
+      r.low, r.high
     from buckets k
     cross join (values ('home'), ('overseas')) e(side)
     left join received r on r.b = k.b and r.side = e.side
@@ -80,4 +91,4 @@ end
 $$;
 ----
 comment on function hirundo.sensor_average(tstzrange, text) is
-  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
+  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';

@@ -99,14 +99,15 @@ begin
       select k.* from hirundo.lookup((select array_agg(w.victim) from whole w), v_known) k
     ), flood as (
       select sum(u.n)::bigint as packets, sum(u.b)::bigint as bytes, count(distinct u.day) as days, count(distinct u.sensor_id) as sensors,
-        count(distinct s.country) as regions
+        count(distinct s.country) as regions,
+        max(u.low) as low, sum(u.high)::bigint as high
       from (
         -- bytes of flood rows alone are in no rollup
-        select d.day, d.sensor_id, d.flood_packets as n, null::bigint as b
+        select d.day, d.sensor_id, d.flood_packets as n, null::bigint as b, d.flood_sources_min as low, d.flood_sources_max as high
         from hirundo.port_day d
         where d.day = any (v_days) and d.class = 'backscatter' and d.flood_packets > 0
         union all
-        select (f.ts at time zone v_zone)::date, f.sensor_id, f.packets, null
+        select (f.ts at time zone v_zone)::date, f.sensor_id, f.packets, null, f.sources_estimate, f.sources_estimate
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.flood_classed f
@@ -121,7 +122,9 @@ begin
     left join known k on k.address = w.victim
     union all
     select null, null, null, f.packets, f.bytes, f.days, null, null, null, f.sensors, f.regions, null, null, null, v_sensor_days,
-      'came as flood rows: victims, times and ports are not known', v_missing
+      'came as flood rows: victims, times and ports are not known'
+        || case when f.high is null then '' when f.low = f.high then format('; about %s victims', f.high) else format('; about %s to %s victims', f.low, f.high) end,
+      v_missing
     from flood f
     where f.packets > 0
     order by 4 desc, 1;
@@ -129,4 +132,4 @@ end
 $$;
 ----
 comment on function hirundo.backscatter(tstzrange, bigint) is
-  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, and of which data are kept; on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';
+  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, and of which data are kept; on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows; its note says between which bounds the number of victims may lie. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';

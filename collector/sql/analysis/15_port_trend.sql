@@ -83,22 +83,31 @@ begin
             from head h cross join lateral (select hirundo.port_label(h.port_code) as label offset 0) l) t
       where t.r <= v_n
     ), received as materialized (
-      select u.b, u.code, sum(u.n)::bigint as n, sum(u.flood)::bigint as flood
+      select u.b, u.code, sum(u.n)::bigint as n, sum(u.flood)::bigint as flood, max(u.low) as low, sum(u.high)::bigint as high
       from (
-        select date_trunc(v_bucket, d.day::timestamp) as b, d.port_code as code, d.packets as n, d.flood_packets as flood
+        select date_trunc(v_bucket, d.day::timestamp) as b, d.port_code as code, d.packets as n, d.flood_packets as flood,
+          d.flood_sources_min as low, d.flood_sources_max as high
         from hirundo.network_port_day d
         where d.day = any (v_days) and d.port_code = any (array(select t.code from top t)) and d.class <> 'local'
         union all
-        select date_trunc(v_bucket, h.hour at time zone v_zone), h.port_code, h.packets, h.flood_packets
+        select date_trunc(v_bucket, h.hour at time zone v_zone), h.port_code, h.packets, h.flood_packets, h.flood_sources_min, h.flood_sources_max
         from hirundo.port_hour h
         where h.hour = any (v_hours) and h.port_code = any (array(select t.code from top t)) and h.class <> 'local'
         union all
-        select date_trunc(v_bucket, t.ts at time zone v_zone), t.port_code, t.packets, case when t.flood then t.packets else 0 end
+        select date_trunc(v_bucket, t.ts at time zone v_zone), t.port_code, t.packets, case when t.flood then t.packets else 0 end, null, null
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.traffic t
           where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest)
-            and t.port_code = any (array(select t.code from top t)) and t.class <> 'local') t) u
+            and t.port_code = any (array(select t.code from top t)) and t.class <> 'local') t
+        union all
+        -- packets of these are in traffic
+        select date_trunc(v_bucket, f.ts at time zone v_zone), f.port_code, 0, 0, f.sources_estimate, f.sources_estimate
+        from unnest(v_rest) r
+        cross join lateral (
+          select * from hirundo.flood_classed f
+          where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+            and f.port_code = any (array(select t.code from top t)) and f.class <> 'local') f) u
       group by 1, 2
     ), observed as materialized (
       select o.b, sum(o.ms) as ms, count(distinct o.sensor_id) as sensors
@@ -133,7 +142,7 @@ begin
     )
     select k.b, t.r, t.label, coalesce(r.n, case when o.ms > 0 then 0 end), coalesce(r.flood, case when o.ms > 0 then 0 end),
       coalesce(o.sensors, 0), round(coalesce(o.ms, 0) / 86400000.0, 6), round(coalesce(r.n, 0) * 86400000.0 / nullif(o.ms, 0), 6),
-      hirundo.missing_text(b.what, g.days)
+      hirundo.missing_text(b.what, g.days), r.low, r.high
     from buckets k
     cross join top t
     left join received r on r.b = k.b and r.code = t.code
@@ -145,4 +154,4 @@ end
 $$;
 ----
 comment on function hirundo.port_trend(tstzrange, text, integer) is
-  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed and with data kept, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing). Nobody observed, or data gone: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';
+  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed and with data kept, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). Nobody observed, or data gone: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';

@@ -87,7 +87,8 @@ drop function if exists hirundo.quarter_top(tstzrange, integer);
 ----
 create function hirundo.quarter_top(period tstzrange, n integer default 10)
 returns table (kind text, rank integer, item text, packets bigint, share numeric, average numeric, previous_rank integer, previous text,
-               previous_packets bigint, flood_packets bigint, sensor_days numeric, previous_sensor_days numeric, missing text)
+               previous_packets bigint, flood_packets bigint, sensor_days numeric, previous_sensor_days numeric, missing text,
+               flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -148,19 +149,26 @@ begin
       select w.kind, w.key, w.p, w.flood, null, null from now w where w.key = '' and w.p > 0
     ), total as (
       select w.kind, sum(w.p) as p from now w group by w.kind
+    ), bound as (
+      -- of what has no country, those of all ports
+      select k.kind, case k.kind when 'service' then f.port_code::text else '' end as key, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past) f
+      cross join (values ('service'), ('country')) k(kind)
+      group by 1, 2
     )
     select w.kind, w.r, coalesce(w.label, 'unknown'), w.p, round(w.p / nullif(t.p, 0), 4), round(w.p * 86400000.0 / nullif(o.ms, 0), 6),
       l.r, case when o.before_ms > 0 and w.r is not null then coalesce(l.r::text, '-') end,
       coalesce(b.p, case when o.before_ms > 0 then 0 end), w.flood,
-      round(o.ms / 86400000.0, 6), round(o.before_ms / 86400000.0, 6), o.missing
+      round(o.ms / 86400000.0, 6), round(o.before_ms / 86400000.0, 6), o.missing, m.low, m.high
     from shown w
     join observed o on o.kind = w.kind
     left join place l on l.side = 'before' and l.kind = w.kind and l.key = w.key and o.before_ms > 0
     left join before b on b.kind = w.kind and b.key = w.key
     join total t on t.kind = w.kind
+    left join bound m on m.kind = w.kind and m.key = w.key and w.flood > 0
     order by w.kind desc, w.r nulls last;
 end
 $$;
 ----
 comment on function hirundo.quarter_top(tstzrange, integer) is
-  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it, or its data are gone), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed, and of which data are kept), missing (what the period lacks: hirundo.trouble, and how many days'' data of the period before are gone; null: nothing). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';
+  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it, or its data are gone), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed, and of which data are kept), missing (what the period lacks: hirundo.trouble, and how many days'' data of the period before are gone; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';

@@ -263,7 +263,8 @@ create function hirundo.scope(period tstzrange, port text)
 returns table (sensor text, country text, days_before numeric, days numeric, before numeric, expected numeric, sources numeric,
                packets_before numeric, packets numeric, ratio numeric, p_value double precision, rose boolean, share_of_rise numeric,
                sensors_rose integer, sensors_compared integer, sensors_left_out integer, largest_share numeric, mean_expected numeric,
-               mean numeric, median_expected numeric, median numeric, verdict text, reason text, note text, missing text)
+               mean numeric, median_expected numeric, median numeric, verdict text, reason text, note text, missing text,
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -289,10 +290,13 @@ begin
         round(e.expected::numeric, 2), round(e.sources::numeric, 2), round(e.packets_before::numeric, 2), round(e.packets::numeric, 2),
         round(e.ratio::numeric, 2), e.p_value, e.rose, round(e.share_of_rise::numeric, 4), e.sensors_rose, e.sensors_compared, e.sensors_left_out,
         round(e.largest_share::numeric, 4), round(e.mean_expected::numeric, 2), round(e.mean::numeric, 2), round(e.median_expected::numeric, 2),
-        round(e.median::numeric, 2), e.verdict, e.reason, e.note, l.missing
+        round(e.median::numeric, 2), e.verdict, e.reason, e.note, l.missing,
+        coalesce(f.n, 0), f.low, f.high
       from hirundo.scope_items(v_code, array[v_first], array[v_last]) e
       join hirundo.sensor s on s.sensor_id = e.sensor_id
       left join hirundo.compared_lacking(v_begin, v_past, v_from, v_rest, 'sensor') l on l.item = s.name
+      left join (select f.sensor_id, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+                 from hirundo.floods(v_begin, v_past, v_code, true) f where f.class <> 'backscatter' group by 1) f on f.sensor_id = e.sensor_id
       order by e.share_of_rise desc nulls last, s.name collate "C";
     if found then
       return;
@@ -311,4 +315,4 @@ end
 $$;
 ----
 comment on function hirundo.scope(tstzrange, text) is
-  'Is the rise of a port local or global? One row per sensor, the last columns equal on all: sources a day (distinct within sensor, day and class; without backscatter and local) within the period against what the days before lead to expect (as many days, in whole weeks, 28 to 91), k = sensors_rose of n = sensors_compared, largest_share (of the rise, by one sensor, be it beyond doubt or not), mean and median over sensors, verdict (local, regional, partial, global, no_rise, undetermined) with its reason; note names sensors left out, missing what the sensor lacks in the period (hirundo.lacking; null: nothing), and days before it whose data are gone. Only whole days count. At least one row. It compares rises alone: where sources fell, it says no_rise. Example: select sensor, expected, sources, rose, verdict, reason from hirundo.scope(hirundo.day(''2023-02-08''), ''22/TCP'').';
+  'Is the rise of a port local or global? One row per sensor, the last columns equal on all: sources a day (distinct within sensor, day and class; without backscatter and local) within the period against what the days before lead to expect (as many days, in whole weeks, 28 to 91), k = sensors_rose of n = sensors_compared, largest_share (of the rise, by one sensor, be it beyond doubt or not), mean and median over sensors, verdict (local, regional, partial, global, no_rise, undetermined) with its reason; note names sensors left out, missing what the sensor lacks in the period (hirundo.lacking; null: nothing), and days before it whose data are gone; flood_packets (to the port at the sensor within the period as flood rows, whose sources are not counted), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Only whole days count. At least one row. It compares rises alone: where sources fell, it says no_rise. Example: select sensor, expected, sources, rose, verdict, reason from hirundo.scope(hirundo.day(''2023-02-08''), ''22/TCP'').';

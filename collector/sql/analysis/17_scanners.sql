@@ -21,7 +21,7 @@ drop function if exists hirundo.scanners(tstzrange, integer, boolean);
 ----
 create function hirundo.scanners(period tstzrange, min_ports integer default 10, with_backscatter boolean default false)
 returns table (day date, src inet, ports bigint, sensors bigint, packets bigint, asn bigint, as_name text, country text, organisation text,
-               scanner text, missing text)
+               scanner text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -63,17 +63,19 @@ begin
       group by 1, 2
       having count(distinct f.port_code) > v_min
     )
-    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner, l.missing
+    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner, l.missing, coalesce(f.n, 0), f.low, f.high
     from (select e.d, array_agg(e.src) as sources from hit e group by e.d) g
     cross join lateral hirundo.lookup(g.sources, g.d) k
     join hit h on h.d = g.d and h.src = k.address
     left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = h.d
+    left join (select f.day, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+               from hirundo.floods(v_first, v_past) f where v_back or f.class <> 'backscatter' group by 1) f on f.day = h.d
     order by h.d, h.ports desc, h.src;
 end
 $$;
 ----
 comment on function hirundo.scanners(tstzrange, integer, boolean) is
-  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner), missing (what the day lacks: hirundo.trouble; null: nothing). Most ports first. Without local traffic and flood rows, and without backscatter unless with_backscatter (a victim that answers to many ports counts then). Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
+  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner), missing (what the day lacks: hirundo.trouble; null: nothing), flood_packets (of the day, over all ports, as flood rows: scanners among their sources are not known), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Most ports first. Without local traffic and flood rows, and without backscatter unless with_backscatter (a victim that answers to many ports counts then). Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
 ----
 -- columns and arguments are only appended, which takes a new function
 drop function if exists hirundo.scanner_organisations(tstzrange, integer);
@@ -81,7 +83,8 @@ drop function if exists hirundo.scanner_organisations(tstzrange, integer);
 drop function if exists hirundo.scanner_organisations(tstzrange, integer, boolean);
 ----
 create function hirundo.scanner_organisations(period tstzrange, min_ports integer default 10, with_backscatter boolean default false)
-returns table (day date, organisation text, kind text, hosts bigint, ports bigint, packets bigint, sensor_days numeric, missing text)
+returns table (day date, organisation text, kind text, hosts bigint, ports bigint, packets bigint, sensor_days numeric, missing text,
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -110,7 +113,8 @@ begin
       union
       select t.d from total t
     )
-    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6), l.missing
+    select e.d, e.name, e.kind, e.hosts, e.n, e.p, round(coalesce(o.ms, 0) / 86400000.0, 6), l.missing,
+      coalesce(f.n, case when o.ms > 0 then 0 end), f.low, f.high
     from (
       select h.d, h.name, h.kind, count(*) as hosts, max(h.n) as n, sum(h.p)::bigint as p from hit h group by 1, 2, 3
       union all
@@ -121,9 +125,11 @@ begin
       left join observed w on w.d = d.d) e
     left join observed o on o.d = e.d
     left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = e.d
+    left join (select f.day, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+               from hirundo.floods(v_first, v_past) f where coalesce(with_backscatter, false) or f.class <> 'backscatter' group by 1) f on f.day = e.d
     order by e.d, e.kind = 'total', e.hosts desc, e.name collate "C", e.kind collate "C";
 end
 $$;
 ----
 comment on function hirundo.scanner_organisations(tstzrange, integer, boolean) is
-  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed or the day''s data are gone. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';
+  'The sources of hirundo.scanners counted by day and whose they are: day, organisation (under watch, else the research scanner''s name, else the AS, else unknown), kind (watched, research, as, unknown, total), hosts, ports (most of one host), packets, sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing), flood_packets (of the day, over all ports, as flood rows: whose they are is not known), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Each day has a row total, its hosts 0 where somebody observed and saw none, null where nobody observed or the day''s data are gone. Example: select day, organisation, hosts from hirundo.scanner_organisations(hirundo.week(''2023-W06''), 10).';

@@ -131,7 +131,7 @@ create function hirundo.surges(period tstzrange, alarms_a_month double precision
 returns table (port text, first_day date, last_day date, days integer, peak_day date, hosts integer, expected numeric, ratio numeric,
                p_value double precision, p_corrected double precision, ports_looked_at bigint, sensor_days numeric, sensors_rose integer,
                sensors_compared integer, largest_share numeric, verdict text, reason text, note text, days_judged integer, days_asked integer,
-               missing text)
+               missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -180,13 +180,17 @@ begin
     )
     select hirundo.port_label(s.code), s.f, s.l, s.days, s.peak, a.hosts, round(a.expected::numeric, 2), round((a.hosts / a.expected)::numeric, 2),
       a.p_value, a.corrected, a.ports, round(a.sensor_days::numeric, 2), p.sensors_rose, p.sensors_compared, round(p.largest_share::numeric, 4),
-      p.verdict, p.reason, p.note, v_judged, cardinality(v_asked), m.missing
+      p.verdict, p.reason, p.note, v_judged, cardinality(v_asked), m.missing, coalesce(f.n, 0), f.low, f.high
     from surge s
     join alarm a on a.port_code = s.code and a.day = s.peak
     -- others are more or fewer sensors, not more sources at any that can be compared
     join place p on p.item = s.i and p.risen
     cross join lateral hirundo.compared_lacking(s.f::timestamp at time zone v_zone, (s.l + 1)::timestamp at time zone v_zone,
                                                 (s.f - 28)::timestamp at time zone v_zone, v_rest) m
+    cross join lateral (
+      select sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(s.f::timestamp at time zone v_zone, (s.l + 1)::timestamp at time zone v_zone, array[s.code]) f
+      where f.class <> 'backscatter') f
     order by s.f, hirundo.port_label(s.code) collate "C";
   if not found then
     reason := case when cardinality(v_asked) = 0 then 'no whole day of the reporting time zone that has ended lies in the period'
@@ -195,10 +199,12 @@ begin
     days_judged := v_judged;
     days_asked := cardinality(v_asked);
     select m.missing into missing from hirundo.compared_lacking(v_asked[1]::timestamp at time zone v_zone, v_past, v_from, v_rest) m;
+    select coalesce(sum(f.packets), 0), max(f.sources_min), sum(f.sources_max) into flood_packets, flood_sources_min, flood_sources_max
+    from hirundo.floods(v_asked[1]::timestamp at time zone v_zone, v_past) f where f.class <> 'backscatter';
     return next;
   end if;
 end
 $$;
 ----
 comment on function hirundo.surges(tstzrange, double precision, integer) is
-  'Ports whose sources rise beyond the 28 days before, one row per surge: port, first_day to last_day, days (that stand out by themselves), and of peak_day hosts (distinct sources, all sensors, without backscatter and local), expected (for that weekday and the sensor_days observed), ratio, p_value, p_corrected (times ports_looked_at that day); sensors_rose of sensors_compared, largest_share, verdict and reason as in hirundo.scope. alarms_a_month: how many false ones to bear over all ports; min_hosts: fewer sources (at least 5) are no surge. At least one row: port null where there is none, with the reason. days_judged of days_asked had enough history; missing: what the surge''s days lack, or all days asked about where there is none (hirundo.lacking; null: nothing), and days before whose data are gone. Sources of floods are not known and not counted. Example: select port, first_day, last_day, hosts, expected, verdict from hirundo.surges(hirundo.quarter(''2023Q1'')).';
+  'Ports whose sources rise beyond the 28 days before, one row per surge: port, first_day to last_day, days (that stand out by themselves), and of peak_day hosts (distinct sources, all sensors, without backscatter and local), expected (for that weekday and the sensor_days observed), ratio, p_value, p_corrected (times ports_looked_at that day); sensors_rose of sensors_compared, largest_share, verdict and reason as in hirundo.scope. alarms_a_month: how many false ones to bear over all ports; min_hosts: fewer sources (at least 5) are no surge. At least one row: port null where there is none, with the reason. days_judged of days_asked had enough history; missing: what the surge''s days lack, or all days asked about where there is none (hirundo.lacking; null: nothing), and days before whose data are gone. Sources of floods are not known and not counted: flood_packets (to the port on the surge''s days as flood rows; where there is no surge, to all ports), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Example: select port, first_day, last_day, hosts, expected, verdict from hirundo.surges(hirundo.quarter(''2023Q1'')).';

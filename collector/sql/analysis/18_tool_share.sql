@@ -85,14 +85,14 @@ begin
       union all
       select e.d, 'total', e.tool, e.p, e.hosts, sum(e.p) over (partition by e.d)::bigint from everything e
     ), flood as materialized (
-      select f.d, f.code, sum(f.p)::bigint as p
+      select f.d, f.code, sum(f.p)::bigint as p, max(f.low) as low, sum(f.high)::bigint as high
       from (
-        select x.day as d, x.port_code as code, x.flood_packets as p
+        select x.day as d, x.port_code as code, x.flood_packets as p, x.flood_sources_min as low, x.flood_sources_max as high
         from hirundo.network_port_day x
         where x.day = any (v_flood_days) and x.flood_packets > 0 and x.class <> 'backscatter' and x.class <> 'local'
           and (v_codes is null or x.port_code = any (v_codes))
         union all
-        select (f.ts at time zone v_zone)::date, f.port_code, f.packets
+        select (f.ts at time zone v_zone)::date, f.port_code, f.packets, f.sources_estimate, f.sources_estimate
         from unnest(v_flood_rest) r
         cross join lateral (
           select * from hirundo.flood_classed f
@@ -119,14 +119,14 @@ begin
     select d.d, o.label, o.r, t.tool, coalesce(v.p, zero.n), case when v.p is null then zero.n else v.hosts end,
       coalesce(every.p, zero.n), round(coalesce(v.p, zero.n)::numeric / nullif(every.p, 0), 4),
       case when o.r is null or v_by = 'port' then coalesce(f.p, case when d.d not in (select g.d from flood_gone g) then zero.n end) end,
-      round(coalesce(w.ms, 0) / 86400000.0, 6), l.missing
+      round(coalesce(w.ms, 0) / 86400000.0, 6), l.missing, f.low, f.high
     from days d
     cross join shown o
     cross join tools t
     left join value v on v.d = d.d and v.label = o.label and v.tool = t.tool
     left join (select v.d, v.label, max(v.all_p) as p from value v group by 1, 2) every on every.d = d.d and every.label = o.label
     left join (
-      select f.d, s.label, sum(f.p)::bigint as p
+      select f.d, s.label, sum(f.p)::bigint as p, max(f.low) as low, sum(f.high)::bigint as high
       from flood f join shown s on s.key is null or (v_by = 'port' and s.key = f.code::text)
       group by 1, 2) f on f.d = d.d and f.label = o.label
     left join observed w on w.d = d.d
@@ -139,4 +139,4 @@ end
 $$;
 ----
 comment on function hirundo.tool_share(tstzrange, text[], text, integer, text) is
-  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';
+  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';

@@ -162,7 +162,7 @@ drop function if exists hirundo.activity_calendar(tstzrange, cidr[], text[], tex
 create function hirundo.activity_calendar(period tstzrange, sources cidr[] default null, ports text[] default null, country text default null,
                                           with_backscatter boolean default false)
 returns table (kind text, days bigint, compared_days bigint, sensor_days numeric, hosts_per_day numeric, packets bigint, average numeric, ratio numeric,
-               p_value double precision, weeks integer, reason text, missing text)
+               p_value double precision, weeks integer, reason text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -224,6 +224,13 @@ begin
          from trouble t join day d on d.d = t.day where d.kind = any (k.kinds)),
         (select count(*) from gone g join day d on d.d = g.day where d.kind = any (k.kinds))) as what
       from kinds k
+    ), flood as (
+      select k.no, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past, hirundo.port_codes(ports)) f
+      join day d on d.d = f.day
+      join kinds k on d.kind = any (k.kinds)
+      where coalesce(with_backscatter, false) or f.class <> 'backscatter'
+      group by 1
     ), tested as (
       select k.no, t.p_value, t.informative
       from kinds k
@@ -239,14 +246,16 @@ begin
       case when f.kind in ('holiday', 'off') and v_unknown is not null then v_unknown
            when f.ms = 0 and f.days > 0 then case when exists (select from gone) then 'nobody observed, or the data are gone' else 'nobody observed' end
            when f.days = 0 then 'no such day in the period'
-           when t.informative = 0 then 'no week of the period can tell' end, m.what
+           when t.informative = 0 then 'no week of the period can tell' end, m.what,
+      coalesce(x.n, case when f.ms > 0 then 0 end), x.low, x.high
     from figure f
     left join figure w on w.kind = 'weekday'
     left join tested t on t.no = f.no
     left join lacking m on m.no = f.no
+    left join flood x on x.no = f.no
     order by f.no;
 end
 $$;
 ----
 comment on function hirundo.activity_calendar(tstzrange, cidr[], text[], text, boolean) is
-  'Activity of sources by what its days are in a country (NULL: setting home_country): kind (weekday, weekend, holiday, month_end: the last three days, the first that fits of holiday, weekend, month_end; off: those three together; all), days (of the calendar), compared_days (observed for at least half as long as the median day), sensor_days (observed, and of which data are kept), hosts_per_day (distinct sources a compared day), packets, average (packets per observed sensor-day), ratio (hosts_per_day to that of weekdays), p_value (exact one-sided rotation test that hosts are not more on such days; hirundo.rotation_test), weeks (that can tell), reason (what limits the answer), missing (what these days lack: hirundo.trouble; null: nothing). Nobody observed, or data gone: null, never 0. Four tests at once: of one below 0.05 little follows. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select kind, hosts_per_day, p_value from hirundo.activity_calendar(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'Activity of sources by what its days are in a country (NULL: setting home_country): kind (weekday, weekend, holiday, month_end: the last three days, the first that fits of holiday, weekend, month_end; off: those three together; all), days (of the calendar), compared_days (observed for at least half as long as the median day), sensor_days (observed, and of which data are kept), hosts_per_day (distinct sources a compared day), packets, average (packets per observed sensor-day), ratio (hosts_per_day to that of weekdays), p_value (exact one-sided rotation test that hosts are not more on such days; hirundo.rotation_test), weeks (that can tell), reason (what limits the answer), missing (what these days lack: hirundo.trouble; null: nothing), flood_packets (to these ports on these days as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Nobody observed, or data gone: null, never 0. Four tests at once: of one below 0.05 little follows. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select kind, hosts_per_day, p_value from hirundo.activity_calendar(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

@@ -1,8 +1,11 @@
 -- Everything for a notice to an organisation, and whether traffic fell after one: rows of one shape, by section.
 --
 -- What its hosts did comes from source_port_day, looked up by source; times, TTLs and tools from flow, of the days on which it did
--- something. Left out as in source_hosts_daily: backscatter, class local, flood rows.
-create or replace function hirundo.source_hits(first timestamptz, past timestamptz, ranges hirundo.inetmultirange)
+-- something. Left out as in source_hosts_daily: backscatter (an argument counts it too), class local, flood rows.
+drop function if exists hirundo.source_hits(timestamptz, timestamptz, hirundo.inetmultirange);
+----
+create or replace function hirundo.source_hits(first timestamptz, past timestamptz, ranges hirundo.inetmultirange,
+                                               with_backscatter boolean default false)
 returns table (day date, port_code integer, src inet, sensor_id smallint, packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -26,7 +29,7 @@ begin
       cross join lateral (
         select * from hirundo.source_port_day x
         where x.day = any (v_days) and x.src >= lower(p) and x.src <= upper(p) and x.src <@ v_ranges
-          and x.class <> 'backscatter' and x.class <> 'local'
+          and (with_backscatter or x.class <> 'backscatter') and x.class <> 'local'
         offset 0) x
       union all
       select (f.ts at time zone v_zone)::date, f.port_code, f.src, f.sensor_id, f.packets
@@ -35,13 +38,13 @@ begin
         select * from hirundo.flow_classed f
         where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
           and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
-          and f.class <> 'backscatter' and f.class <> 'local') f) u
+          and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local') f) u
     group by 1, 2, 3, 4;
 end
 $$;
 ----
-comment on function hirundo.source_hits(timestamptz, timestamptz, hirundo.inetmultirange) is
-  'Packets of these sources by day (reporting time zone), port, source and sensor, without backscatter, local traffic and flood rows. Example: select * from hirundo.source_hits(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/24}'')).';
+comment on function hirundo.source_hits(timestamptz, timestamptz, hirundo.inetmultirange, boolean) is
+  'Packets of these sources by day (reporting time zone), port, source and sensor, without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select * from hirundo.source_hits(''2023-02-08'', ''2023-02-09'', hirundo.address_ranges(''{198.18.0.0/24}'')).';
 ----
 create or replace function hirundo.case_time(first timestamptz, past timestamptz)
 returns table (sensor_id smallint, day date, covered_ms bigint)
@@ -118,7 +121,39 @@ $$;
 comment on function hirundo.rate_ratio(numeric[], numeric[], boolean[]) is
   'How a rate changed: counts and observed times of days in order, and whether each is after the change. The ratio of the rates (after by before) with a 95% interval that is as much wider as the counts vary more than by chance (quasi-Poisson, the larger dispersion of days and weeks, at least 1; Student''s t). Nulls: fewer than 3 observed days on a side, or nothing before. Example: select * from hirundo.rate_ratio(''{20,24,22,2,3,1}'', ''{1,1,1,1,1,1}'', ''{f,f,f,t,t,t}'').';
 ----
-create or replace function hirundo.case_summary(name text, prefixes cidr[], first timestamptz, past timestamptz)
+-- Addresses of its prefixes that lookup gives to another organisation: the smaller prefix wins, and of two that are equal the organisation that came first.
+create or replace function hirundo.case_inner(name text, prefixes cidr[])
+returns hirundo.inetmultirange
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v hirundo.inetmultirange := hirundo.inetmultirange();
+  p record;
+begin
+  if name is null then
+    return v;
+  end if;
+  for p in
+    select hirundo.address_ranges(array[x.prefix]) as range, o.name = case_inner.name as own
+    from hirundo.organisation_prefix x
+    join hirundo.organisation o on o.organisation_id = x.organisation_id
+    where x.prefix <<= any (prefixes)
+    order by masklen(x.prefix), x.organisation_id desc
+  loop
+    v := case when p.own then v - p.range else v + p.range end;
+  end loop;
+  return v;
+end
+$$;
+----
+comment on function hirundo.case_inner(text, cidr[]) is
+  'Internal to organisation_case: addresses in these prefixes of an organisation that hirundo.lookup gives to another one, which has a smaller prefix. Example: select hirundo.case_inner(''Example Hosting'', ''{198.19.16.0/22}'').';
+----
+drop function if exists hirundo.case_summary(text, cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_summary(name text, prefixes cidr[], first timestamptz, past timestamptz,
+                                                with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -136,27 +171,34 @@ declare
   v_observed numeric;
   v_sensors bigint;
   v_missing text;
+  v_flood text;
+  v_inner hirundo.inetmultirange := hirundo.case_inner(name, prefixes);
+  v_others text;
 begin
   select count(distinct t.src) as hosts, sum(t.packets)::bigint as packets, count(distinct t.port_code) as ports, count(distinct t.sensor_id) as sensors,
-    count(distinct s.country) as regions, min(t.day) as first_day, max(t.day) as last_day
+    count(distinct s.country) as regions, min(t.day) as first_day, max(t.day) as last_day, array_agg(distinct t.port_code) as codes,
+    array_agg(distinct t.src) filter (where t.src <@ v_inner) as inner_hosts
   into h
-  from hirundo.source_hits(case_summary.first, case_summary.past, v_ranges) t join hirundo.sensor s on s.sensor_id = t.sensor_id;
+  from hirundo.source_hits(case_summary.first, case_summary.past, v_ranges, with_backscatter) t join hirundo.sensor s on s.sensor_id = t.sensor_id;
   select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6), count(distinct o.sensor_id) into v_observed, v_sensors
   from hirundo.case_time(case_summary.first, case_summary.past) o;
   select l.missing into v_missing
   from hirundo.rollup_cover(case_summary.first, case_summary.past, 'source_port_day') c
   cross join lateral hirundo.lacking(case_summary.first, case_summary.past, c.rest) l;
+  select hirundo.flood_text(sum(f.packets)::bigint, max(f.sources_min), sum(f.sources_max)::bigint) into v_flood
+  from hirundo.floods(case_summary.first, case_summary.past, coalesce(h.codes, '{}')) f where with_backscatter or f.class <> 'backscatter';
+  select string_agg(distinct k.organisation, ', ') into v_others from hirundo.lookup(h.inner_hosts, h.last_day) k;
   if h.hosts > 0 then
     -- times of day, where flow still has them; bounds are computed once, not for each row
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.first_day, h.first_day + 1) r;
     -- of a day whose beginning is gone the first is not known: what is left came later
     select min(f.ts) into v_from from hirundo.flow_classed f
     where not hirundo.flow_is_gone(v_a, v_b) and f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
-      and f.class <> 'backscatter' and f.class <> 'local';
+      and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local';
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.last_day, h.last_day + 1) r;
     select max(f.ts + f.duration_ms * interval '1 millisecond') into v_to from hirundo.flow_classed f
     where f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
-      and f.class <> 'backscatter' and f.class <> 'local';
+      and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local';
   end if;
   return query select 'summary', case_summary.name, h.first_day, null::text, v_from, v_to, h.hosts, coalesce(h.packets, 0), h.sensors, h.regions, v_observed,
     cardinality(prefixes)::numeric, null::numeric, null::numeric, null::float8,
@@ -165,15 +207,20 @@ begin
          else format('%s hosts in %s prefixes sent %s packets to %s ports, from %s to %s (%s); seen by %s of %s observing sensors, in %s regions',
                      h.hosts, cardinality(prefixes), h.packets, h.ports, to_char(h.first_day, 'YYYY-MM-DD'), to_char(h.last_day, 'YYYY-MM-DD'), v_zone,
                      h.sensors, v_sensors, h.regions)
-              || case when v_from is null or v_to is null then '; times of day are not kept any more' else '' end end
-    || coalesce('; missing: ' || v_missing, '');
+              || case when v_from is null or v_to is null then '; times of day are not kept any more' else '' end
+              || case when with_backscatter then '; answers to others (backscatter) counted too' else '' end
+              || case when h.inner_hosts is not null then format('; %s of the hosts are in smaller prefixes of %s, and counted there too', cardinality(h.inner_hosts), v_others) else '' end end
+    || coalesce('; to these ports also ' || v_flood, '') || coalesce('; missing: ' || v_missing, '');
 end
 $$;
 ----
-comment on function hirundo.case_summary(text, cidr[], timestamptz, timestamptz) is
+comment on function hirundo.case_summary(text, cidr[], timestamptz, timestamptz, boolean) is
   'Internal to organisation_case: section summary. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.case_daily(prefixes cidr[], first timestamptz, past timestamptz, codes integer[])
+drop function if exists hirundo.case_daily(cidr[], timestamptz, timestamptz, integer[]);
+----
+create or replace function hirundo.case_daily(prefixes cidr[], first timestamptz, past timestamptz, codes integer[],
+                                              with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -183,12 +230,19 @@ as $$
 begin
   return query
     with hit as materialized (
-      select * from hirundo.source_hits(case_daily.first, case_daily.past, hirundo.address_ranges(prefixes))
+      select * from hirundo.source_hits(case_daily.first, case_daily.past, hirundo.address_ranges(prefixes), with_backscatter)
     ), got as (
       select h.day, h.port_code, count(distinct h.src) as hosts, sum(h.packets)::bigint as packets, count(distinct h.sensor_id) as sensors
       from hit h where h.port_code = any (codes) group by 1, 2
       union all
       select h.day, null, count(distinct h.src), sum(h.packets)::bigint, count(distinct h.sensor_id) from hit h group by 1
+    ), flood as (
+      -- of all its ports together on the row without one
+      select f.day, k.code, hirundo.flood_text(sum(f.packets)::bigint, max(f.sources_min), sum(f.sources_max)::bigint) as what
+      from hirundo.floods(case_daily.first, case_daily.past, codes) f
+      cross join lateral (select f.port_code as code union all select null) k
+      where with_backscatter or f.class <> 'backscatter'
+      group by 1, 2
     ), observed as (
       select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.case_time(case_daily.first, case_daily.past) o group by 1
     ), lacking as (
@@ -200,20 +254,24 @@ begin
     select 'daily', null::text, d.day, hirundo.port_label(k.code), null::timestamptz, null::timestamptz,
       coalesce(g.hosts, case when o.days > 0 then 0 end), coalesce(g.packets, case when o.days > 0 then 0 end), coalesce(g.sensors, 0),
       null::bigint, coalesce(o.days, 0), null::numeric, null::numeric, null::numeric, null::float8,
-      nullif(concat_ws(', ', case when o.days is null and g.hosts is null and l.gone is not true then 'nobody observed' end, l.missing), '')
+      nullif(concat_ws(', ', case when o.days is null and g.hosts is null and l.gone is not true then 'nobody observed' end, l.missing, f.what), '')
     from days d
     cross join (select unnest(codes) as code union all select null) k
     left join got g on g.day = d.day and g.port_code is not distinct from k.code
     left join observed o on o.day = d.day
     left join lacking l on l.day = d.day
+    left join flood f on f.day = d.day and f.code is not distinct from k.code
     order by d.day, hirundo.port_label(k.code) collate "C" nulls first;
 end
 $$;
 ----
-comment on function hirundo.case_daily(cidr[], timestamptz, timestamptz, integer[]) is
+comment on function hirundo.case_daily(cidr[], timestamptz, timestamptz, integer[], boolean) is
   'Internal to organisation_case: section daily. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.case_shifts(prefixes cidr[], first timestamptz, past timestamptz, codes integer[])
+drop function if exists hirundo.case_shifts(cidr[], timestamptz, timestamptz, integer[]);
+----
+create or replace function hirundo.case_shifts(prefixes cidr[], first timestamptz, past timestamptz, codes integer[],
+                                               with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -224,7 +282,7 @@ begin
   return query
     with used as materialized (
       select h.src, h.port_code as code, min(h.day) as since, max(h.day) as until
-      from hirundo.source_hits(case_shifts.first, case_shifts.past, hirundo.address_ranges(prefixes)) h
+      from hirundo.source_hits(case_shifts.first, case_shifts.past, hirundo.address_ranges(prefixes), with_backscatter) h
       where h.port_code = any (codes) group by 1, 2
     ), pair as (
       select a.code as a, b.code as b, count(*) filter (where a.since < b.since) as moved, count(*) filter (where a.since > b.since) as back,
@@ -245,7 +303,7 @@ begin
 end
 $$;
 ----
-comment on function hirundo.case_shifts(cidr[], timestamptz, timestamptz, integer[]) is
+comment on function hirundo.case_shifts(cidr[], timestamptz, timestamptz, integer[], boolean) is
   'Internal to organisation_case: section shift. Example: see hirundo.organisation_case.';
 ----
 create or replace function hirundo.case_origin(prefixes cidr[], first timestamptz, past timestamptz)
@@ -276,7 +334,9 @@ $$;
 comment on function hirundo.case_origin(cidr[], timestamptz, timestamptz) is
   'Internal to organisation_case: section origin. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.case_calendar(prefixes cidr[], first timestamptz, past timestamptz)
+drop function if exists hirundo.case_calendar(cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_calendar(prefixes cidr[], first timestamptz, past timestamptz, with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -286,7 +346,7 @@ as $$
 begin
   return query
     with hit as materialized (
-      select h.day, h.src, h.packets from hirundo.source_hits(case_calendar.first, case_calendar.past, hirundo.address_ranges(prefixes)) h
+      select h.day, h.src, h.packets from hirundo.source_hits(case_calendar.first, case_calendar.past, hirundo.address_ranges(prefixes), with_backscatter) h
     ), observed as materialized (
       select o.day, sum(o.covered_ms) / 86400000.0 as days from hirundo.case_time(case_calendar.first, case_calendar.past) o group by 1
     ), per_day as materialized (
@@ -309,16 +369,18 @@ begin
       nullif(concat_ws('; ', case when a.kind in ('weekend', 'holiday', 'month_end', 'off') and a.ratio is not null
                                   then format('%s times the hosts of a weekday', round(a.ratio, 2)) end, a.reason), '')
     from hirundo.activity_calendar(case when case_calendar.first < case_calendar.past then tstzrange(case_calendar.first, case_calendar.past) else 'empty' end,
-                                   prefixes) a
+                                   prefixes, null, null, with_backscatter) a
     where exists (select from hit h);
 end
 $$;
 ----
-comment on function hirundo.case_calendar(cidr[], timestamptz, timestamptz) is
+comment on function hirundo.case_calendar(cidr[], timestamptz, timestamptz, boolean) is
   'Internal to organisation_case: section calendar. Example: see hirundo.organisation_case.';
 ----
 -- By the rules of hirundo.fingerprint, day by day, over the organisation's own rows of flow.
-create or replace function hirundo.case_tool_hosts(prefixes cidr[], first timestamptz, past timestamptz)
+drop function if exists hirundo.case_tool_hosts(cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_tool_hosts(prefixes cidr[], first timestamptz, past timestamptz, with_backscatter boolean default false)
 returns table (day date, src inet, tool text, packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -333,7 +395,7 @@ declare
 begin
   for d in
     select f.day, f.first, f.past
-    from (select distinct h.day from hirundo.source_hits(case_tool_hosts.first, case_tool_hosts.past, v_ranges) h) h
+    from (select distinct h.day from hirundo.source_hits(case_tool_hosts.first, case_tool_hosts.past, v_ranges, with_backscatter) h) h
     join hirundo.flow_days(tstzmultirange(tstzrange(case_tool_hosts.first, case_tool_hosts.past))) f on f.day = h.day
     order by f.first
   loop
@@ -348,22 +410,24 @@ begin
             from hirundo.flow_classed f
             left join hirundo.tcp_options o on o.options_id = f.options_id
             where f.ts >= $1 and f.ts < $2 and f.src >= $3 and f.src <= $4 and f.src <@ $5
-              and f.class <> 'backscatter' and f.class <> 'local') y) x
+              and ($7 or f.class <> 'backscatter') and f.class <> 'local') y) x
         group by 1, 2
       )
       select $6, h.src, coalesce(r.name, 'unknown'), sum(h.p)::bigint
       from hit h
       left join hirundo.fingerprint_least() r on r.rank = h.rule and case when r.by_row then h.rows else h.p end >= r.min_packets
       group by 2, 3$q$, hirundo.fingerprint_case(d.day))
-    using d.first, d.past, lower(v_ranges), upper(v_ranges), v_ranges, d.day;
+    using d.first, d.past, lower(v_ranges), upper(v_ranges), v_ranges, d.day, with_backscatter;
   end loop;
 end
 $$;
 ----
-comment on function hirundo.case_tool_hosts(cidr[], timestamptz, timestamptz) is
+comment on function hirundo.case_tool_hosts(cidr[], timestamptz, timestamptz, boolean) is
   'Internal to organisation_case: packets by day, source and tool (hirundo.fingerprint), of days of which flow is kept. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.case_tools(prefixes cidr[], first timestamptz, past timestamptz)
+drop function if exists hirundo.case_tools(cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_tools(prefixes cidr[], first timestamptz, past timestamptz, with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -377,14 +441,14 @@ declare
 begin
   select count(*) into v_gone
   -- offset 0: a question for each day, not for each row
-  from (select distinct h.day from hirundo.source_hits(case_tools.first, case_tools.past, hirundo.address_ranges(prefixes)) h offset 0) h
+  from (select distinct h.day from hirundo.source_hits(case_tools.first, case_tools.past, hirundo.address_ranges(prefixes), with_backscatter) h offset 0) h
   where hirundo.flow_is_gone(lower(hirundo.local_range(h.day, h.day + 1)), upper(hirundo.local_range(h.day, h.day + 1)));
   return query
     select 'tool', t.tool, min(t.day), null::text, null::timestamptz, null::timestamptz, count(distinct t.src), sum(t.packets)::bigint, null::bigint, null::bigint,
       null::numeric, round(sum(t.packets) / sum(sum(t.packets)) over (), 4), null::numeric, null::numeric, null::float8,
       format('from %s to %s', to_char(min(t.day), 'YYYY-MM-DD'), to_char(max(t.day), 'YYYY-MM-DD'))
         || case when v_gone > 0 then format('; of %s further days flow is not kept any more', v_gone) else '' end
-    from hirundo.case_tool_hosts(prefixes, case_tools.first, case_tools.past) t
+    from hirundo.case_tool_hosts(prefixes, case_tools.first, case_tools.past, with_backscatter) t
     group by t.tool
     order by sum(t.packets) desc, t.tool collate "C";
   if not found and v_gone > 0 then
@@ -395,10 +459,13 @@ begin
 end
 $$;
 ----
-comment on function hirundo.case_tools(cidr[], timestamptz, timestamptz) is
+comment on function hirundo.case_tools(cidr[], timestamptz, timestamptz, boolean) is
   'Internal to organisation_case: section tool. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.case_evidence(prefixes cidr[], first timestamptz, past timestamptz)
+drop function if exists hirundo.case_evidence(cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_evidence(prefixes cidr[], first timestamptz, past timestamptz, with_backscatter boolean default false,
+                                                 name text default null)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -408,13 +475,16 @@ set work_mem = '64MB'
 as $$
 declare
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(prefixes);
+  v_inner hirundo.inetmultirange := hirundo.case_inner(name, prefixes);
 begin
   return query
     with hit as materialized (
       select h.src, h.port_code as code, min(h.day) as since, max(h.day) as until, sum(h.packets)::bigint as packets,
         count(distinct h.sensor_id) as sensors, count(distinct s.country) as regions
-      from hirundo.source_hits(case_evidence.first, case_evidence.past, v_ranges) h join hirundo.sensor s on s.sensor_id = h.sensor_id
+      from hirundo.source_hits(case_evidence.first, case_evidence.past, v_ranges, with_backscatter) h join hirundo.sensor s on s.sensor_id = h.sensor_id
       group by 1, 2
+    ), theirs as (
+      select k.address as src, k.organisation from hirundo.lookup((select array_agg(distinct h.src) from hit h where h.src <@ v_inner)) k
     ), day as materialized (
       -- the first and last day of each: the times in between are not asked
       select e.day, e.a, e.b, hirundo.flow_is_gone(e.a, e.b) as gone
@@ -429,27 +499,31 @@ begin
       cross join lateral (
         select * from hirundo.flow_classed f
         where f.ts >= d.a and f.ts < d.b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
-          and f.class <> 'backscatter' and f.class <> 'local') f
+          and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2, 3
     )
     select 'evidence', host(h.src), h.since, hirundo.port_label(h.code), a.a, b.b, 1::bigint, h.packets, h.sensors, h.regions, null::numeric,
       null::numeric, least(a.lo, b.lo)::numeric, greatest(a.hi, b.hi)::numeric, null::float8,
-      case when a.a is null or b.b is null then 'times of day are not kept any more; last seen on ' || to_char(h.until, 'YYYY-MM-DD') end
+      nullif(concat_ws('; ', case when a.a is null or b.b is null then 'times of day are not kept any more; last seen on ' || to_char(h.until, 'YYYY-MM-DD') end,
+                       'in a smaller prefix of ' || t.organisation), '')
     from hit h
     left join flow a on a.src = h.src and a.code = h.code and a.day = h.since
     left join flow b on b.src = h.src and b.code = h.code and b.day = h.until
+    left join theirs t on t.src = h.src
     order by h.packets desc, h.src, h.code;
 end
 $$;
 ----
-comment on function hirundo.case_evidence(cidr[], timestamptz, timestamptz) is
-  'Internal to organisation_case: section evidence. Example: see hirundo.organisation_case.';
+comment on function hirundo.case_evidence(cidr[], timestamptz, timestamptz, boolean, text) is
+  'Internal to organisation_case: section evidence, of the organisation of this name. Example: see hirundo.organisation_case.';
 ----
 -- One notice: the days after `since` and from its first sighting on, to before it; and from after it to before `until`; the day itself is neither.
 drop function if exists hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date);
 ----
+drop function if exists hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date, text, text);
+----
 create or replace function hirundo.case_effect_of(prefixes cidr[], first timestamptz, past timestamptz, codes integer[], sent date, since date, until date,
-                                                  ports text, reference text)
+                                                  ports text, reference text, with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -471,7 +545,7 @@ begin
   return query
     with seen as materialized (
       select h.day, h.src, h.sensor_id, h.packets
-      from hirundo.source_hits(case_effect_of.first, case_effect_of.past, hirundo.address_ranges(prefixes)) h
+      from hirundo.source_hits(case_effect_of.first, case_effect_of.past, hirundo.address_ranges(prefixes), with_backscatter) h
       where h.port_code = any (v_codes)
     ), hit as materialized (
       select h.day, sum(h.packets) as packets, count(distinct (h.src, h.sensor_id)) as hosts from seen h group by 1
@@ -485,14 +559,14 @@ begin
     ), total as (
       select u.day, sum(u.n) as n
       from (select x.day, x.packets - x.flood_packets as n from hirundo.port_day x
-            where x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
+            where x.day = any (v_days) and x.port_code = any (v_codes) and (with_backscatter or x.class <> 'backscatter') and x.class <> 'local'
             union all
             select (f.ts at time zone v_zone)::date, f.packets
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.flow_classed f
               where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-                and f.port_code = any (v_codes) and f.class <> 'backscatter' and f.class <> 'local') f) u
+                and f.port_code = any (v_codes) and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local') f) u
       group by 1
     ), cell as (
       select o.day, o.days, coalesce(h.packets, 0) as packets, coalesce(h.hosts, 0) as hosts, greatest(coalesce(t.n, 0) - coalesce(h.packets, 0), 0) as others
@@ -535,11 +609,13 @@ begin
 end
 $$;
 ----
-comment on function hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date, text, text) is
+comment on function hirundo.case_effect_of(cidr[], timestamptz, timestamptz, integer[], date, date, date, text, text, boolean) is
   'Internal to organisation_case: section effect, of one notice. Example: see hirundo.organisation_case.';
 ----
 -- The ports that matter: most source-days.
-create or replace function hirundo.case_ports(prefixes cidr[], first timestamptz, past timestamptz)
+drop function if exists hirundo.case_ports(cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_ports(prefixes cidr[], first timestamptz, past timestamptz, with_backscatter boolean default false)
 returns integer[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -549,18 +625,21 @@ begin
     select coalesce(array_agg(t.port_code order by t.place), '{}')
     from (select u.port_code, row_number() over (order by count(*) desc, u.port_code) as place
           from (select distinct h.day, h.src, h.port_code
-                from hirundo.source_hits(case_ports.first, case_ports.past, hirundo.address_ranges(prefixes)) h) u
+                from hirundo.source_hits(case_ports.first, case_ports.past, hirundo.address_ranges(prefixes), with_backscatter) h) u
           group by 1) t
     where t.place <= 10);
 end
 $$;
 ----
-comment on function hirundo.case_ports(cidr[], timestamptz, timestamptz) is
+comment on function hirundo.case_ports(cidr[], timestamptz, timestamptz, boolean) is
   'Internal to organisation_case: codes of the ten ports with most source-days. Example: see hirundo.organisation_case.';
 ----
 drop function if exists hirundo.case_effects(integer, cidr[], timestamptz, timestamptz, integer[]);
 ----
-create or replace function hirundo.case_effects(organisation_id integer, prefixes cidr[], first timestamptz, past timestamptz)
+drop function if exists hirundo.case_effects(integer, cidr[], timestamptz, timestamptz);
+----
+create or replace function hirundo.case_effects(organisation_id integer, prefixes cidr[], first timestamptz, past timestamptz,
+                                                with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -582,18 +661,23 @@ begin
   loop
     if n.all_ports and v_all is null then
       -- all that its hosts sent to, not the busiest alone: who turns to another port has not ended
-      v_all := array(select distinct h.port_code from hirundo.source_hits(case_effects.first, case_effects.past, hirundo.address_ranges(prefixes)) h);
+      v_all := array(select distinct h.port_code from hirundo.source_hits(case_effects.first, case_effects.past, hirundo.address_ranges(prefixes), with_backscatter) h);
     end if;
     return query
-      select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, case when n.all_ports then v_all else n.codes end, n.sent, n.since, n.until, n.ports, n.reference);
+      select * from hirundo.case_effect_of(prefixes, case_effects.first, case_effects.past, case when n.all_ports then v_all else n.codes end, n.sent, n.since, n.until, n.ports, n.reference, with_backscatter);
   end loop;
 end
 $$;
 ----
-comment on function hirundo.case_effects(integer, cidr[], timestamptz, timestamptz) is
+comment on function hirundo.case_effects(integer, cidr[], timestamptz, timestamptz, boolean) is
   'Internal to organisation_case: section effect, of all notices of a period; those that name no ports are about all ports. Example: see hirundo.organisation_case.';
 ----
-create or replace function hirundo.organisation_case(organisation text, period tstzrange)
+-- arguments are only appended, which takes a new function
+drop function if exists hirundo.organisation_case(text, tstzrange);
+----
+drop function if exists hirundo.organisation_case(text, tstzrange, boolean);
+----
+create function hirundo.organisation_case(organisation text, period tstzrange, with_backscatter boolean default false)
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -607,6 +691,7 @@ declare
   v_codes int[];
   v_row hirundo.organisation_case_row;
 begin
+  with_backscatter := coalesce(with_backscatter, false);
   select o.organisation_id, coalesce(array_agg(p.prefix order by p.prefix) filter (where p.prefix is not null), '{}') into v_id, v_prefixes
   from hirundo.organisation o left join hirundo.organisation_prefix p on p.organisation_id = o.organisation_id
   where o.name = organisation group by o.organisation_id;
@@ -619,15 +704,15 @@ begin
   end if;
   -- nothing lies between one moment and itself
   select coalesce(b.first, 'infinity'), coalesce(b.past, 'infinity') into v_first, v_past from hirundo.period_bounds(period) b;
-  v_codes := hirundo.case_ports(v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_summary(organisation, v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_daily(v_prefixes, v_first, v_past, v_codes);
-  return query select * from hirundo.case_shifts(v_prefixes, v_first, v_past, v_codes);
+  v_codes := hirundo.case_ports(v_prefixes, v_first, v_past, with_backscatter);
+  return query select * from hirundo.case_summary(organisation, v_prefixes, v_first, v_past, with_backscatter);
+  return query select * from hirundo.case_daily(v_prefixes, v_first, v_past, v_codes, with_backscatter);
+  return query select * from hirundo.case_shifts(v_prefixes, v_first, v_past, v_codes, with_backscatter);
   return query select * from hirundo.case_origin(v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_tools(v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_calendar(v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_evidence(v_prefixes, v_first, v_past);
-  return query select * from hirundo.case_effects(v_id, v_prefixes, v_first, v_past);
+  return query select * from hirundo.case_tools(v_prefixes, v_first, v_past, with_backscatter);
+  return query select * from hirundo.case_calendar(v_prefixes, v_first, v_past, with_backscatter);
+  return query select * from hirundo.case_evidence(v_prefixes, v_first, v_past, with_backscatter, organisation);
+  return query select * from hirundo.case_effects(v_id, v_prefixes, v_first, v_past, with_backscatter);
   if not found then
     v_row.section := 'effect';
     v_row.note := 'no notice in this period';
@@ -636,5 +721,5 @@ begin
 end
 $$;
 ----
-comment on function hirundo.organisation_case(text, tstzrange) is
-  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed, or data gone), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), tool (by the rules of hirundo.fingerprint; value: share of packets), calendar (weekdays, then the kinds of days of activity_calendar; value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice, port: what it was about: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval; packets and distinct hosts after it). Without backscatter, local traffic and flood rows. Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';
+comment on function hirundo.organisation_case(text, tstzrange, boolean) is
+  'Everything about one organisation under watch, for a notice and after it, in rows by section: summary (first and last seen, hosts, packets, sensors, regions), daily (hosts by day and port, port null: all ports; hosts null: nobody observed, or data gone), shift (hosts that turned from one port to another), origin (verdict of ttl_origin, then its regions: value hops farther, low and high TTLs), tool (by the rules of hirundo.fingerprint; value: share of packets), calendar (weekdays, then the kinds of days of activity_calendar; value: packets per sensor and day), evidence (by host and port, with times, low and high TTLs; never a sensor''s address), effect (after each notice, port: what it was about: value ratio of packets, hosts and others'' packets per sensor and day, low and high its 95% interval; packets and distinct hosts after it). Without local traffic and flood rows, and without backscatter unless with_backscatter (what a victim among its hosts answered; origin never counts that). Hosts in a smaller prefix of another organisation count for both, where hirundo.lookup names the smaller alone: the notes of summary and evidence say which. Notes of summary and daily say what came as floods to these ports (hirundo.flood_text). Example: select day, port, hosts, sensor_days from hirundo.organisation_case(''Example Hosting'', hirundo.quarter(''2023Q1'')) where section = ''daily''.';

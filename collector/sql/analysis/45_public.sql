@@ -259,7 +259,7 @@ end
 $$;
 ----
 comment on function hirundo.public_top(text, tstzrange, text, integer) is
-  'For anybody: the n ports (kind port) or countries of registration (country) with most packets a day at the sensor in the middle, by bucket (week, month; null: the period as a whole): bucket_start, rank (over the whole period, ties by name), item, average (packets a day; 0: not more than half of the sensors received any; null: fewer than three observed half of the bucket). All traffic but class local, floods included; these have no country. Example: select * from hirundo.public_top(''port'', hirundo.quarter(''2023Q1''), ''week'', 5).';
+  'For anybody: the n ports (kind port) or countries of registration (country) with most packets a day at the sensor in the middle, by bucket (week, month; null: the period as a whole): bucket_start, rank (over the whole period, ties by name), item, average (packets a day; 0: not more than half of the sensors received any; null: fewer than three observed half of the bucket). All traffic but class local, floods included; these have no country. No column missing: exact counts of what was dropped or lost are single sensors''; hirundo.public_accounting has their shares. Example: select * from hirundo.public_top(''port'', hirundo.quarter(''2023Q1''), ''week'', 5).';
 ----
 create or replace function hirundo.public_average(period tstzrange, bucket text default null)
 returns table (bucket_start date, side text, packets numeric, sources numeric)
@@ -302,7 +302,7 @@ end
 $$;
 ----
 comment on function hirundo.public_average(tstzrange, text) is
-  'For anybody: packets and source addresses a day at the sensor in the middle, by bucket (week, month; null: the period as a whole) and side: bucket_start, side (all, home, overseas), packets (all but class local), sources (distinct per day and class, without backscatter); null where fewer than three sensors of that side observed half of the bucket. Example: select * from hirundo.public_average(hirundo.quarter(''2023Q1''), ''month'').';
+  'For anybody: packets and source addresses a day at the sensor in the middle, by bucket (week, month; null: the period as a whole) and side: bucket_start, side (all, home, overseas), packets (all but class local), sources (distinct per day and class, without backscatter); null where fewer than three sensors of that side observed half of the bucket. No column missing: exact counts of what was dropped or lost are single sensors''; hirundo.public_accounting has their shares. Example: select * from hirundo.public_average(hirundo.quarter(''2023Q1''), ''month'').';
 ----
 create or replace function hirundo.public_ttl(period tstzrange, sources cidr[] default null, ports text[] default null)
 returns table (side text, ttl_min integer, ttl_max integer, ttl_median integer, hosts numeric, packets numeric)
@@ -349,7 +349,7 @@ end
 $$;
 ----
 comment on function hirundo.public_ttl(tstzrange, cidr[], text[]) is
-  'For anybody: TTLs of packets from these sources on these ports (NULL: all), at home and overseas: side, ttl_min, ttl_max and ttl_median (the middle one of the sensors'' least, greatest and median TTL), hosts and packets (in the period, of the sensor in the middle of those that received any). No row for a side where fewer than three sensors, or not more than half, received any. Example: select * from hirundo.public_ttl(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'').';
+  'For anybody: TTLs of packets from these sources on these ports (NULL: all), at home and overseas: side, ttl_min, ttl_max and ttl_median (the middle one of the sensors'' least, greatest and median TTL), hosts and packets (in the period, of the sensor in the middle of those that received any). No row for a side where fewer than three sensors, or not more than half, received any. No column missing: exact counts of what was dropped or lost are single sensors''; hirundo.public_accounting has their shares. Example: select * from hirundo.public_ttl(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'').';
 ----
 create or replace function hirundo.public_source_hosts(period tstzrange, sources cidr[] default null, bucket text default 'week', n integer default 3,
                                                        ports text[] default null)
@@ -426,7 +426,7 @@ end
 $$;
 ----
 comment on function hirundo.public_source_hosts(tstzrange, cidr[], text, integer, text[]) is
-  'For anybody: hosts of these sources that an average day of each bucket (week, month) brought to the sensor in the middle, for the n ports with most: bucket_start, port, hosts (0: not more than half of the sensors received any; null: fewer than three observed). All sources (NULL) need ports. Without backscatter, local traffic and floods. Example: select * from hirundo.public_source_hosts(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'').';
+  'For anybody: hosts of these sources that an average day of each bucket (week, month) brought to the sensor in the middle, for the n ports with most: bucket_start, port, hosts (0: not more than half of the sensors received any; null: fewer than three observed). All sources (NULL) need ports. Without backscatter, local traffic and floods. No column missing: exact counts of what was dropped or lost are single sensors''; hirundo.public_accounting has their shares. Example: select * from hirundo.public_source_hosts(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'').';
 ----
 create or replace function hirundo.public_top_tens(period tstzrange)
 returns table (port text, share integer)
@@ -464,7 +464,7 @@ end
 $$;
 ----
 comment on function hirundo.public_top_tens(tstzrange) is
-  'For anybody: of the ports that more than half of the sensors received (of those that observed half of the period; and three), those that are among the ten most received of these at more than half of them: port, share (of these sensors, in percent, rounded down to 50, 75 or 100). Example: select * from hirundo.public_top_tens(hirundo.quarter(''2023Q1'')).';
+  'For anybody: of the ports that more than half of the sensors received (of those that observed half of the period; and three), those that are among the ten most received of these at more than half of them: port, share (of these sensors, in percent, rounded down to 50, 75 or 100). No column missing: exact counts of what was dropped or lost are single sensors''; hirundo.public_accounting has their shares. Example: select * from hirundo.public_top_tens(hirundo.quarter(''2023Q1'')).';
 ----
 create or replace function hirundo.public_accounting(period tstzrange)
 returns table (row_share numeric, flood_share numeric, non_ip_share numeric, malformed_share numeric, quarantined_share numeric, lost_share numeric,

@@ -138,8 +138,12 @@ comment on function hirundo.report_sensors(text) is
 ----
 drop function if exists hirundo.source_top_ports(tstzrange, cidr[], integer, integer);
 ----
-create or replace function hirundo.source_top_ports(period tstzrange, sources cidr[], n integer default 5)
-returns table (port text, hosts bigint, packets bigint, sensors bigint)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.source_top_ports(tstzrange, cidr[], integer);
+----
+create function hirundo.source_top_ports(period tstzrange, sources cidr[], n integer default 5)
+returns table (port text, hosts bigint, packets bigint, sensors bigint, missing text,
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -181,17 +185,27 @@ begin
           and f.src >= v_lo and f.src <= v_hi and f.src <@ v_ranges
           and f.class <> 'backscatter' and f.class <> 'local') f
       group by 1, 2, 3
+    ), top as materialized (
+      select h.code, count(distinct h.src) as hosts, sum(h.n)::bigint as n, count(distinct h.sensor_id) as sensors
+      from hit h
+      group by h.code
+      order by 2 desc, 3 desc, 1
+      limit source_top_ports.n
+    ), flood as (
+      select f.port_code as code, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past, array(select t.code from top t)) f
+      where f.class <> 'backscatter'
+      group by 1
     )
-    select hirundo.port_label(h.code), count(distinct h.src), sum(h.n)::bigint, count(distinct h.sensor_id)
-    from hit h
-    group by h.code
-    order by count(distinct h.src) desc, sum(h.n) desc, h.code
-    limit source_top_ports.n;
+    select hirundo.port_label(t.code), t.hosts, t.n, t.sensors, (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l),
+      coalesce(f.n, 0), f.low, f.high
+    from top t left join flood f on f.code = t.code
+    order by t.hosts desc, t.n desc, t.code;
 end
 $$;
 ----
 comment on function hirundo.source_top_ports(tstzrange, cidr[], integer) is
-  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors. Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
+  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors, missing (what the period lacks, on every row: hirundo.lacking; null: nothing), flood_packets (to the port as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
 ----
 create or replace function hirundo.report_coverage(period tstzrange, bucket text default 'day')
 returns table (sensor text, bucket_start date, covered numeric, missing_hours numeric)

@@ -12,8 +12,11 @@ $$;
 comment on function hirundo.report_port(text) is
   'A port as hirundo.report takes it, TCP where no protocol is said; an error where it is none. Example: select hirundo.report_port(''22'') gives 22/TCP.';
 ----
-create or replace function hirundo.port_sources(period tstzrange, port text)
-returns table (src inet, sensor_id smallint, packets bigint)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.port_sources(tstzrange, text);
+----
+create function hirundo.port_sources(period tstzrange, port text)
+returns table (src inet, sensor_id smallint, packets bigint, missing text)
 language plpgsql stable rows 10000
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -31,27 +34,38 @@ begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c;
   return query
-    select u.src, u.sensor_id, sum(u.packets)::bigint
-    from (select x.src, x.sensor_id, x.packets
-          from hirundo.source_port_day x
-          where x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
-          union all
-          select f.src, f.sensor_id, f.packets
-          from unnest(v_rest) r
-          cross join lateral (
-            select * from hirundo.flow_classed f
-            where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-              and f.port_code = any (v_codes) and f.class <> 'backscatter' and f.class <> 'local') f) u
-    group by 1, 2
+    with lacking as (
+      select s.sensor_id, l.missing
+      from hirundo.lacking(v_first, v_past, v_rest, 'sensor') l join hirundo.sensor s on s.name = l.item
+      where l.missing is not null
+    )
+    select e.src, e.sensor_id, e.packets, l.missing
+    from (
+      select u.src, u.sensor_id, sum(u.packets)::bigint as packets
+      from (select x.src, x.sensor_id, x.packets
+            from hirundo.source_port_day x
+            where x.day = any (v_days) and x.port_code = any (v_codes) and x.class <> 'backscatter' and x.class <> 'local'
+            union all
+            select f.src, f.sensor_id, f.packets
+            from unnest(v_rest) r
+            cross join lateral (
+              select * from hirundo.flow_classed f
+              where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
+                and f.port_code = any (v_codes) and f.class <> 'backscatter' and f.class <> 'local') f) u
+      group by 1, 2) e
+    left join lacking l on l.sensor_id = e.sensor_id
     order by 1, 2;
 end
 $$;
 ----
 comment on function hirundo.port_sources(tstzrange, text) is
-  'Who sent to a port, by source and sensor: src, sensor_id, packets. Without backscatter, local traffic and flood rows, which have no source. Example: select count(distinct src) from hirundo.port_sources(hirundo.week(''2023-W06''), ''22/TCP'').';
+  'Who sent to a port, by source and sensor: src, sensor_id, packets, missing (what the sensor lacks in the period: hirundo.lacking; null: nothing). Without backscatter, local traffic and flood rows, which have no source. Example: select count(distinct src) from hirundo.port_sources(hirundo.week(''2023-W06''), ''22/TCP'').';
 ----
-create or replace function hirundo.port_origins(period tstzrange, port text, by text default 'country')
-returns table (item text, hosts bigint, packets bigint, organisations text, middle numeric)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.port_origins(tstzrange, text, text);
+----
+create function hirundo.port_origins(period tstzrange, port text, by text default 'country')
+returns table (item text, hosts bigint, packets bigint, organisations text, middle numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -86,7 +100,9 @@ begin
             group by 1, 2) e
       group by e.item
     )
-    select k.item, count(distinct h.src), sum(h.packets)::bigint, string_agg(distinct k.organisation, ', '), max(m.v)
+    select k.item, count(distinct h.src), sum(h.packets)::bigint, string_agg(distinct k.organisation, ', '), max(m.v),
+      (select l.missing
+       from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c cross join lateral hirundo.lacking(v_first, v_past, c.rest) l)
     from hit h
     join known k on k.address = h.src
     left join middle m on m.item = k.item
@@ -96,7 +112,7 @@ end
 $$;
 ----
 comment on function hirundo.port_origins(tstzrange, text, text) is
-  'Where the sources that sent to a port are registered, by country or as (AS with its name) as of the period''s last day: item (empty: not known), hosts (distinct), packets, organisations (under watch among them), middle (hosts at the sensor in the middle, fit for anybody: hirundo.public_value). Example: select * from hirundo.port_origins(hirundo.week(''2023-W06''), ''22/TCP'', ''as'') limit 10.';
+  'Where the sources that sent to a port are registered, by country or as (AS with its name) as of the period''s last day: item (empty: not known), hosts (distinct), packets, organisations (under watch among them), middle (hosts at the sensor in the middle, fit for anybody: hirundo.public_value), missing (what the period lacks, on every row: hirundo.lacking; null: nothing). Example: select * from hirundo.port_origins(hirundo.week(''2023-W06''), ''22/TCP'', ''as'') limit 10.';
 ----
 create or replace function hirundo.port_home_sources(period tstzrange, port text)
 returns cidr[]
@@ -114,10 +130,13 @@ end
 $$;
 ----
 comment on function hirundo.port_home_sources(tstzrange, text) is
-  'Sources that sent to a port and are registered in the home country, as hirundo.ttl_origin takes them; empty where there are none. Example: select * from hirundo.ttl_origin(hirundo.week(''2023-W06''), hirundo.port_home_sources(hirundo.week(''2023-W06''), ''22/TCP''), ''{22/TCP}'').';
+  'Sources that sent to a port and are registered in the home country, as hirundo.ttl_origin takes them; empty where there are none. An array has no column missing: it lacks what hirundo.port_sources lacks. Example: select * from hirundo.ttl_origin(hirundo.week(''2023-W06''), hirundo.port_home_sources(hirundo.week(''2023-W06''), ''22/TCP''), ''{22/TCP}'').';
 ----
-create or replace function hirundo.port_is_not(period tstzrange, port text)
-returns table (what text, share numeric, middle numeric)
+-- columns are only appended, which takes a new function
+drop function if exists hirundo.port_is_not(tstzrange, text);
+----
+create function hirundo.port_is_not(period tstzrange, port text)
+returns table (what text, share numeric, middle numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
@@ -135,7 +154,13 @@ begin
   select b.first, least(b.past, now()) into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'port_day') c;
   return query
-    with hit as materialized (
+    with lacking as materialized (
+      -- each as the rollup that it is made of knows it
+      select 'packets' as of, l.missing from hirundo.lacking(v_first, v_past, v_rest) l
+      union all
+      select 'sources', l.missing
+      from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c cross join lateral hirundo.lacking(v_first, v_past, c.rest) l
+    ), hit as materialized (
       select * from hirundo.port_sources(period, port)
     ), known as materialized (
       select l.address, l.scanner
@@ -184,14 +209,16 @@ begin
       group by e.what
       having count(*) >= 3 and count(*) * 2 > (select count(*) from watch)
     )
-    select p.what, round(p.share * 100, 1), round(m.v * 100)
-    from part p left join middle m on m.what = p.what
+    select p.what, round(p.share * 100, 1), round(m.v * 100), l.missing
+    from part p
+    left join middle m on m.what = p.what
+    left join lacking l on l.of = case when p.i <= 2 then 'packets' else 'sources' end
     order by p.i;
 end
 $$;
 ----
 comment on function hirundo.port_is_not(tstzrange, text) is
-  'What the traffic of a port may be instead of many hosts that seek it everywhere, and how much of it is, in percent: what (backscatter and flood: of packets; scanners: known research scanners, of hosts; one_source: the largest, of packets of flows; one_sensor: the largest, of hosts added up over sensors), share, middle (at the sensor in the middle, fit for anybody; null where not more than half, or fewer than three, received any). Example: select * from hirundo.port_is_not(hirundo.week(''2023-W06''), ''22/TCP'').';
+  'What the traffic of a port may be instead of many hosts that seek it everywhere, and how much of it is, in percent: what (backscatter and flood: of packets; scanners: known research scanners, of hosts; one_source: the largest, of packets of flows; one_sensor: the largest, of hosts added up over sensors), share, middle (at the sensor in the middle, fit for anybody; null where not more than half, or fewer than three, received any), missing (what the share lacks: hirundo.lacking; null: nothing). Example: select * from hirundo.port_is_not(hirundo.week(''2023-W06''), ''22/TCP'').';
 ----
 create or replace function hirundo.report_extra(period tstzrange, audience text, port text)
 returns table (id text, section text, chart text, query text, about jsonb, cap integer)

@@ -19,6 +19,7 @@ declare
   v_hosts jsonb;
   v_pairs bigint;
   v_missing text;
+  v_inner hirundo.inetmultirange := hirundo.case_inner(head ->> 'organisation', v_prefixes);
 begin
   select * into v_seen from hirundo.case_summary(head ->> 'organisation', v_prefixes, v_first, v_past);
   select l.missing into v_missing
@@ -26,7 +27,7 @@ begin
   with hit as materialized (
     select * from hirundo.source_hits(v_first, v_past, hirundo.address_ranges(v_prefixes))
   )
-  select jsonb_build_object('days', count(distinct h.day), 'ports', count(distinct h.port_code),
+  select jsonb_build_object('days', count(distinct h.day), 'ports', count(distinct h.port_code), 'inner', count(distinct h.src) filter (where h.src <@ v_inner),
       'gone', (select count(*) from (select distinct d.day from hit d offset 0) x
                where hirundo.flow_is_gone(lower(hirundo.local_range(x.day, x.day + 1)), upper(hirundo.local_range(x.day, x.day + 1))))),
     (select jsonb_agg(jsonb_build_array(hirundo.port_label(p.port_code), p.hosts, p.packets) order by p.hosts desc, p.packets desc, p.port_code)
@@ -259,6 +260,9 @@ begin
         'Not counted: answers to others (backscatter), local traffic, and packets of floods that were summed up without their sources.') end)
       || case when s ->> 'missing' is null then '[]'
               when ja then jsonb_build_array('欠けている記録: ' || hirundo.export_missing_ja(s ->> 'missing')) else jsonb_build_array('Missing: ' || (s ->> 'missing')) end
+      || case when coalesce((s ->> 'inner')::bigint, 0) = 0 then '[]'
+              when ja then jsonb_build_array(format('送信元のうち%sホストは、別に連絡先が登録されているより小さなプレフィックスに含まれます。', s ->> 'inner'))
+              else jsonb_build_array(format('Hosts in smaller prefixes that another organisation answers for: %s. That organisation may be told on its own.', s ->> 'inner')) end
       || case when (s ->> 'gone')::int = 0 then '[]'
               when ja then jsonb_build_array(format('%s日のうち%s日については時刻と観測記録が保存されていません。', s ->> 'days', s ->> 'gone'))
               else jsonb_build_array(format('Of %s of %s days times and single observations are not kept any more.', s ->> 'gone', s ->> 'days')) end),
