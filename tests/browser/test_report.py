@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import unicodedata
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -233,6 +234,24 @@ def test_prints_on_a4(browser, internal):
     browser.cdp("Emulation.setEmulatedMedia", media="")
     browser.wait("return [...document.querySelectorAll('.chart')].every((c) => c.clientWidth !== 680)", "charts as before")
     assert browser.pdf("internal-ja").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_heading_is_parted_from_its_figure(browser, internal, public, tmp_path, lang):
+    """On paper a heading, what is said below it, and the beginning of the chart or table stand on one page."""
+    def letters(text):
+        return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text))
+    for site in (internal, public):
+        browser.open(site.path, lang)
+        headings = browser.run("return [...document.querySelectorAll('figure')].map((f) => [f.querySelector('h3').textContent, f.querySelector('.lead').textContent])")
+        (tmp_path / "print.pdf").write_bytes(browser.pdf(f"{'internal' if site is internal else 'public'}-{lang}"))
+        text = subprocess.run(["pdftotext", "-raw", str(tmp_path / "print.pdf"), "-"], capture_output=True, text=True, check=True).stdout
+        pages = [letters(page) for page in text.split("\f")]
+        assert len(pages) > 5 and len(headings) == len(site.figures())
+        for heading, lead in headings:
+            together = letters(heading + lead)
+            rest = [page.split(together)[1] for page in pages if together in page]
+            assert len(rest) == 1 and len(rest[0]) > 8, (heading, [page[-200:] for page in pages])
 
 
 def test_json_is_what_postgresql_builds(hostile, internal, public):

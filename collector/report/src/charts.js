@@ -11,7 +11,7 @@ const palettes = {
   light: { ink: '#17212e', soft: '#4d5a6b', line: '#d3dae3', paper: '#ffffff', series: ['#0b5cad', '#c2410c', '#00796b', '#8a3ffc', '#7a6200', '#b0306a', '#3f4d5e'], heat: ['#e3edf8', '#0b3d6e'], full: '#9cc3ea', part: '#f0b34a', none: '#d9534a', undue: '#eceff3', hatch: 'rgba(23,33,46,.55)' },
   dark: { ink: '#e7ecf2', soft: '#a9b6c6', line: '#33414f', paper: '#17202b', series: ['#6cb2ff', '#ff9a66', '#4fd1b8', '#c9a6ff', '#e2c44d', '#ff8fbe', '#b7c3d1'], heat: ['#223247', '#8cc4ff'], full: '#33608f', part: '#c98a1e', none: '#b8443b', undue: '#222d39', hatch: 'rgba(231,236,242,.6)' },
 };
-const symbols = ['circle', 'triangle', 'rect', 'diamond', 'arrow', 'roundRect', 'emptyCircle'];
+const symbols = ['circle', 'triangle', 'rect', 'diamond', 'emptyCircle', 'roundRect', 'pin'];
 const dashes = ['solid', 'dashed', 'dotted', [8, 3, 2, 3], [2, 2], [12, 4], 'solid'];
 const FONT = 'system-ui, "Helvetica Neue", Arial, "Hiragino Sans", "Yu Gothic UI", "Noto Sans CJK JP", Meiryo, sans-serif';
 const SENSORS = 60, PORTS = 30, BARS = 20;
@@ -27,6 +27,21 @@ function shorten(name, room) {
   let n = 0;
   while (fits(n + 1)) n += 1;
   return `${letters.slice(0, n).join('')}…`;
+}
+
+// How many pixels more a legend takes that does not fit in one line: what stands below it must give way.
+function legendRows(p, names) {
+  pen.font = `13px ${FONT}`;
+  let rows = 0, left = 0;
+  for (const name of names) {
+    const room = 30 + 16 + pen.measureText(name).width;
+    if (left > 0 && left + room > p.width) {
+      rows += 1;
+      left = 0;
+    }
+    left += room;
+  }
+  return 24 * rows;
 }
 
 const nameLabel = (p) => ({ color: p.ink, fontSize: 12, interval: 0, formatter: (v) => shorten(v, p.names) });
@@ -94,16 +109,18 @@ function tooltipRows(figure, format, found) {
   };
 }
 
+const legendOf = (p, found, format) => legendRows(p, [...found.series.map((s) => s.name), ...(found.xs.some((_, i) => found.series.every((s) => s.data[i] === null)) ? [format.t.unobserved] : [])]);
+
 function bars(figure, format, p) {
-  const found = seriesOf(figure, format), base = frame(p, format);
+  const found = seriesOf(figure, format), base = frame(p, format), more = legendOf(p, found, format);
   return {
-    height: 320, alt: describe(figure, format, found),
+    height: 320 + more, alt: describe(figure, format, found),
     option: {
       ...base,
       tooltip: { ...base.tooltip, trigger: 'axis', axisPointer: { type: 'shadow' }, formatter: tooltipRows(figure, format, found) },
       xAxis: category(p, found.xs, { axisLabel: { color: p.ink, fontSize: 12, formatter: (v) => format.tick(v, figure.unit) } }),
       yAxis: [values(p, format, { name: format.text(found.column), nameTextStyle: { color: p.soft, align: 'left' }, nameGap: 12 })],
-      grid: { ...base.grid, top: 68 },
+      grid: { ...base.grid, top: 68 + more },
       series: [...found.series.map((s, i) => ({
         id: s.key, name: s.name, type: 'bar', data: s.data, barMaxWidth: 64, itemStyle: { color: p.series[i % p.series.length] },
         label: { show: found.xs.length <= 6, position: 'top', color: p.ink, fontSize: 12, formatter: (d) => format.numbers.format(d.value) },
@@ -113,15 +130,15 @@ function bars(figure, format, p) {
 }
 
 function lines(figure, format, p) {
-  const found = seriesOf(figure, format), base = frame(p, format);
+  const found = seriesOf(figure, format), base = frame(p, format), more = legendOf(p, found, format);
   return {
-    height: 340, alt: describe(figure, format, found),
+    height: 340 + more, alt: describe(figure, format, found),
     option: {
       ...base,
       tooltip: { ...base.tooltip, trigger: 'axis', formatter: tooltipRows(figure, format, found) },
       xAxis: category(p, found.xs, { boundaryGap: true, axisLabel: { color: p.ink, fontSize: 12, hideOverlap: true, formatter: (v) => format.tick(v, figure.unit) } }),
       yAxis: [values(p, format, { name: format.text(found.column), nameTextStyle: { color: p.soft, align: 'left' }, nameGap: 12 })],
-      grid: { ...base.grid, top: 68 },
+      grid: { ...base.grid, top: 68 + more },
       series: [...found.series.map((s, i) => ({
         id: s.key, name: s.name, type: 'line', data: s.data, connectNulls: false, symbol: symbols[i % symbols.length], symbolSize: 6,
         showSymbol: found.xs.length <= 60, lineStyle: { width: 2, type: dashes[i % dashes.length], color: p.series[i % p.series.length] }, itemStyle: { color: p.series[i % p.series.length] },
@@ -201,11 +218,12 @@ function coverage(figure, format, p) {
   const kinds = [[t.observed, p.full, false], [t.partly, p.part, true], [t.none, p.none, true], [t.notDue, p.undue, false]];
   const kindOf = (value) => (value === null ? 3 : value >= 100 ? 0 : value > 0 ? 1 : 2);
   const rows = figure.rows.filter((r) => line.has(label(r)));
+  const more = legendRows(p, kinds.map(([name]) => name));
   const gaps = figure.rows.filter((r) => r[v] !== null && r[v] < 100).length;
   return {
-    height: 90 + 20 * sensors.length, alt: t.altCoverage(all.length, gaps), cut: [sensors.length < all.length && t.cutWorst(sensors.length, all.length)],
+    height: 90 + more + 20 * sensors.length, alt: t.altCoverage(all.length, gaps), cut: [sensors.length < all.length && t.cutWorst(sensors.length, all.length)],
     option: {
-      ...base,
+      ...base, grid: { ...base.grid, top: 40 + more },
       tooltip: { ...base.tooltip, formatter: (d) => `${sensors[d.value[1]]}\n${format.value(xs[d.value[0]], { type: 'bucket' }, figure.unit)}: ${d.value[2] === null || Number.isNaN(d.value[2]) ? t.notDue : format.value(d.value[2], { type: 'percent' })}` },
       xAxis: category(p, xs, { axisLabel: { color: p.ink, fontSize: 12, hideOverlap: true, formatter: (d) => format.tick(d, figure.unit) } }),
       yAxis: category(p, sensors, { inverse: true, axisLabel: nameLabel(p) }),
@@ -280,7 +298,7 @@ export const kinds = { bars, lines, ranks, ranges, coverage, ranking, calendar }
 
 // Draws into the element; what is left behind on element.chart is for whoever resizes it, or looks at it.
 export function draw(element, figure, format, dark) {
-  const p = { ...palettes[dark ? 'dark' : 'light'], names: Math.max(110, Math.min(300, element.clientWidth * 0.4)) };
+  const p = { ...palettes[dark ? 'dark' : 'light'], names: Math.max(110, Math.min(300, element.clientWidth * 0.4)), width: element.clientWidth || 680 };
   const made = kinds[figure.chart](figure, format, p);
   element.style.height = `${made.height}px`;
   if (made.width) element.style.minWidth = `${made.width}px`;

@@ -50,13 +50,18 @@ export class Format {
     return this.lang === 'ja' ? `${m}/${d}` : `${d} ${this.bucket(day, 'month').slice(0, 3)}`;
   }
 
+  // One value of a column beside others: as many digits behind the point as the column has.
+  number(v, column) {
+    return column.digits ? v.toLocaleString(this.lang, { minimumFractionDigits: column.digits, maximumFractionDigits: column.digits }) : this.numbers.format(v);
+  }
+
   value(v, column, unit) {
     if (v === null || v === undefined || v === '') {
       if (column.type === 'number' || column.type === 'change' || column.type === 'percent') return '–';
       return column.type === 'port' ? this.t.withheld : column.type === 'country' || column.type === 'network' ? this.t.unknown : '';
     }
     switch (column.type) {
-      case 'number': case 'rank': return this.numbers.format(v);
+      case 'number': case 'rank': return this.number(v, column);
       case 'change': return `${this.changes.format(v)}%`;
       case 'percent': return `${this.percents.format(v)}%`;
       case 'country': return this.country(v);
@@ -79,6 +84,11 @@ export class Format {
 // Columns of the figure that this language shows, with their place in a row.
 export function columnsOf(figure, lang) {
   return figure.columns.map((c, i) => ({ ...c, i })).filter((c) => !c.lang || c.lang === lang);
+}
+
+// How many digits behind the point the values of a column have, 4 at most.
+export function digitsOf(rows, column) {
+  return column.type === 'number' ? Math.min(4, Math.max(0, ...rows.map((r) => (String(r[column.i] ?? '').split('.')[1] ?? '').length))) : 0;
 }
 
 export function indexOf(figure, key, lang) {

@@ -54,7 +54,6 @@ function body(figure, format, id) {
   const open = figure.chart === 'ranks' || figure.chart === 'ranges' || figure.chart === 'ranking';
   const drawable = kinds[figure.chart] && (figure.chart !== 'ranges' || figure.rows[0][0] !== null);
   return [
-    figure.view.verdict && verdict(figure, format),
     drawable ? chartOf(figure, format, id) : el('p', { class: 'empty' }, t.empty),
     drawable && el('details', { open }, el('summary', {}, t.table), tableOf(figure, format, label)),
   ];
@@ -62,10 +61,16 @@ function body(figure, format, id) {
 
 function figureOf(figure, format, number) {
   const t = format.t, id = `figure-${figure.id}`;
+  const parts = [body(figure, format, id)].flat(2).filter(Boolean);
+  // what must not be parted by the end of a page: a heading and what it is the heading of (of a long table its first rows: see the style)
+  const kept = parts[0].classList.contains('scroll') && parts[0].querySelector('table') ? [] : parts.splice(0, 1);
   return el('figure', { id, 'aria-labelledby': `${id}-title` },
-    el('h3', { id: `${id}-title` }, el('span', { class: 'no' }, `${t.figure}${format.lang === 'en' ? ' ' : ''}${number}`), format.text(figure.title)),
-    el('p', { class: 'lead' }, format.text(figure.lead)),
-    body(figure, format, id),
+    el('div', { class: 'keep' },
+      el('h3', { id: `${id}-title` }, el('span', { class: 'no' }, `${t.figure}${format.lang === 'en' ? ' ' : ''}${number}`), format.text(figure.title)),
+      el('p', { class: 'lead' }, format.text(figure.lead)),
+      figure.rows.length > 0 && figure.view.verdict && verdict(figure, format),
+      kept),
+    parts,
     figure.rows_total > figure.rows.length && el('p', { class: 'cut' }, t.cutRows(figure.rows.length, figure.rows_total)),
     el('p', { class: 'method' }, el('b', {}, t.method), ' ', format.text(figure.method)),
     el('p', { class: 'method' }, el('b', {}, t.caveat), ' ', format.text(figure.caveat)),
@@ -128,7 +133,7 @@ function render() {
   nav.replaceChildren(el('h2', { id: 'contents-title' }, t.contents), contents);
   document.getElementById('end').replaceChildren(
     el('h2', {}, t.terms), el('p', {}, t.termsText), el('p', {}, head.audience === 'public' ? t.publicText : t.internal),
-    el('h2', {}, t.data), el('p', {}, t.dataText), el('p', {}, el('a', { href: 'report.json' }, 'report.json')), el('p', {}, 'Hirundo · Charts: Apache ECharts (Apache License 2.0)'));
+    el('h2', {}, t.data), el('p', {}, t.dataText), el('p', {}, el('a', { href: 'report.json' }, 'report.json')), el('p', {}, t.credit));
   drawAll();
 }
 

@@ -1,8 +1,8 @@
 // A figure's rows as a table. Long ones are cut: the CSV has them all.
 import { el } from './dom.js';
-import { columnsOf, indexOf, isNumeric } from './format.js';
+import { columnsOf, digitsOf, indexOf, isNumeric } from './format.js';
 
-const ROWS = 100, LONG = 60;
+const ROWS = 100, LONG = 60, FEW = 14;
 
 function scroll(table, label) {
   return el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': label }, table);
@@ -12,15 +12,17 @@ function cell(row, column, format, unit) {
   const text = format.value(row[column.i], column, unit);
   const withheld = column.type === 'port' && row[column.i] === null;
   const long = column.type === 'reason' || text.length > LONG;
-  return el('td', { class: isNumeric(column) ? 'number' : withheld ? 'withheld' : long ? 'long' : null }, text);
+  return el('td', { class: isNumeric(column) ? 'number' : withheld ? 'withheld' : long ? 'long' : column.type === 'date' || column.type === 'port' ? 'short' : null }, text);
 }
 
 function plain(figure, rows, format, label) {
-  // what is the same in all rows and said above the table is left out of it
-  const said = [figure.view.verdict, figure.view.reason, figure.view.all];
-  const columns = columnsOf(figure, format.lang).filter((c) => !said.includes(c.key));
+  // what is the same in all rows and said above the table is left out of it, and what no row has a word for
+  const said = [figure.view.verdict, figure.view.reason, figure.view.all], silent = (c) => c.type === 'text' && rows.every((r) => r[c.i] === null || r[c.i] === '');
+  const columns = columnsOf(figure, format.lang).filter((c, i) => !said.includes(c.key) && (i === 0 || !silent(c)));
   const most = Math.min(ROWS, figure.view.rows ?? ROWS);
-  const table = el('table', { class: columns.length > 8 ? 'dense' : null },
+  for (const c of columns) c.digits = digitsOf(rows.slice(0, most), c);
+  const kind = [columns.length > 8 && 'dense', Math.min(most, rows.length) <= FEW && 'few'].filter(Boolean).join(' ');
+  const table = el('table', { class: kind || null },
     el('thead', {}, el('tr', {}, columns.map((c) => el('th', { scope: 'col', class: isNumeric(c) ? 'number' : null }, format.text(c))))),
     el('tbody', {}, rows.slice(0, most).map((row) => el('tr', {}, columns.map((c, i) => {
       if (i > 0 || isNumeric(c)) return cell(row, c, format, figure.unit);
@@ -44,7 +46,7 @@ function pivot(figure, format, label) {
   const ranks = Array.from({ length: wide }, (_, i) => i);
   const shown = [...lines.values()].slice(0, ROWS);
   const ordinal = (n) => (format.lang === 'ja' ? `${n}番目` : String(n));
-  const table = el('table', { class: 'dense' },
+  const table = el('table', { class: shown.length <= FEW ? 'dense few' : 'dense' },
     el('thead', {}, el('tr', {},
       el('th', { scope: 'col' }, format.text(figure.columns[y])),
       country >= 0 && el('th', { scope: 'col' }, format.text(figure.columns[country])),
