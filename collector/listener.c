@@ -320,10 +320,8 @@ static void ask_for_missed(struct listener *l)
 {
     struct message *m;
     size_t n = budget_may_ask(l->options.budget);
-    for (size_t i = 0; i < n && (m = queue_pop(l->missed, 0)); i++) {
-        message_missed_over(l->options.budget, m);
+    for (size_t i = 0; i < n && (m = queue_pop(l->missed, 0)); i++)
         pass_on(l, m);
-    }
 }
 
 static void enqueue(struct listener *l, struct incoming *in, const struct peer *peer,

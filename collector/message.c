@@ -58,14 +58,10 @@ int message_new_missed(struct budget *budget, int16_t sensor_id, struct message 
     if (!m)
         return -ENOMEM;
     atomic_store(&budget->missed[sensor_id], true);
+    m->budget = budget;
     m->missed = true;
     *ret = m;
     return 0;
-}
-
-void message_missed_over(struct budget *budget, const struct message *m)
-{
-    atomic_store(&budget->missed[m->sensor_id], false);
 }
 
 bool message_is_missed(struct budget *budget, int16_t sensor_id)
@@ -77,6 +73,8 @@ void message_release(struct message *m)
 {
     if (!m->budget)
         return;
+    if (m->missed)
+        atomic_store(&m->budget->missed[m->sensor_id], false);
     atomic_fetch_sub(&m->budget->used, m->cost);
     atomic_fetch_sub(&m->budget->by_sensor[m->sensor_id], m->cost);
     m->budget = NULL;

@@ -54,10 +54,9 @@ struct message *message_new_bare(int16_t sensor_id);
 int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq_msg_t *payload,
                 struct message **ret);
 
-// Stands for a message that was dropped for want of memory, and takes none of the budget. 0: the
-// sensor has one already. Once its sensor may be asked again, message_missed_over.
+// Stands for a message that was dropped for want of memory, and takes none of the budget. 0 and
+// *ret NULL: the sensor has one already, wherever it waits.
 int message_new_missed(struct budget *budget, int16_t sensor_id, struct message **ret);
-void message_missed_over(struct budget *budget, const struct message *m);
 // Whether a sensor has one.
 bool message_is_missed(struct budget *budget, int16_t sensor_id);
 

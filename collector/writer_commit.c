@@ -126,7 +126,9 @@ static void blame(struct writer *w, size_t from, size_t to, const char *state,
         struct item *item = &w->items[i];
         if (item->state != ITEM_OPEN)
             continue;
-        if (item->poison) { // not even quarantine takes it
+        if (item->m->missed) {
+            item_settle(item);
+        } else if (item->poison) { // not even quarantine takes it
             log_error("sensor %s (%s): batch %" PRIu64 " cannot be kept: %s", item->m->name,
                       item->m->peer, item->m->header.seq, e->text);
             item_settle(item);

@@ -375,9 +375,8 @@ static void test_missed_messages(void **state)
     assert_int_equal(message_new_missed(budget, 7, &again), 0); // one for each sensor
     assert_null(again);
     assert_int_equal(budget->used, 0);
-    message_missed_over(budget, m);
-    assert_false(message_is_missed(budget, 7));
     message_free(m);
+    assert_false(message_is_missed(budget, 7));
     assert_int_equal(budget_may_ask(budget), 32); // 128 KiB each in half of it
     m = new_message(budget, 1, 3 << 20, &r);
     assert_int_equal(budget_may_ask(budget), 7);
