@@ -298,11 +298,9 @@ static void database(struct text *t, const PGresult *result)
 static const char *label(const PGresult *result, int row, const char *column, char buf[256])
 {
     int at = PQfnumber(result, column);
-    const char *from = at < 0 ? "" : PQgetvalue(result, row, at);
-    size_t n = 0;
-    for (; n < 255 && from[n]; n++)
-        buf[n] = from[n] == '"' || from[n] == '\\' || from[n] == '\n' ? '?' : from[n];
-    buf[n] = '\0';
+    snprintf(buf, 256, "%s", at < 0 ? "" : PQgetvalue(result, row, at));
+    for (char *p = buf; (p = strpbrk(p, "\"\\\n"));)
+        *p = '?';
     return buf;
 }
 

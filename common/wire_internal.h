@@ -49,7 +49,7 @@ static inline void put_bytes(struct out_bytes *o, const uint8_t *p, size_t n)
 
 static inline uint64_t zigzag(int64_t v)
 {
-    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+    return ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 static inline int64_t unzigzag(uint64_t v)

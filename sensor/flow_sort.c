@@ -52,7 +52,7 @@ const uint64_t *flow_sort(const struct flow_node *nodes, uint32_t n, enum flow_o
                           uint64_t *entries, uint64_t *scratch)
 {
     unsigned words = order_words[order];
-    uint32_t first[WORDS_MAX], differ[WORDS_MAX] = {0}; // bits in which not all nodes agree
+    uint32_t first[WORDS_MAX] = {0}, differ[WORDS_MAX] = {0}; // bits in which not all nodes agree
     for (unsigned w = 0; n && w < words; w++)
         first[w] = node_word(&nodes[0], order, w);
     for (uint32_t i = 0; i < n; i++) {

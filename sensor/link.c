@@ -160,13 +160,11 @@ static int receive_frames(struct link *l, zmq_msg_t frames[2])
 {
     for (int n = 0;; n++) {
         zmq_msg_t extra;
+        zmq_msg_init(&extra);
         zmq_msg_t *m = n < 2 ? &frames[n] : &extra;
-        if (n >= 2)
-            zmq_msg_init(m);
         int r = zmq_msg_recv(m, l->socket, ZMQ_DONTWAIT) < 0 ? -zmq_errno() : 0;
         bool more = r == 0 && zmq_msg_more(m);
-        if (n >= 2)
-            zmq_msg_close(&extra);
+        zmq_msg_close(&extra);
         if (r < 0)
             return r;
         if (!more)

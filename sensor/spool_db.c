@@ -85,10 +85,6 @@ static const char *const statements[SQL_MAX] = {
 int db_error(const struct spool *s)
 {
     switch (sqlite3_errcode(s->db) & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_ROW:
-    case SQLITE_DONE:
-        return 0;
     case SQLITE_NOMEM:
         return -ENOMEM;
     case SQLITE_FULL:
@@ -107,7 +103,7 @@ int db_error(const struct spool *s)
     case SQLITE_RANGE:
     case SQLITE_TOOBIG:
         return -EUCLEAN;
-    default:
+    default: // none of them means that what has failed went well
         return -EIO;
     }
 }
@@ -147,7 +143,7 @@ int db_run(struct spool *s, sqlite3_stmt *st)
 
 int db_simple(struct spool *s, enum spool_sql which)
 {
-    sqlite3_stmt *st;
+    sqlite3_stmt *st = NULL;
     int r = db_statement(s, which, &st);
     return r < 0 ? r : db_run(s, st);
 }

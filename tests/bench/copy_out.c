@@ -7,7 +7,7 @@
 
 static void put(FILE *out, uint64_t v, uint32_t size)
 {
-    uint8_t b[8];
+    uint8_t b[8] = {0};
     for (uint32_t i = 0; i < size; i++)
         b[i] = (uint8_t)(v >> 8 * (size - 1 - i));
     fwrite(b, size, 1, out);

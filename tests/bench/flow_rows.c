@@ -212,7 +212,7 @@ static void write_day(struct generator *g, uint32_t packets)
         int64_t start = (g->day * INT64_C(1440) + minute) * MINUTE_US;
         for (int16_t sensor = 1; sensor <= (int16_t)g->sensors; sensor++) {
             double due = each + (double)below(g, 1u << 20) / (1u << 20);
-            int64_t at[256];
+            int64_t at[256] = {0};
             uint32_t n = due < 256 ? (uint32_t)due : 255;
             for (uint32_t i = 0; i < n; i++)
                 at[i] = start + below(g, MINUTE_US);

@@ -41,13 +41,35 @@ bench_build() {
     ninja -C "$HIRUNDO_BUILD" || exit 1
 }
 
+# build_with NAME COMPILER OPTION...: builds into build/NAME with that compiler and those options of meson; sets HIRUNDO_BUILD.
+build_with() {
+    export HIRUNDO_BUILD=$TOP/build/$1
+    local compiler=$2
+    shift 2
+    if [[ ! -f $HIRUNDO_BUILD/build.ninja ]]; then
+        rm -rf "$HIRUNDO_BUILD"
+        CC=$compiler meson setup "$HIRUNDO_BUILD" "$TOP" "$@" || return 1
+    fi
+    ninja -C "$HIRUNDO_BUILD"
+}
+
+# matrix_packages: what the suites of `tests/run all` need beside those of the ordinary run.
+matrix_packages() {
+    # shellcheck source=deploy/lib/say.sh
+    . "$TOP/deploy/lib/say.sh"
+    # shellcheck source=deploy/lib/packages.sh
+    . "$TOP/deploy/lib/packages.sh"
+    packages_need "$RESULTS/packages.log" "$TOP/tests/suites/matrix.packages"
+}
+
 # meson_tests [MESON ARGUMENT...]: meson's tests of $HIRUNDO_BUILD, counted case by case where they print TAP.
 # What failed is in the log that tally.py reads; meson also calls a program failed whose cases were skipped.
 meson_tests() {
-    rm -f "$HIRUNDO_BUILD"/meson-logs/tally.*
+    rm -f "$HIRUNDO_BUILD"/meson-logs/tally*
     meson test -C "$HIRUNDO_BUILD" --no-rebuild --logbase tally "$@"
-    local status=$?
-    cp "$HIRUNDO_BUILD"/meson-logs/tally.json "$RESULTS/" || return 1
+    local status=$? log
+    log=$(find "$HIRUNDO_BUILD/meson-logs" -name 'tally*.json') # --wrapper puts its name into it
+    cp "$log" "$RESULTS/${HIRUNDO_BUILD##*/}.json" || return 1
     ((status < 126)) || return "$status"
 }
 

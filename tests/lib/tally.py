@@ -77,7 +77,7 @@ class Tally:
             self.passed += 1
 
     def meson(self, path):
-        """Meson knows programs; where a program printed its cases as TAP, those count."""
+        """Meson knows programs; where a program printed its cases as TAP, those count. The file is called after the build."""
         for line in path.read_text(errors="replace").splitlines():
             test = json.loads(line)
             out, err = test.get("stdout") or "", test.get("stderr") or ""
@@ -92,7 +92,7 @@ class Tally:
                 if len(self.failures) == before:
                     self.failures.append((f"{test['name']} ({test['result']})", out))
                 last = self.failures[-1]
-                self.failures[-1] = (last[0], f"{last[1]}\n{err}")
+                self.failures[-1] = (f"{path.stem}: {last[0]}", f"{last[1]}\n{err}")
             elif not cases:
                 self.passed += 1
 

@@ -209,7 +209,7 @@ static bool range_reached(const struct truth *truth, int region)
     const uint64_t *ttls = truth->regions[region].ttls;
 
     for (int ttl = 0; ttl < 256; ttl++) {
-        if (ttls[ttl] > 0 && (ttl < r->ttl_min || ttl > r->ttl_max)) {
+        if ((ttl < r->ttl_min || ttl > r->ttl_max) && ttls[ttl] > 0) {
             return false;
         }
     }

@@ -46,10 +46,10 @@ static char *write_signed(const struct bundle *b)
     assert_int_equal(bundle_format(b, &text), 0);
     size_t size = strlen(text);
     crypto_sign_detached(signature, NULL, (const uint8_t *)text, size, secret_key);
-    text = realloc(text, size + 256);
-    assert_non_null(text);
-    assert_true(bundle_format_signature(signature, text + size, 256) > 0);
-    return text;
+    char *longer = realloc(text, size + 256);
+    assert_non_null(longer);
+    assert_true(bundle_format_signature(signature, longer + size, 256) > 0);
+    return longer;
 }
 
 static int parse(char *text, struct bundle *ret, struct errmsg *e)

@@ -145,7 +145,7 @@ static void test_the_good_one(void **state)
 }
 
 // zigzag
-#define Z(v) (((uint64_t)(v) << 1) ^ (uint64_t)((int64_t)(v) >> 63))
+#define Z(v) (((uint64_t)(v) << 1) ^ ((int64_t)(v) < 0 ? UINT64_MAX : 0))
 
 struct change {
     enum wire_column column;
