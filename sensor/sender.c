@@ -347,11 +347,10 @@ void sender_pong(struct sender *s, int64_t now, uint64_t credit)
     s->round_trip = now - s->last_ping;
 }
 
-// Is what flies to be compared by digest before anything else goes out?
+// Is what flies (something does) to be compared by digest before anything else goes out?
 static bool one_by_one(const struct sender *s)
 {
-    return s->to_send <= s->one_by_one_through ||
-           (s->n_flying > 0 && s->flying[0].first <= s->one_by_one_through);
+    return s->to_send <= s->one_by_one_through || s->flying[0].first <= s->one_by_one_through;
 }
 
 static bool may_send(const struct sender *s)
@@ -362,7 +361,7 @@ static bool may_send(const struct sender *s)
         return false;
     if (s->n_flying == 0)
         return true;
-    if (!s->answered || !s->credit_known || one_by_one(s))
+    if (!s->answered || one_by_one(s)) // what was answered has told the credit, too
         return false;
     return s->n_flying < s->config.window_max;
 }

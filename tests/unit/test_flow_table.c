@@ -434,6 +434,25 @@ static void test_flood_rows_are_bounded(void **state)
     flow_table_free(t);
 }
 
+static void test_flood_of_two_kinds_of_segments(void **state)
+{
+    (void)state;
+    static struct outcome o;
+    struct flow_table *t;
+    assert_int_equal(flow_table_new(1024, NULL, &t), 0);
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct packet p = make_packet(i * 2654435761u, 6, 80);
+        p.key.tcp_flags = i % 2 ? 2 : 16;
+        flow_table_add(t, &p, 0);
+    }
+    close_window(t, &o);
+    assert_int_equal(o.packets, 20000);
+    assert_int_equal(o.n_floods, 2);
+    assert_int_equal(o.floods[0].tcp_flags, 2);
+    assert_int_equal(o.floods[1].tcp_flags, 16);
+    flow_table_free(t);
+}
+
 // Whatever is flooded, the others keep their rows: each protocol's ports have a limit of their own.
 static void test_every_kind_of_flood_has_its_limit(void **state)
 {
@@ -540,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_seen_again_is_bounded),
         cmocka_unit_test(test_same_key_is_never_in_two_rows),
         cmocka_unit_test(test_flood_rows_are_bounded),
+        cmocka_unit_test(test_flood_of_two_kinds_of_segments),
         cmocka_unit_test(test_every_kind_of_flood_has_its_limit),
         cmocka_unit_test(test_estimates_over_seeds),
         cmocka_unit_test(test_sources_exact_then_estimated),

@@ -78,7 +78,9 @@ static void test_a_gap_is_told_once_a_while(void **state)
     assert_int_equal(receiver_judge(&r, 8, 8, 1000 + RECEIVER_NACK_AGAIN_MS), RECEIVER_GAP);
     receiver_reload(&r, 5); // the same ledger, read again
     assert_int_equal(receiver_judge(&r, 8, 8, 1001), RECEIVER_GAP_TOLD);
-    receiver_take(&r, 5); // another number is missing now
+    assert_int_equal(receiver_judge(&r, 8, 8, 999),
+                     RECEIVER_GAP); // told in the future: a new clock
+    receiver_take(&r, 5);           // another number is missing now
     assert_int_equal(receiver_judge(&r, 8, 8, 1001), RECEIVER_GAP);
 }
 
@@ -187,6 +189,15 @@ static void test_loss_against_what_is_kept(void **state)
         {"another batch", batch, {.first_ms = 160, .last_ms = 220}, true},
         {"inside a declared range", range, {.first_ms = 160, .last_ms = 220}, false},
         {"later than the range", range, {.first_ms = 860, .last_ms = 920}, true},
+        {"earlier than the range", range, {.first_ms = 40, .last_ms = 160}, true},
+        {"a number of which no times are kept",
+         {.found = true},
+         {.first_ms = 40, .last_ms = 160},
+         false},
+        {"unknown, and no times are kept",
+         {.found = true},
+         {.unknown = true, .first_ms = 40, .last_ms = 160},
+         false},
         {"unknown, as late as the batch",
          batch,
          {.unknown = true, .first_ms = 40, .last_ms = 160},

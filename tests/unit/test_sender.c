@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "sensor/sender.h"
+#include "tests/unit/fail_alloc.h"
 
 enum step_kind {
     CONNECTED,
@@ -691,6 +692,140 @@ static void test_new_refuses(void **state)
     assert_null(s);
 }
 
+static struct sender *new_sender(uint32_t endpoints, uint64_t next, uint32_t max_kbit)
+{
+    struct sender_config config = {.random_seed = 7};
+    struct sender *s = NULL;
+    sender_config_defaults(&config);
+    config.endpoints = endpoints;
+    config.max_kbit = max_kbit;
+    assert_int_equal(sender_new(&config, 0, next, &s), 0);
+    return s;
+}
+
+static struct sender_action next_action(struct sender *s, int64_t now)
+{
+    struct sender_action a;
+    sender_next(s, now, &a);
+    return a;
+}
+
+// Connected at 0, and the first ping answered.
+static struct sender *new_up(uint32_t endpoints, uint64_t next, uint32_t max_kbit)
+{
+    struct sender *s = new_sender(endpoints, next, max_kbit);
+    assert_int_equal(next_action(s, 0).what, SENDER_CONNECT);
+    sender_connected(s, 0);
+    assert_int_equal(next_action(s, 0).what, SENDER_PING);
+    sender_pong(s, 0, 64 << 20);
+    return s;
+}
+
+static void test_answers_without_a_connection_change_nothing(void **state)
+{
+    (void)state;
+    _cleanup_(sender_freep) struct sender *s = new_sender(1, 9, 1000);
+    uint64_t before = sender_fingerprint(s);
+    sender_connected(s, 5); // of a socket that was given up
+    sender_ack(s, 5, 1, 1, BIG);
+    sender_nack_gap(s, 5, 1, BIG);
+    sender_nack_fork(s, 5, 1, BIG);
+    sender_pong(s, 5, BIG);
+    sender_spent(s, 5, 100);
+    assert_int_equal(sender_fingerprint(s), before);
+}
+
+static void test_answers_to_other_questions(void **state)
+{
+    (void)state;
+    _cleanup_(sender_freep) struct sender *s = new_up(1, 9, 0);
+    for (int i = 0; i < 2; i++) {
+        struct sender_action a = next_action(s, 0);
+        assert_int_equal(a.what, SENDER_LOOK);
+        assert_int_equal(a.seq_first, 1);
+        if (i == 0) {
+            sender_found(s, 2, 3, 10);
+            sender_found(s, 0, 0, 10);
+        }
+    }
+    sender_found(s, 1, 1, 10);
+    assert_int_equal(next_action(s, 0).what, SENDER_SEND);
+    sender_nack_fork(s, 0, 0, BIG);
+    sender_nack_fork(s, 0, 2, BIG); // never sent
+    assert_int_equal(next_action(s, 0).what, SENDER_WAIT);
+}
+
+// The spool changed under a message that was on its way; then its ack comes all the same.
+static void test_acknowledged_after_it_was_taken_back(void **state)
+{
+    (void)state;
+    _cleanup_(sender_freep) struct sender *s = new_up(1, 3, 0);
+    assert_int_equal(next_action(s, 0).what, SENDER_LOOK);
+    sender_found(s, 1, 1, 10);
+    assert_int_equal(next_action(s, 0).what, SENDER_SEND);
+    sender_unsent(s, 0, false);
+    sender_ack(s, 0, 1, 1, BIG);
+    assert_int_equal(next_action(s, 0).what, SENDER_ACKED);
+    struct sender_action a = next_action(s, 0);
+    assert_int_equal(a.what, SENDER_LOOK);
+    assert_int_equal(a.seq_first, 2);
+}
+
+static void test_refused_while_up_goes_elsewhere(void **state)
+{
+    (void)state;
+    _cleanup_(sender_freep) struct sender *s = new_up(2, 1, 0);
+    struct sender_state now;
+    sender_disconnected(s, 0, SENDER_LINK_REFUSED);
+    sender_state(s, &now);
+    assert_int_equal(now.link, SENDER_DOWN);
+    assert_int_equal(now.endpoint, 1);
+}
+
+// However long nothing went out: what was saved up is one large message.
+static void test_bucket_is_bounded(void **state)
+{
+    (void)state;
+    _cleanup_(sender_freep) struct sender *s = new_up(1, 1, 100000);
+    const int64_t now = 14000;
+    sender_spooled(s, 3);
+    assert_int_equal(next_action(s, now).what, SENDER_LOOK);
+    sender_found(s, 1, 1, SENDER_BUCKET);
+    assert_int_equal(next_action(s, now).what, SENDER_SEND);
+    sender_ack(s, now, 1, 1, 64 << 20);
+    assert_int_equal(next_action(s, now).what, SENDER_ACKED);
+    assert_int_equal(next_action(s, now).what, SENDER_LOOK);
+    sender_found(s, 2, 2, SENDER_BUCKET);
+    struct sender_action a = next_action(s, now);
+    assert_int_equal(a.what, SENDER_WAIT);
+    assert_true(a.until_ms > now);
+}
+
+static int make_and_copy(void *ctx)
+{
+    (void)ctx;
+    struct sender_config config = {.random_seed = 7};
+    _cleanup_(sender_freep) struct sender *s = NULL;
+    _cleanup_(sender_freep) struct sender *copy = NULL;
+    sender_config_defaults(&config);
+    config.endpoints = 1;
+    int r = sender_new(&config, 0, 9, &s);
+    if (r == 0)
+        r = sender_copy(s, &copy);
+    if (r < 0)
+        return r;
+    assert_int_equal(sender_fingerprint(copy), sender_fingerprint(s));
+    assert_int_equal(next_action(copy, 0).what, SENDER_CONNECT);
+    assert_int_not_equal(sender_fingerprint(copy), sender_fingerprint(s));
+    return 0;
+}
+
+static void test_copies_and_want_of_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(fail_alloc_each(make_and_copy, NULL), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -698,6 +833,12 @@ int main(void)
         cmocka_unit_test(test_bandwidth),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_new_refuses),
+        cmocka_unit_test(test_answers_without_a_connection_change_nothing),
+        cmocka_unit_test(test_answers_to_other_questions),
+        cmocka_unit_test(test_acknowledged_after_it_was_taken_back),
+        cmocka_unit_test(test_refused_while_up_goes_elsewhere),
+        cmocka_unit_test(test_bucket_is_bounded),
+        cmocka_unit_test(test_copies_and_want_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -106,6 +107,9 @@ static void test_absurd_sizes(void **state)
     f->b.flows[3].ip_len = (uint32_t)INT32_MAX + 1;
     assert_refused(f, "length");
     f->b.flows[3] = good;
+    f->b.flows[3].duration_ms = (uint32_t)INT32_MAX + 1;
+    assert_refused(f, "length");
+    f->b.flows[3] = good;
     f->b.flows[3].bytes = UINT64_MAX;
     assert_refused(f, "absurd");
     f->b.flows[3] = good;
@@ -118,6 +122,46 @@ static void test_absurd_sizes(void **state)
     struct errmsg e = {""};
     assert_int_equal(validate_batch(&f->h, &f->b, &wide, &e), VALIDATE_REFUSED);
     assert_non_null(strstr(e.text, "quarters"));
+}
+
+static void test_rows_of_too_many_days(void **state)
+{
+    struct fixture *f = *state;
+    const struct flow one = f->b.flows[0];
+    uint32_t n = VALIDATE_DAYS_MAX + 1;
+    free(f->b.flows);
+    f->b.flows = calloc(n, sizeof one);
+    assert_non_null(f->b.flows);
+    for (uint32_t i = 0; i < n; i++) {
+        f->b.flows[i] = one;
+        f->b.flows[i].ts_ms += i * 86400000LL;
+    }
+    f->b.n_flows = n;
+    assert_refused(f, "rows of 401 days");
+    f->b.n_flows = n - 1;
+    test_good(state);
+}
+
+static void test_flood_rows(void **state)
+{
+    struct fixture *f = *state;
+    const struct flood good = {.packets = VALIDATE_COUNT_MAX,
+                               .bytes = VALIDATE_COUNT_MAX << 16,
+                               .sources_estimate = VALIDATE_COUNT_MAX};
+    free(f->b.floods);
+    f->b.floods = calloc(1, sizeof good);
+    assert_non_null(f->b.floods);
+    f->b.n_floods = 1;
+    f->b.floods[0] = good;
+    test_good(state);
+    f->b.floods[0].packets++;
+    assert_refused(f, "flood row 0");
+    f->b.floods[0] = good;
+    f->b.floods[0].bytes++;
+    assert_refused(f, "flood row 0");
+    f->b.floods[0] = good;
+    f->b.floods[0].sources_estimate++;
+    assert_refused(f, "flood row 0");
 }
 
 static void test_no_window(void **state)
@@ -137,11 +181,17 @@ static void test_payload(void **state)
     assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), 0);
     assert_int_equal(validate_payload(&h, payload, sizeof payload - 1, NULL), VALIDATE_REFUSED);
     assert_int_equal(validate_payload(&h, payload, 0, NULL), VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(&h, payload, BATCH_PAYLOAD_MAX + 1, NULL), VALIDATE_REFUSED);
+    h.has_sha256 = false;
+    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
+    h.has_sha256 = true;
     h.sha256[5] ^= 1;
     assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
     h.sha256[5] ^= 1;
     h.codec = 9;
     assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
+    h.kind = WIRE_LOSS; // has no codec
+    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), 0);
 }
 
 static void test_loss(void **state)
@@ -198,6 +248,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_times, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_time_limits_are_exact, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_absurd_sizes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_of_too_many_days, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_flood_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_window, set_up, tear_down),
         cmocka_unit_test(test_payload),
         cmocka_unit_test(test_loss),

@@ -311,6 +311,10 @@ static void test_losses_too_large(void **state)
     assert_string_equal(e.text, "loss of 1048577 bytes");
     assert_int_equal(wire_loss_decode(large, 0, &back, &n, &e), WIRE_REFUSED);
     assert_string_equal(e.text, "loss of 0 items and 0 records");
+    static const uint8_t digest_of_5[] = {0x0a, 11, 8, 1, 16, 1, 0x42, 5, 1, 2, 3, 4, 5};
+    assert_int_equal(wire_loss_decode(digest_of_5, sizeof digest_of_5, &back, &n, &e),
+                     WIRE_REFUSED);
+    assert_string_equal(e.text, "loss with a digest of 5 bytes");
     free(items);
     free(records);
 }
