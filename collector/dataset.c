@@ -109,7 +109,12 @@ static int in_transaction(struct db *db, const struct dataset_kind *kind, const 
                           struct dataset_report *report, struct errmsg *e)
 {
     int32_t set_id = 0;
-    int r = check_size(db, kind, set, e);
+    // Two imports of one day at once would not see each other's set, and both stay. Both kinds,
+    // since old sets of either are deleted below.
+    int r = db_exec(
+        db, "lock table hirundo.prefix_set, hirundo.scanner_set in share row exclusive mode", e);
+    if (r == 0)
+        r = check_size(db, kind, set, e);
     if (r == 0)
         r = make_set(db, kind, set, &set_id, e);
     if (r == 0)

@@ -89,6 +89,8 @@ static int check_size(const struct import *i, struct db *db, size_t n, struct er
 static int replace(struct import *i, struct db *db, const struct as_names *names)
 {
     int r = db_exec(db, "begin", &i->e);
+    if (r == 0) // another import's names are not seen before it commits, nor deleted here
+        r = db_exec(db, "lock table hirundo.as_name in share row exclusive mode", &i->e);
     if (r == 0)
         r = check_size(i, db, names->n, &i->e);
     if (r == 0)

@@ -31,6 +31,8 @@ static int store(struct db *db, const struct holidays *h, bool whole, size_t *re
                  struct errmsg *e)
 {
     int r = db_exec(db, "begin", e);
+    if (r == 0) // another import's days are not seen before it commits
+        r = db_exec(db, "lock table hirundo.holiday in share row exclusive mode", e);
     *ret_years = 0;
     for (size_t i = 0; i < h->n && r == 0; i++) {
         const struct holiday *one = &h->list[i], *before = i > 0 ? one - 1 : NULL;

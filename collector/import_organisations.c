@@ -26,6 +26,8 @@ static int load_organisation(struct db *db, const struct organisation *o, struct
 static int load_organisations(struct db *db, const struct organisations *o, struct errmsg *e)
 {
     int r = db_exec(db, "begin", e);
+    if (r == 0) // another import may have the same names in another order
+        r = db_exec(db, "lock table hirundo.organisation in share row exclusive mode", e);
     for (size_t i = 0; i < o->n && r == 0; i++) {
         r = load_organisation(db, &o->list[i], e);
         if (r != 0)

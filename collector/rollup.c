@@ -53,25 +53,34 @@ __attribute__((format(printf, 2, 3))) static void tell(void (*say)(const char *l
     say(line);
 }
 
+// Transaction by transaction, until none is left.
 static int drop_flow(struct db *db, void (*say)(const char *line), int *ret_days, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *size = NULL;
-    _cleanup_(db_result_freep) PGresult *days = NULL;
     int r = db_query(db,
                      "select case when exists (select from hirundo.flow_over_size()) then "
                      "'max_size_flow = ' || hirundo.setting('max_size_flow') else "
                      "'retention_flow = ' || hirundo.setting('retention_flow') end",
                      0, NULL, &size, e);
-    if (r == 0)
+    char first[16] = "", last[16] = "";
+    int all = 0;
+    for (int n = 1; r == 0 && n > 0; all += n) {
+        _cleanup_(db_result_freep) PGresult *days = NULL;
+        n = 0;
         r = db_query(db, "select count(*), min(d), max(d) from hirundo.partition_expire() d", 0,
                      NULL, &days, e);
-    if (r != 0)
-        return r;
-    *ret_days = atoi(PQgetvalue(days, 0, 0));
-    if (*ret_days > 0)
-        tell(say, "flow: %d days dropped, from %s to %s (%s)", *ret_days, PQgetvalue(days, 0, 1),
-             PQgetvalue(days, 0, 2), PQgetvalue(size, 0, 0));
-    return 0;
+        if (r == 0)
+            n = atoi(PQgetvalue(days, 0, 0));
+        if (n > 0 && all == 0)
+            snprintf(first, sizeof first, "%s", PQgetvalue(days, 0, 1));
+        if (n > 0)
+            snprintf(last, sizeof last, "%s", PQgetvalue(days, 0, 2));
+    }
+    if (all > 0)
+        tell(say, "flow: %d days dropped, from %s to %s (%s)", all, first, last,
+             PQgetvalue(size, 0, 0));
+    *ret_days = all;
+    return r;
 }
 
 // sql: rows of (table, until when, how many, by which setting).

@@ -1,13 +1,15 @@
 """Imports of prefixes, scanners and names: text, MaxMind databases, damaged files, and what the database makes of them."""
+import contextlib
 import ipaddress
 import json
 import pathlib
 import random
+import subprocess
 import sys
 
 import pytest
 
-from hirundo import TOP, on_terminal, program
+from hirundo import TOP, on_terminal, program, wait_for
 
 sys.path.insert(0, str(TOP / "tests" / "lib"))
 
@@ -330,3 +332,57 @@ def test_old_data_sets_go(postgres, tmp_path):
     assert "4 old data sets deleted" in done.stdout
     assert postgres.value("select count(*) from hirundo.network n where not exists (select from hirundo.prefix_set s "
                           "where s.set_id = n.set_id)") == 0
+
+
+# ---- two at once
+
+@contextlib.contextmanager
+def second_import(postgres, *words):
+    """An import that began while a first, the connection of the with statement, has not ended; checked when that has."""
+    process = []
+
+    def begin():
+        process.append(subprocess.Popen([program("hirundo-collector"), "import", *words], env=postgres.environment(), text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+        wait_for(lambda: process[0].poll() is not None or postgres.value(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"), "the second import to wait, or to end")
+
+    with postgres.connect() as first:
+        first.autocommit = False
+        try:
+            yield first.cursor(), begin
+            first.commit()
+            said = process[0].communicate(timeout=60)[0]
+            assert process[0].returncode == 0, said
+        finally:
+            for p in process:
+                p.kill()
+                p.wait()
+
+
+@pytest.mark.parametrize("kind", ["prefix", "scanner"])
+def test_of_two_imports_of_a_day_at_once_one_set_stays(postgres, tmp_path, kind):
+    path = tmp_path / "two.txt"
+    path.write_text("198.18.0.0/15\n")
+    words = ("prefixes", str(path)) if kind == "prefix" else ("scanners", str(path), "--name", "x")
+    with second_import(postgres, *words, "--as-of", "2002-02-02", "--force") as (cursor, begin):
+        cursor.execute(f"insert into hirundo.{kind}_set (as_of, source, prefixes, ranges) values ('2002-02-02', 'first', 0, 0)")
+        begin()
+    assert postgres.query(f"select source from hirundo.{kind}_set where as_of = '2002-02-02'") == [("two.txt",)]
+
+
+@pytest.mark.parametrize("what, text, one, other", [
+    ("organisations", "name,prefixes\ntwo-a,198.18.0.0/24\ntwo-b,198.18.1.0/24\n", "('two-b')", "('two-a')"),
+    ("asnames", "4200000001\tA\n4200000002\tB\n", "(4200000002, 'first')", "(4200000001, 'first')"),
+    ("holidays", "country,day,name\nXX,2002-01-01,A\nXX,2002-01-02,B\n", "('XX', '2002-01-02', 'first')", "('XX', '2002-01-01', 'first')"),
+])
+def test_of_two_imports_at_once_both_succeed(postgres, tmp_path, what, text, one, other):
+    """The first has its names in the other order."""
+    table = {"organisations": "organisation (name)", "asnames": "as_name", "holidays": "holiday"}[what]
+    path = tmp_path / "two.txt"
+    path.write_text(text)
+    with second_import(postgres, what, str(path), *(["--force"] if what == "asnames" else [])) as (cursor, begin):
+        cursor.execute(f"insert into hirundo.{table} values {one}")
+        begin()
+        cursor.execute(f"insert into hirundo.{table} values {other}")
+    assert postgres.value(f"select count(*) from hirundo.{table.split()[0]} t where t::text ~ 'two-[ab]|,[AB]\\)'") == 2

@@ -1,4 +1,5 @@
 """Marks, the rollup job of the running collector, and maintain."""
+import datetime
 import random
 import re
 import time
@@ -83,6 +84,7 @@ def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
     postgres.command("maintain")
     count = "select count(*) from hirundo.{} join hirundo.sensor using (sensor_id) where name = %s"
     assert postgres.value(count.format("flow"), name) == 20
+    postgres.query("select hirundo.partition_ensure(current_date - 100 - n) from generate_series(1, 55) n")  # more than one transaction drops
     try:
         postgres.query("update hirundo.setting set value = '10 days' where name in ('retention_flow', 'retention_source_port_day')")
         said = postgres.command("maintain", "--dry-run").stdout
@@ -92,6 +94,7 @@ def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
         said = postgres.command("maintain").stdout
         assert re.search(r"past retention: [1-9]\d* days of flow dropped, [1-9]\d* rows of rollups deleted", said), said
         assert postgres.value(count.format("flow"), name) == 0
+        assert postgres.value("select min(day) from hirundo.partition_days()") >= datetime.date.today() - datetime.timedelta(days=11)
         assert postgres.value(count.format("source_port_day"), name) == 0
         assert postgres.value(count.format("port_day"), name) > 0, "what was rolled up stays"
     finally:

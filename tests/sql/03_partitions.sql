@@ -48,5 +48,17 @@ delete from hirundo.flow_dropped where day = '2023-02-10';
 select ok(hirundo.partition_ensure('2023-02-10'), 'unless its owner forgets that it went');
 select is((select count(*) from hirundo.flow), 0::bigint, 'its rows are gone');
 
+-- values that are none
+select throws_ok(format('update hirundo.setting set value = %L where name = %L', v, n), '23514', null, format('%s = %s: refused', n, v))
+from (values ('retention_flow', '10000 years'), ('retention_port_day', '10000 years'), ('accept_ahead', '10000 years'), ('losing_for', '10000 years'),
+  ('accept_from', 'infinity'), ('accept_from', '-infinity'), ('retention_flow', '0'), ('retention_flow', '-1 day'), ('retention_flow', '23:59')) x(n, v);
+select throws_ok($$update hirundo.setting set value = '5 apples' where name = 'retention_flow'$$, '22007');
+-- a day to the check, and in truth four days to come
+update hirundo.setting set value = '-1 years 361 days' where name in ('retention_flow', 'retention_port_day');
+select hirundo.partition_ensure((now() at time zone 'UTC')::date);
+select ok(hirundo.retention_cutoff() <= date_trunc('day', now(), 'UTC'), 'a cutoff is never in today');
+select throws_ok($$select hirundo.partition_drop((now() at time zone 'UTC')::date)$$, '42501', null, 'today stays');
+select is((select before from hirundo.rollup_retention() where name = 'port_day'), (now() at time zone hirundo.time_zone())::date, 'of rollups, too');
+
 select * from finish();
 rollback;

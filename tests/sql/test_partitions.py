@@ -8,6 +8,7 @@ Commits, in days of its own, and cleans up. Prints TAP.
 import datetime
 import io
 import threading
+import time
 
 import common
 
@@ -106,11 +107,54 @@ def expire(tap):
     reader.rollback()
     oc.execute('select count(*) from hirundo.partition_expire()')
     tap.ok(oc.fetchone()[0] == days, 'and go in the next run')
+    two_at_once(tap, owner, oc)
     owner.commit()
     oc.execute('update hirundo.setting set value = %s where name = %s', (before, 'retention_flow'))
     owner.commit()
     owner.close()
     reader.close()
+
+
+def wait_until_it_waits(pid):
+    watch = common.connect()
+    watch.autocommit = True
+    cur, end = watch.cursor(), time.monotonic() + 30
+    waits = None
+    while waits != 'Lock' and time.monotonic() < end:
+        cur.execute('select wait_event_type from pg_stat_activity where pid = %s', (pid,))
+        waits = cur.fetchone()[0]
+    watch.close()
+
+
+def two_at_once(tap, owner, oc):
+    """What the first drops is locked, and then gone, for the second."""
+    other, kc = session()
+    got = []
+
+    def second():
+        try:
+            kc.execute('select count(*) from hirundo.partition_expire()')
+            got.append(kc.fetchone()[0])
+        except Exception as e:
+            got.append(e)
+
+    oc.execute("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+    oc.execute('delete from hirundo.flow_dropped')
+    for i in range(55):
+        ensure(oc, DAY + datetime.timedelta(days=i))
+    oc.execute("update hirundo.setting set value = '400 days' where name = 'retention_flow'")
+    owner.commit()
+    oc.execute('select count(*) from hirundo.partition_expire()')
+    tap.ok(oc.fetchone()[0] == 50, 'no more in one transaction than there are locks for')
+    thread = threading.Thread(target=second)
+    thread.start()
+    wait_until_it_waits(other.get_backend_pid())
+    owner.commit()
+    thread.join()
+    tap.ok(got == [0], f'two at once: the second finds that they are gone: {got}')
+    other.close()
+    oc.execute('select count(*) from hirundo.partition_expire()')
+    tap.ok(oc.fetchone()[0] == 5, 'the next call drops the rest')
 
 
 def main():

@@ -57,12 +57,13 @@ begin
   if lower(v collate "C") = 'off' then
     return '-infinity';
   end if;
-  return now() - v::interval;
+  -- "1 mon -29 days" is a day to the check of the setting, and less in February
+  return least(now() - v::interval, date_trunc('day', now(), 'UTC'), date_trunc('day', now(), hirundo.time_zone()));
 end
 $$;
 ----
 comment on function hirundo.retention_cutoff() is
-  'Flow rows of days that ended before this are past retention_flow and go; -infinity where retention is off. Example: select hirundo.retention_cutoff().';
+  'Flow rows of days that ended before this are past retention_flow and go, never of today; -infinity where retention is off. Example: select hirundo.retention_cutoff().';
 ----
 create or replace function hirundo.local_range(first date, past date)
 returns tstzrange

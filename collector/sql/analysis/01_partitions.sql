@@ -156,6 +156,11 @@ begin
       using errcode = 'insufficient_privilege',
             hint = 'Only days that ended longer ago than retention_flow, or do not fit into max_size_flow, can be dropped.';
   end if;
+  if not hirundo.partition_exists('flow', day) and not hirundo.partition_exists('flood', day) then
+    return false;
+  end if;
+  -- what dropping takes; before looking again, since another collector may be at it
+  lock table only hirundo.flow, only hirundo.flood in access exclusive mode;
   foreach parent in array array['flow', 'flood'] loop
     child := parent || '_' || to_char(day, 'YYYYMMDD');
     if hirundo.partition_exists(parent, day) then
@@ -174,6 +179,7 @@ $$;
 comment on function hirundo.partition_drop(date) is
   'Drops the partitions of a UTC day that is past retention_flow, or does not fit into max_size_flow; true if there were any. Else it refuses. Example: select hirundo.partition_drop(''2021-01-01'').';
 ----
+-- A dropped day costs eight locks until the transaction ends, and the server has some 6,400 for all its sessions.
 create or replace function hirundo.partition_expire()
 returns setof date
 language plpgsql security definer
@@ -186,7 +192,7 @@ begin
   for d in select p.day from hirundo.partition_days() p
            where (p.day + 1)::timestamp at time zone 'UTC' <= cutoff
            union select o.day from hirundo.flow_over_size() o(day)
-           order by 1 loop
+           order by 1 limit 50 loop
     begin
       if hirundo.partition_drop(d) then
         return next d;
@@ -201,4 +207,4 @@ end
 $$;
 ----
 comment on function hirundo.partition_expire() is
-  'Drops all days past retention_flow, and the oldest beyond max_size_flow, and returns them; none where both are off. Where flow stays in use for 2 s it leaves the rest to the next run. Example: select hirundo.partition_expire().';
+  'Drops days past retention_flow, and the oldest beyond max_size_flow, and returns them, 50 at most: call it until there are none; none where both are off. Where flow stays in use for 2 s it leaves the rest to the next run. Example: select hirundo.partition_expire().';

@@ -404,7 +404,7 @@ declare
 begin
   return query
     select substring(s.name from 'retention_(.*)'), s.value,
-      case when lower(s.value collate "C") <> 'off' then ((now() - s.value::interval) at time zone v_zone)::date end
+      case when lower(s.value collate "C") <> 'off' then least(((now() - s.value::interval) at time zone v_zone)::date, (now() at time zone v_zone)::date) end
     from hirundo.setting s
     where s.name like 'retention\_%' and s.name not in ('retention_flow', 'retention_batch', 'retention_quarantine', 'retention_heartbeat_hour')
     order by s.name collate "C";
