@@ -60,11 +60,12 @@ static bool holds_only(int fd, part_name_fn holds)
     return only;
 }
 
-static void empty(int fd)
+// Removes the files whose names are known; `holds` NULL: whatever they are called.
+static void empty(int fd, part_name_fn holds)
 {
     DIR *dir = list(fd);
     for (struct dirent *entry; dir && (entry = readdir(dir));)
-        if (!is_dots(entry->d_name))
+        if (!is_dots(entry->d_name) && (!holds || holds(entry->d_name)))
             unlinkat(fd, entry->d_name, 0);
     if (dir)
         closedir(dir);
@@ -79,7 +80,7 @@ static void sweep_one(int parent, const char *name, part_name_fn holds)
     if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 0777) != 0700 ||
         flock(fd, LOCK_EX | LOCK_NB) < 0 || !holds_only(fd, holds))
         return;
-    empty(fd);
+    empty(fd, holds);
     unlinkat(parent, name, AT_REMOVEDIR);
 }
 
@@ -154,7 +155,7 @@ int part_dir_new(const char *stem, part_name_fn holds, const char *out, struct p
 void part_dir_release(struct part_dir *d)
 {
     if (*d->path && d->fd >= 0)
-        empty(d->fd);
+        empty(d->fd, NULL);
     if (*d->path)
         rmdir(d->path);
     closep(&d->fd);

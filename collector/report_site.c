@@ -297,6 +297,14 @@ static mode_t public_mode(void)
     return 0777 & ~mask;
 }
 
+// Another report was quicker to make the directory.
+static int put_beside(const struct report_site *site, const char *target, int part,
+                      struct errmsg *e)
+{
+    _cleanup_(closep) int dir = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 ? fail(site, "", e) : put_into(site, part, dir, e);
+}
+
 // A directory that is not there yet: whole from the first moment on.
 static int write_new(struct report_site *site, const char *target, struct errmsg *e)
 {
@@ -311,8 +319,9 @@ static int write_new(struct report_site *site, const char *target, struct errmsg
     if (r == 0 && !site->internal && fchmod(part.fd, public_mode()) < 0)
         r = fail(site, "", e);
     if (r == 0 && rename(part.path, target) < 0)
-        r = fail(site, "", e);
-    if (r == 0)
+        r = errno == ENOTEMPTY || errno == EEXIST ? put_beside(site, target, part.fd, e)
+                                                  : fail(site, "", e);
+    else if (r == 0)
         part.path[0] = '\0';
     part_dir_release(&part);
     return r;

@@ -65,11 +65,24 @@ int __wrap_fchmod(int fd, mode_t mode)
     return now() ? -1 : __real_fchmod(fd, mode);
 }
 
+static bool overtaken; // by another report, which makes the directory first
+
 char *__real_mkdtemp(char *path);
 char *__wrap_mkdtemp(char *path);
 char *__wrap_mkdtemp(char *path)
 {
-    return now() ? NULL : __real_mkdtemp(path);
+    if (now())
+        return NULL;
+    if (overtaken) {
+        char file[PATH_MAX];
+        overtaken = false;
+        snprintf(file, sizeof file, "%.3000s/mine", out);
+        assert_int_equal(mkdir(out, 0750), 0);
+        FILE *f = fopen(file, "we");
+        assert_non_null(f);
+        assert_int_equal(fclose(f), 0);
+    }
+    return __real_mkdtemp(path);
 }
 
 // Only killed: what cleans up is not asked whether it could.
@@ -353,6 +366,19 @@ static void test_leftovers(void **state)
     clear();
 }
 
+static void test_overtaken(void **state)
+{
+    (void)state;
+    struct errmsg e = {""};
+    overtaken = true;
+    assert_int_equal(write_report("new", false, &e), 0);
+    assert_true(whole("new") && says("mine", ""));
+    assert_int_equal(entries(out), FIGURES + 3);
+    assert_int_equal(entries(parent), 1);
+    assert_int_equal(mode_of(out), 0750);
+    clear();
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -399,7 +425,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_new),     cmocka_unit_test(test_over_another),
         cmocka_unit_test(test_killed),  cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_overtaken),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
