@@ -16,7 +16,7 @@ from selenium.webdriver.common.keys import Keys
 
 import hirundo
 from probes import Marks, seen
-from world import ATTACK, Site, day
+from world import ATTACK, DAY, Site, day
 
 LANGUAGES = ("ja", "en")
 HOUR = datetime.timedelta(hours=1)
@@ -543,6 +543,20 @@ def test_extra_edition(browser, surging, tmp_path, audience):
     browser.open(site.path, "en", dark=True, width=390)
     assert browser.run("return document.documentElement.scrollWidth") <= 390
     browser.shoot(f"extra-{audience}-en-dark-390")
+
+
+def test_extra_edition_of_the_running_week(database, tmp_path):
+    """What stood out yesterday is published today: of a week that is not over the public edition tells what there is."""
+    today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    world = database().surge(today, today - 3 * DAY)
+    week = "{}-W{:02}".format(*(today - DAY).isocalendar()[:2])
+    site = world.report(week, tmp_path / "site", "public", "--extra", "2222")
+    assert site.json()["head"]["complete"] == (today.weekday() == 0)
+    surge, = site.csv("surge")
+    assert surge["port"] == "2222/TCP" and day(surge["first_week"]) == today - DAY - (today - DAY).weekday() * DAY and surge["sensors_rose"] == "5 or more"
+    hosts = [float(row["hosts"]) for row in site.csv("hosts")]
+    assert len(hosts) == 5 and hosts[-1] > 4 * hosts[0] > 0
+    assert [row["item"] for row in site.csv("countries")] == ["JP", "KR"] and {row["side"] for row in site.csv("ttl")} == {"home", "overseas"}
 
 
 @pytest.mark.parametrize("port, refused", [("ssh", "is not a port"), ("22/SCTP", "is not a port")])

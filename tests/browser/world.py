@@ -124,10 +124,10 @@ class World:
         self.roll_up()
         return self
 
-    def surge(self):
-        """Five calm weeks, and from 8 to 10 February 250 hosts at home that seek 2222/TCP everywhere, some with the mark of Mirai."""
+    def surge(self, past=day("2023-02-13"), begin=day("2023-02-08")):
+        """Five calm weeks up to `past`, and for three days from `begin` on 250 hosts at home that seek 2222/TCP everywhere, some with the mark of Mirai."""
         self.settings()
-        first, past = day("2023-01-02"), day("2023-02-13")
+        first = past - 42 * DAY
         for n, country in enumerate(("JP", "JP", "JP", "KR", "MY", "AU")):
             self.observe(self.add_sensor(f"e-{n}", country, f"Sensor {n} {ATTACK}", f"センサー{n}"), first, past)
         self.query("insert into hirundo.organisation (name) values (%s)", f"Organisation {ATTACK}")
@@ -135,17 +135,17 @@ class World:
         self.query("insert into hirundo.as_name values (64512, %s)", ATTACK)
         (number,), = self.query("insert into hirundo.prefix_set (as_of, source, prefixes, ranges) values ('2023-01-01', 'test', 2, 2) returning set_id")
         self.query("insert into hirundo.network values (%s, '100.64.0.0', '100.127.255.255', 64512, 'KR'), (%s, '198.18.0.0', '198.19.255.255', 64513, 'JP')", number, number)
-        self.query("select hirundo.partition_ensure(d::date) from generate_series(timestamp '2023-01-02', '2023-02-12', '1 day') d")
+        self.query("select hirundo.partition_ensure((d at time zone 'UTC')::date) from generate_series(%s::timestamptz, %s, '1 day') d", first, past - DAY)
         # ten or so hosts a day from abroad; farther away the TTL is lower
         self.query("insert into hirundo.flow (ts, duration_ms, packets, bytes, port, src_port, sensor_id, dst_no, proto, ttl, tcp_flags, marks, src) "
                    "select d + make_interval(secs => 600 * n + s.sensor_id), 0, 1, 60, 2222, 40000, s.sensor_id, 1, 6, 50 - s.sensor_id, 2, 0, "
-                   "'100.64.0.0'::inet + (n * 37 + extract(doy from d)::int * 11) % 400 "
-                   "from generate_series(timestamptz '2023-01-02Z', '2023-02-12Z', '1 day') d, hirundo.sensor s, generate_series(1, 12) n "
-                   "where (n * 7 + extract(doy from d)::int * 3 + s.sensor_id) % 4 > 0")
+                   "'100.64.0.0'::inet + (n * 37 + extract(doy from d)::int * 11) %% 400 "
+                   "from generate_series(%s::timestamptz, %s, '1 day') d, hirundo.sensor s, generate_series(1, 12) n "
+                   "where (n * 7 + extract(doy from d)::int * 3 + s.sensor_id) %% 4 > 0", first, past - DAY)
         self.query("insert into hirundo.flow (ts, duration_ms, packets, bytes, port, src_port, sensor_id, dst_no, proto, ttl, tcp_flags, marks, src) "
                    "select d + make_interval(secs => 20000 + 60 * n), 0, 2, 60, 2222, 40000, s.sensor_id, 1, 6, "
-                   "255 - case when s.country = 'JP' then 8 else 14 + s.sensor_id end - n % 2, 2, n % 3 / 2, '198.18.0.0'::inet + n "
-                   "from generate_series(timestamptz '2023-02-08Z', '2023-02-10Z', '1 day') d, hirundo.sensor s, generate_series(1, 250) n")
+                   "255 - case when s.country = 'JP' then 8 else 14 + s.sensor_id end - n %% 2, 2, n %% 3 / 2, '198.18.0.0'::inet + n "
+                   "from generate_series(%s::timestamptz, %s, '1 day') d, hirundo.sensor s, generate_series(1, 250) n", begin, begin + 2 * DAY)
         self.query("insert into hirundo.dirty (sensor_id, hour) select distinct f.sensor_id, date_trunc('hour', f.ts, 'UTC') from hirundo.flow f")
         self.query("insert into hirundo.dirty (sensor_id, hour) select distinct o.sensor_id, date_trunc('hour', o.slot, 'UTC') from hirundo.observation o on conflict do nothing")
         self.roll_up()
