@@ -61,7 +61,17 @@ def baseline(history, ahead=1):
         if math.fsum(weights[i] for i in days) >= 3.5:
             weeks.append(math.fsum(weights[i] * (known[i] - level) for i in days) ** 2 / math.fsum(weights[i] for i in days))
     between = math.fsum(weeks) / (len(weeks) - 1) / level if len(weeks) >= 3 else 0
-    return max(1, pearson, between) * (1.25 + ahead / total), expected
+    together = 0
+    off = {i: weights[i] * (known[i] - level) for i in known}
+    pairs = [off[i] * off[i + 1] for i in off if i + 1 in off]
+    if ahead >= 7 and pairs:
+        alike = math.fsum(pairs) / len(pairs) / (max(1, pearson) * level) + 1 / len(off) + 1 / math.sqrt(len(off))
+        alike = min(max(alike, 0), 0.9)
+
+        def of_sum(n):
+            return 1 + 2 * alike * math.fsum((1 - k / n) * 0.5 ** (k - 1) for k in range(1, n))
+        together = max(1, pearson) * len(off) / (len(off) - of_sum(len(off)) + 1) * (1.25 * of_sum(ahead) + ahead / total * of_sum(len(off)))
+    return max(max(1, pearson, between) * (1.25 + ahead / total), together), expected
 
 
 def base_days(days):

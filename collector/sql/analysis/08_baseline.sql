@@ -88,7 +88,9 @@ comment on function hirundo.median(double precision[]) is
 -- compared with the level, since four days are too few to lower it safely.
 --
 -- ahead: how many days are judged together. The sum over m days beside a level from B weighed days varies by phi (m + m^2 / B) levels: that of the days,
--- and that of the level, which errs on each of them alike. Of a week and more the dispersion of the weeks counts where it is larger: days depend on each other.
+-- and that of the level, which errs on each of them alike. Days depend on each other, so of a week and more the larger counts of this and two others: with the
+-- dispersion of the weeks, and with what neighbouring days have in common. That is the correlation of one day with the next, a standard error up, since four weeks
+-- tell it badly; it is taken to halve with each day between.
 drop function if exists hirundo.count_baseline(double precision[]);
 ----
 create or replace function hirundo.count_baseline(history double precision[], ahead double precision default 1, out days integer, out level double precision,
@@ -115,6 +117,11 @@ declare
   v_each float8[];
   v_between float8 := 0;
   v_weeks int := 0;
+  v_last float8;
+  v_shared float8 := 0;
+  v_pairs int := 0;
+  v_alike float8;
+  v_together float8 := 0;
 begin
   days := coalesce(cardinality(v_known), 0);
   if days < 14 then
@@ -154,11 +161,27 @@ begin
         v_between := v_between + b ^ 2 / a;
       end if;
     end loop;
+    for n in 1..v_size loop
+      x := v_each[n] * (history[n] - level);
+      if x is not null and v_last is not null then
+        v_shared := v_shared + x * v_last;
+        v_pairs := v_pairs + 1;
+      end if;
+      v_last := x;
+    end loop;
+    if v_pairs > 0 then
+      v_alike := least(greatest(v_shared / v_pairs / (phi * level) + 1.0 / days + 1 / sqrt(days), 0), 0.9);
+      -- of a sum of n days, beside days that have nothing in common: 1 + 2 r (sum over k below n of (1 - k / n) / 2 ^ (k - 1))
+      a := 1 + 2 * v_alike * (2 - 4 * (1 - 2 ^ -ahead) / ahead);
+      b := 1 + 2 * v_alike * (2 - 4 * (1 - 2 ^ -days::float8) / days);
+      -- and such days lie closer to their own mean than to the level
+      v_together := phi * days / (days - (b - 1)) * (1.25 * a + ahead / v_weights * b);
+    end if;
     if v_weeks >= 3 then
       phi := greatest(phi, v_between / (v_weeks - 1) / level);
     end if;
   end if;
-  phi := phi * (1.25 + ahead / v_weights);
+  phi := greatest(phi * (1.25 + ahead / v_weights), v_together);
   weekday := '{}';
   for k in 0..6 loop
     i := case k when 0 then 7 else k end;
@@ -179,7 +202,7 @@ end
 $$;
 ----
 comment on function hirundo.count_baseline(double precision[], double precision) is
-  'What daily counts of a history (latest first, null: not observed) lead to expect: days (known ones; fewer than 14 are no baseline, the rest null), level (a day), phi (variance of the count of so many days ahead over its mean, with what the level''s own error adds, and an allowance for that of phi), weekday (expected counts: the element k + 1 is for days k after a multiple of seven days before the day that follows). Example: select * from hirundo.count_baseline(''{3,4,5,3,4,2,5,3,4,5,3,4,2,5}'').';
+  'What daily counts of a history (latest first, null: not observed) lead to expect: days (known ones; fewer than 14 are no baseline, the rest null), level (a day), phi (variance of the count of so many days ahead over its mean, with what the level''s own error adds, an allowance for that of phi, and from a week on what neighbouring days have in common), weekday (expected counts: the element k + 1 is for days k after a multiple of seven days before the day that follows). Example: select * from hirundo.count_baseline(''{3,4,5,3,4,2,5,3,4,5,3,4,2,5}'').';
 ----
 create or replace function hirundo.compared_lacking(first timestamptz, past timestamptz, before timestamptz, rest tstzmultirange, by text default 'all')
 returns table (item text, missing text)
