@@ -16,11 +16,6 @@ def why_not():
     return debian_root.why_not()
 
 
-def make_base(directory):
-    """A root with nothing but the base system and systemd."""
-    debian_root.make(directory, "bookworm", PACKAGES)
-
-
 class Machine:
     """Booted; commands run inside. The network is a namespace that is there already."""
 
@@ -46,23 +41,32 @@ class Machine:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout + done.stderr
 
-    def boot(self):
+    def _spawn(self, *words):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                ["systemd-nspawn", "-q", "-D", self.directory, "--boot", "--register=no", "--keep-unit", "--console=pipe",
-                 f"--network-namespace-path=/run/netns/{self.namespace}", "--capability=CAP_NET_RAW,CAP_NET_ADMIN"],
+                ["systemd-nspawn", "-q", "-D", self.directory, "--register=no", "--keep-unit", "--console=pipe",
+                 f"--network-namespace-path=/run/netns/{self.namespace}", "--capability=CAP_NET_RAW,CAP_NET_ADMIN", *words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        hirundo.wait_for(self._find_init, "systemd in the container", 60)
+
+    def boot(self):
+        self._spawn("--boot")
+        hirundo.wait_for(lambda: self._find_init("systemd"), "systemd in the container", 60)
         hirundo.wait_for(lambda: self("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"),
                          "the end of the boot", 120)
         return self
 
-    def _find_init(self):
+    def boot_bare(self):
+        """No service manager: a first process that does nothing."""
+        self._spawn("/bin/sleep", "infinity")
+        hirundo.wait_for(lambda: self._find_init("sleep"), "the container", 60)
+        return self
+
+    def _find_init(self, name):
         if self.process.poll() is not None:
             raise AssertionError(f"systemd-nspawn ended:\n{self.log.read_text(errors='replace')[-2000:]}")
         children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children:
-            if (pathlib.Path(f"/proc/{child}/comm").read_text().strip()) == "systemd":
+            if (pathlib.Path(f"/proc/{child}/comm").read_text().strip()) == name:
                 self.init = child
                 return True
         return False
@@ -104,7 +108,8 @@ class Machine:
 
     def shutdown(self):
         if self.process and self.process.poll() is None:
-            self("systemctl", "poweroff")
+            if self.init and self("systemctl", "poweroff").returncode != 0:
+                self.process.terminate()  # a bare one: its first process is killed
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:

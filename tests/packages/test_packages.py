@@ -228,13 +228,18 @@ def fixture_static(tmp_path):
     return directory
 
 
-def test_install_sensor(host, collector, tmp_path, veth, static):
-    host.boot()
+def carried(host, collector, tmp_path, static):
+    """What the collector's owner gave is on the machine, too: (enrolment, words of install-sensor)."""
     enrolment = Enrolment(collector, tmp_path, "installed-" + os.urandom(3).hex())
     shutil.copy(enrolment.bundle, static / "bundle")
     shutil.copytree(static, host.directory / "root/hirundo")
-    words = ["/root/hirundo/install-sensor", "/root/hirundo/bundle", "--fingerprint", enrolment.fingerprint,
-             "--interface", "probe"]
+    return enrolment, ["/root/hirundo/install-sensor", "/root/hirundo/bundle", "--fingerprint", enrolment.fingerprint,
+                       "--interface", "probe"]
+
+
+def test_install_sensor(host, collector, tmp_path, veth, static):
+    host.boot()
+    enrolment, words = carried(host, collector, tmp_path, static)
     before = host.do("sh", "-c", "find /etc /usr /var -xdev | sort")
     assert "would: " in host.do(*words, "--dry-run")
     assert host.do("sh", "-c", "find /etc /usr /var -xdev | sort") == before
@@ -259,6 +264,60 @@ def test_install_sensor(host, collector, tmp_path, veth, static):
     after = host.do("sh", "-c", "find /etc /usr /var -xdev | sort")
     left = set(after.splitlines()) - set(before.splitlines())
     assert {name for name in left if "hirundo" in name} == set()
+
+
+def test_install_sensor_with_an_older_systemd(old_base, collector, tmp_path, veth, static):
+    """Of version 247: no credentials, so the sensor starts as root and gives its rights up by itself."""
+    host = machine.Machine(old_base, tmp_path / "host", veth.here)
+    try:
+        host.boot()
+        enrolment, words = carried(host, collector, tmp_path, static)
+        done = host(*words, "--wait", "5")
+        assert done.returncode == 1 and "older than 250" in done.stdout and "approve" in done.stderr, done.stdout + done.stderr
+        enrolment.owner("sensor", "approve", enrolment.name, request_of(done.stdout))
+        quicken(host)
+        host.do("systemctl", "restart", "hirundo-sensor")
+        veth.send(100)
+        enrolment.wait_frames(100)
+        status = host.do("cat", f"/proc/{main_pid(host)}/status")
+        uid = host.do("id", "-u", "hirundo-sensor").strip()
+        assert re.search(r"CapEff:\s+0+$", status, re.MULTILINE) and re.search(r"Seccomp:\s+2", status)
+        assert uid != "0" and re.search(rf"^Uid:\s+{uid}\s+{uid}\s+{uid}\b", status, re.MULTILINE)
+        assert host.do("stat", "-c", "%U %a", "/etc/hirundo/sensor.conf", "/etc/hirundo/sensor.key") == "root 600\nroot 600\n"
+        assert not re.search(r"hirundo-sensor\.service:\d+:", host("journalctl", "-q", "-o", "cat", "-b").stdout)  # a line it does not know
+        host.do("systemctl", "kill", "-s", "KILL", "hirundo-sensor")
+        host.wait_journal("hirundo-sensor", "connected to collector", 2)
+        host.do("/root/hirundo/install-sensor", "--uninstall", "--purge")
+        assert not host.runs("hirundo-sensor") and host("ls", "/etc/hirundo", "/var/lib/hirundo-sensor").stdout == ""
+    finally:
+        host.shutdown()
+
+
+def test_install_sensor_without_systemd(bare_base, collector, tmp_path, veth, static):
+    """It says what to run, and that, run, delivers."""
+    host = machine.Machine(bare_base, tmp_path / "host", veth.here)
+    try:
+        host.boot_bare()
+        enrolment, words = carried(host, collector, tmp_path, static)
+        done = host(*words)
+        assert done.returncode == 0 and "nothing was started" in done.stdout, done.stdout + done.stderr
+        assert "starts with the machine" not in done.stdout and "journalctl" not in done.stdout
+        line = re.search(r"^ *\* \* \* \* \* root (.*)$", done.stdout, re.MULTILINE).group(1)
+        enrolment.owner("sensor", "approve", enrolment.name, request_of(done.stdout))
+        quicken(host)
+        host.do("sh", "-c", f"({line}) </dev/null >/dev/null &")
+        assert host("sh", "-c", line).returncode == 1  # a minute later: it runs already
+        hirundo.wait_for(lambda: "connected to collector" in host("cat", "/var/log/hirundo-sensor.log").stdout, "the connection")
+        veth.send(100)
+        enrolment.wait_frames(100)
+        done = host("/root/hirundo/install-sensor", "--uninstall", "--purge")
+        assert done.returncode == 1 and "the sensor runs (process " in done.stderr, done.stdout + done.stderr
+        host.do("sh", "-c", "kill $(pidof hirundo-sensor)")
+        hirundo.wait_for(lambda: not host.runs("hirundo-sensor"), "its end")
+        assert "take away" in host.do("/root/hirundo/install-sensor", "--uninstall", "--purge")
+        assert host("ls", "/etc/hirundo", "/var/lib/hirundo-sensor").stdout == ""
+    finally:
+        host.shutdown()
 
 
 @pytest.mark.parametrize("words,code,said", [

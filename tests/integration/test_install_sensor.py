@@ -1,0 +1,104 @@
+"""deploy/install-sensor where systemd is new, old or missing, with a stub in systemctl's place; on booted machines: the suite "packages"."""
+import os
+import re
+import subprocess
+
+import pytest
+
+import hirundo
+from test_enrolment import Office, fixture_collector, fixture_pg
+
+__all__ = ["fixture_collector", "fixture_pg"]  # found by name
+
+SYSTEMCTL = """#!/bin/sh
+case "$*" in --version) echo 'systemd {version} ({version}-1)' ;; esac
+echo "$*" >>"$CALLS"
+"""
+# What it writes to is this namespace's alone.
+STAGE = """set -e
+for directory in /etc /usr/local /var/lib; do
+    mkdir -p "$STAGE$directory"
+done
+cp -a /etc/passwd /etc/group /etc/shadow /etc/gshadow /etc/login.defs /etc/nsswitch.conf "$STAGE/etc"
+mkdir -p "$STAGE/etc/systemd/system"
+for directory in /etc /usr/local /var/lib; do
+    mount --bind "$STAGE$directory" "$directory"
+done
+mount -t tmpfs none /run
+[ "$SYSTEMD" = none ] || mkdir -p /run/systemd/system
+exec "$@"
+"""
+
+
+@pytest.fixture(name="stage")
+def fixture_stage(tmp_path, pg, collector):
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs root and mount namespaces")
+    return Stage(tmp_path, pg, collector)
+
+
+class Stage:
+    """A machine's directories, kept from one call to the next."""
+
+    def __init__(self, directory, pg, collector):
+        self.root, self.calls = directory / "root", directory / "calls"
+        office = Office(pg, directory)
+        name = "staged-" + os.urandom(3).hex()
+        added = office.add(name, "--endpoint", collector.endpoint)
+        self.words = [str(directory / f"{name}.bundle"), "--fingerprint", re.search(r"--fingerprint (\S+)", added.stdout).group(1),
+                      "--interface", "lo", "--program", hirundo.program("hirundo-sensor")]
+        self.stubs = directory / "stubs"
+        self.stubs.mkdir()
+        self.calls.touch()
+
+    def run(self, systemd, *words):
+        stub = self.stubs / "systemctl"
+        stub.write_text(SYSTEMCTL.format(version=systemd))
+        stub.chmod(0o755)
+        environment = dict(os.environ, PATH=f"{self.stubs}:/usr/sbin:/usr/bin:/sbin:/bin", CALLS=str(self.calls), STAGE=str(self.root),
+                           SYSTEMD=systemd)
+        return subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE, "sh", str(hirundo.TOP / "deploy/install-sensor"),
+                               *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
+
+    def install(self, systemd, *words):
+        return self.run(systemd, *self.words, *words)
+
+    def unit(self):
+        return (self.root / "etc/systemd/system/hirundo-sensor.service").read_text()
+
+
+def test_new_systemd_hands_over_credentials(stage):
+    done = stage.install("252", "--wait", "1")
+    assert done.returncode == 1 and "not delivering yet" in done.stderr, done.stdout + done.stderr
+    assert "LoadCredential=sensor.key:" in stage.unit() and "User=hirundo-sensor" in stage.unit()
+    assert "/usr/local/bin/hirundo-sensor run" in stage.unit() and "/usr/bin/" not in stage.unit()
+    assert "older" not in done.stdout and "restart hirundo-sensor" in stage.calls.read_text()
+    assert "hirundo-sensor:" in (stage.root / "etc/passwd").read_text()
+
+
+def test_older_systemd_starts_it_as_root(stage):
+    done = stage.install("247", "--wait", "1")
+    assert done.returncode == 1 and "is of version 247, older than 250" in done.stdout, done.stdout + done.stderr
+    # StateDirectory would give the directory to root, who is not who writes there.
+    assert not re.search("Credential|CREDENTIALS|^User=|SocketBindDeny|Proc|StateDirectory", stage.unit(), re.MULTILINE)
+    assert "ReadWritePaths=/var/lib/hirundo-sensor\n" in stage.unit()
+    assert "ExecStart=/usr/local/bin/hirundo-sensor run -c /etc/hirundo/sensor.conf\n" in stage.unit()
+    assert "user = hirundo-sensor" in (stage.root / "etc/hirundo/sensor.conf").read_text()
+
+
+def test_without_systemd_it_says_what_to_run(stage):
+    done = stage.install("none")
+    assert done.returncode == 0 and stage.calls.read_text() == "", done.stdout + done.stderr
+    assert "nothing was started" in done.stdout and "/usr/local/bin/hirundo-sensor run -c /etc/hirundo/sensor.conf\nas root" in done.stdout
+    assert "starts with the machine" not in done.stdout and "journalctl" not in done.stdout
+    assert not (stage.root / "etc/systemd/system/hirundo-sensor.service").exists()
+    assert "take away what you had start it" in stage.run("none", "--uninstall").stdout
+    assert not (stage.root / "usr/local/bin/hirundo-sensor").exists()
+
+
+def test_dry_run_changes_nothing(stage):
+    for systemd in ("252", "none"):
+        done = stage.install(systemd, "--dry-run")
+        assert done.returncode == 0 and "would: " in done.stdout, done.stderr
+        assert "hirundo-sensor:" not in (stage.root / "etc/passwd").read_text()
+        assert not list(stage.root.glob("usr/local/bin/*")) and not (stage.root / "etc/hirundo").exists()
