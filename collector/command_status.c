@@ -15,7 +15,7 @@ static void print_server_key(const struct collector_conf *conf)
     struct key_pair pair;
     struct errmsg e;
     char text[KEY_Z85_SIZE];
-    if (stat(conf->key_path, &st) < 0) {
+    if (stat(conf->key_path, &st) < 0 && errno == ENOENT) {
         printf("server key: none at %s yet; serve makes it\n", conf->key_path);
     } else if (key_file_read(conf->key_path, &pair, &e) < 0) {
         printf("server key: %s\n", e.text);

@@ -33,10 +33,10 @@ for program in sensor collector; do
     chmod +x "$wrapped/$program/hirundo-$program"
 done
 export HIRUNDO_BUILD=$wrapped HIRUNDO_TEST_WAIT=300
+# Lines of valgrind about itself begin otherwise: it does not know the system call by which the sensor confines itself.
 no_reports() {
-    ! grep . "$reports"/*
+    ! grep -h '^==' "$reports"/*
 }
-pytests programs tests/integration/test_delivery.py tests/integration/test_enrolment.py -k \
-    'replay or enrol'
+pytests programs tests/integration/test_delivery.py -k 'every_frame or same_file or key_approved'
 # Also of processes that a test killed, or whose exit code it does not look at.
 check 'valgrind found nothing' no_reports

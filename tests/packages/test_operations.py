@@ -1,0 +1,72 @@
+"""docs/operations.md's way from nothing to a sensor in another country, word by word, on two machines that are network namespaces."""
+import re
+import shutil
+import time
+
+import pytest
+
+import hirundo
+from test_live import root_with_namespaces
+from test_walkthrough import Internet, Terminal, fixture_postgres, fixture_veth, fixture_vps, path_with
+
+__all__ = ["fixture_postgres", "fixture_veth", "fixture_vps"]  # found by name
+
+pytestmark = pytest.mark.skipif(not root_with_namespaces(), reason="needs root and network namespaces")
+
+TEXT = (hirundo.TOP / "docs/operations.md").read_text()
+BLOCK = re.compile(r"^```sh (owner|vps)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SERVICE = re.compile(r"^As root, `/etc/hirundo/collector.conf` for the service\..*?^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(name="owner")
+def fixture_owner(postgres, veth, tmp_path):
+    """Where the collector runs; its database has nothing yet."""
+    with postgres.connect("postgres") as conn, conn.cursor() as cursor:
+        cursor.execute("drop database hirundo")
+    home = tmp_path / "owner"
+    home.mkdir()
+    env = dict(postgres.environment(), PGHOST=str(postgres.directory), PATH=path_with(tmp_path / "bin-owner", "hirundo-collector"))
+    del env["PGDATABASE"]
+    terminal = Terminal(veth.outside("bash"), home, env)
+    yield terminal
+    terminal.close()
+
+
+def serve(postgres, veth, tmp_path):
+    """The service, with the login that the owner made for it and the configuration of the manual."""
+    postgres.query("alter role hirundo_service password 'only-for-tests'")
+    text = SERVICE.search(TEXT).group(1).replace("host=/run/postgresql", f"host={postgres.directory} port={postgres.port}")
+    assert str(postgres.directory) in text
+    conf = tmp_path / "collector.conf"
+    conf.write_text(text.replace("[database]", f"key = {tmp_path}/collector.key\n[database]") + "[metrics]\nlisten = off\n")
+    env = {"PGPASSWORD": "only-for-tests", "PATH": "/usr/bin:/bin"}
+    return hirundo.Server(veth.outside(hirundo.program("hirundo-collector"), "serve", "-c", str(conf)), env=env)
+
+
+def test_from_nothing_to_another_country(postgres, veth, owner, vps, tmp_path):
+    blocks = BLOCK.findall(TEXT)
+    assert [machine for machine, _ in blocks] == ["owner", "owner", "vps", "owner", "vps", "owner"]
+    internet, known, shown, service = Internet(veth), {}, "", None
+    internet.start()
+    begun = time.monotonic()
+    try:
+        for machine, text in blocks:
+            for word, value in known.items():
+                text = text.replace(word, value)
+            shown = (owner if machine == "owner" else vps).type(text)
+            print(f"--- {machine}, after {time.monotonic() - begun:.1f} s\n{shown}", end="")
+            if not service:
+                service = serve(postgres, veth, tmp_path).start()
+                service.wait_log("ready: listening")
+            for word, pattern in (("FINGERPRINT", r"--fingerprint (\S+)"), ("REQUEST", r"^(request:\S+)")):
+                if word not in known and (found := re.search(pattern, shown, re.MULTILINE)):
+                    known[word] = found.group(1)
+            for bundle in (tmp_path / "owner").glob("*.bundle"):
+                shutil.copy(bundle, tmp_path / "vps")
+    finally:
+        internet.ending.set()
+        internet.join()
+        if service:
+            print(service.log())
+            service.stop()
+    assert shown == "online\n"
