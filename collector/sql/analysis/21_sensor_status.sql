@@ -17,45 +17,82 @@ $$;
 comment on function hirundo.span_text(interval) is
   'A span of time as people say it, cut to its largest unit: 90 s, 12 min, 5 h, 3 days. Example: select hirundo.span_text(interval ''740 seconds'') gives 12 min.';
 ----
+-- One table after the other, each summed up by itself: Citus sends each sum to the shards and joins the small results, but does
+-- not plan a join of a reference table with several distributed ones. observation is long: by its key, of each sensor the last
+-- slots alone, which a plan finds that knows since when.
+create or replace function hirundo.sensor_facts(lost_since timestamptz)
+returns table (sensor_id smallint, last_batch_at timestamptz, last_ts timestamptz, live_spools bigint, open bigint, open_reason text,
+  heard_at timestamptz, uptime_s bigint, problem text, spool_batches bigint, spool_bytes bigint, spool_cap_bytes bigint, spool_age_s bigint,
+  queue_batches bigint, spool_failing boolean, clock_offset_ms bigint, lost bigint, lost_frames numeric, lost_reason text, unknown bigint,
+  unknown_s numeric, unknown_reason text, dropped numeric, offered numeric)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_slot timestamptz := sensor_facts.lost_since - interval '15 minutes';
+  v_hour timestamptz := now() - interval '1 hour';
+begin
+  return query
+    with l as materialized (
+      select g.sensor_id, max(g.last_batch_at) as last_batch_at, max(g.last_window) as last_ts,
+        count(*) filter (where g.last_batch_at > v_hour) as live_spools
+      from hirundo.ledger g
+      group by g.sensor_id
+    ), q as materialized (
+      select k.sensor_id, count(*) as open, max(k.reason) as open_reason
+      from hirundo.quarantine k
+      where k.resolved_at is null
+      group by k.sensor_id
+    ), x as materialized (
+      select o.sensor_id, count(*) filter (where o.kind = 'lost') as lost, sum(o.frames) filter (where o.kind = 'lost') as lost_frames,
+        max(o.reason) filter (where o.kind = 'lost') as lost_reason, count(*) filter (where o.kind = 'unknown') as unknown,
+        sum(extract(epoch from o.last_window - o.first_window)) filter (where o.kind = 'unknown') as unknown_s,
+        max(o.reason) filter (where o.kind = 'unknown') as unknown_reason
+      from hirundo.sensor s
+      join hirundo.loss o on o.sensor_id = s.sensor_id
+      where o.declared_at > sensor_facts.lost_since
+      group by o.sensor_id
+    ), d as materialized (
+      select o.sensor_id, sum(o.kernel_dropped + o.if_dropped) as dropped, sum(o.kernel_dropped + o.if_dropped + o.frames) as offered
+      from hirundo.sensor s
+      join hirundo.observation o on o.sensor_id = s.sensor_id
+      where o.slot > v_slot
+      group by o.sensor_id
+    ), h as materialized (
+      select * from hirundo.heartbeat
+    )
+    select s.sensor_id, l.last_batch_at, l.last_ts, coalesce(l.live_spools, 0), coalesce(q.open, 0), q.open_reason,
+      h.received_at, h.uptime_s, h.problem, h.spool_batches, h.spool_bytes, h.spool_cap_bytes, h.spool_age_s,
+      h.queue_batches, h.spool_failing, h.clock_offset_ms, coalesce(x.lost, 0), x.lost_frames, x.lost_reason, coalesce(x.unknown, 0),
+      x.unknown_s, x.unknown_reason, coalesce(d.dropped, 0), coalesce(d.offered, 0)
+    from hirundo.sensor s
+    left join l on l.sensor_id = s.sensor_id
+    left join q on q.sensor_id = s.sensor_id
+    left join x on x.sensor_id = s.sensor_id
+    left join d on d.sensor_id = s.sensor_id
+    left join h on h.sensor_id = s.sensor_id;
+end
+$$;
+----
+comment on function hirundo.sensor_facts(timestamptz) is
+  'What hirundo.sensor_status judges by, one row per sensor: last batch, what is open in quarantine, the last heartbeat, and what was lost, unknown or dropped (packets) since the time given. Example: select * from hirundo.sensor_facts(now() - interval ''1 hour'').';
+----
 create or replace view hirundo.sensor_status with (security_invoker = true) as
 with c as materialized (
   select hirundo.time_zone() as tz, hirundo.setting('late_after')::interval as late,
     hirundo.setting('silent_after')::interval as silent, hirundo.setting('losing_for')::interval as losing,
     extract(epoch from hirundo.setting('clock_off_after')::interval) * 1000 as off_ms
 ), seen as (
-  select s.name, s.revoked_at, c.tz, c.late, c.silent, c.losing, c.off_ms, l.last_batch_at, l.last_ts, l.live_spools, q.open, q.open_reason,
-    h.received_at as heard_at, h.problem, h.spool_batches, h.spool_bytes, h.spool_cap_bytes, make_interval(secs => h.spool_age_s) as spool_age,
-    h.queue_batches, h.spool_failing, h.clock_offset_ms, x.lost, x.lost_frames, x.lost_reason, x.unknown, x.unknown_s, x.unknown_reason,
-    d.dropped, d.offered, now() - l.last_batch_at as batch_age, now() - h.received_at as heard_age,
-    now() - greatest(l.last_batch_at, h.received_at) as alive_age,
+  select s.name, s.revoked_at, c.tz, c.late, c.silent, c.losing, c.off_ms, f.*, make_interval(secs => f.spool_age_s) as spool_age,
+    now() - f.last_batch_at as batch_age, now() - f.heard_at as heard_age, now() - greatest(f.last_batch_at, f.heard_at) as alive_age,
     -- a sensor that just started has no batch yet
-    now() - greatest(l.last_batch_at, h.received_at - make_interval(secs => h.uptime_s)) as idle
-  from hirundo.sensor s
-  cross join c
-  left join hirundo.heartbeat h on h.sensor_id = s.sensor_id
-  cross join lateral (
-    select max(g.last_batch_at) as last_batch_at, max(g.last_window) as last_ts,
-      count(*) filter (where g.last_batch_at > now() - interval '1 hour') as live_spools
-    from hirundo.ledger g
-    where g.sensor_id = s.sensor_id
-  ) l
-  cross join lateral (
-    select count(*) as open, max(k.reason) as open_reason from hirundo.quarantine k where k.sensor_id = s.sensor_id and k.resolved_at is null
-  ) q
-  cross join lateral (
-    select count(*) filter (where o.kind = 'lost') as lost, sum(o.frames) filter (where o.kind = 'lost') as lost_frames,
-      max(o.reason) filter (where o.kind = 'lost') as lost_reason, count(*) filter (where o.kind = 'unknown') as unknown,
-      sum(extract(epoch from o.last_window - o.first_window)) filter (where o.kind = 'unknown') as unknown_s,
-      max(o.reason) filter (where o.kind = 'unknown') as unknown_reason
-    from hirundo.loss o
-    where o.sensor_id = s.sensor_id and o.declared_at > now() - c.losing
-  ) x
-  cross join lateral (
-    select coalesce(sum(o.kernel_dropped + o.if_dropped), 0) as dropped,
-      coalesce(sum(o.kernel_dropped + o.if_dropped + o.frames), 0) as offered
-    from hirundo.observation o
-    where o.sensor_id = s.sensor_id and o.slot > now() - c.losing - interval '15 minutes'
-  ) d
+    now() - greatest(f.last_batch_at, f.heard_at - make_interval(secs => f.uptime_s)) as idle
+  from c
+  cross join lateral hirundo.sensor_facts(now() - c.losing) f
+  join hirundo.sensor s on s.sensor_id = f.sensor_id
 ), judged as (
   select n.*, coalesce(n.heard_age <= n.late, false) as connected,
     coalesce(n.spool_batches > 20 or n.spool_age > interval '10 minutes', false) as backlog,

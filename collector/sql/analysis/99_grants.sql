@@ -72,7 +72,7 @@ grant execute on function hirundo.key_used(bytea), hirundo.audit_add(text, text,
 -- what `hirundo-collector status` shows
 grant select on hirundo.sensor_status, hirundo.dirty_day, hirundo.rollup_lag to hirundo_collector;
 ----
-grant execute on function hirundo.period_bounds(tstzrange), hirundo.accounting(tstzrange), hirundo.local_range(date, date),
+grant execute on function hirundo.sensor_facts(timestamptz), hirundo.period_bounds(tstzrange), hirundo.accounting(tstzrange), hirundo.local_range(date, date),
   hirundo.quarter(text), hirundo.month(text), hirundo.week(text), hirundo.day(text), hirundo.period_edge(text), hirundo.period(text)
   to hirundo_collector;
 ----
