@@ -87,7 +87,7 @@ static int print_database(struct db *db, struct errmsg *e)
     if (r == 0)
         r = print_row(
             db, "size",
-            "select pg_size_pretty(pg_database_size(current_database())) || case when "
+            "select pg_size_pretty(hirundo.database_bytes()) || case when "
             "lower(v) = 'off' then '' else ', of ' || v || ' (max_size_database) at most' "
             "end from hirundo.setting('max_size_database') v",
             e);

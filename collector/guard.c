@@ -110,7 +110,7 @@ int guard_look_at_size(struct guard *g, struct db *db, struct errmsg *e)
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = db_query(db,
                      "select case when lower(v) = 'off' then 0 else pg_size_bytes(v) end, case "
-                     "when lower(v) = 'off' then 0 else pg_database_size(current_database()) end "
+                     "when lower(v) = 'off' then 0 else hirundo.database_bytes() end "
                      "from hirundo.setting('max_size_database') v",
                      0, NULL, &result, e);
     if (r != 0)

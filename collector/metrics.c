@@ -207,7 +207,7 @@ struct column {
 };
 
 static const struct column database_columns[] = {
-    {"hirundo_database_bytes", "gauge", "Size of the database, as pg_database_size tells."},
+    {"hirundo_database_bytes", "gauge", "Size of the database; on Citus of all nodes together."},
     {"hirundo_quarantine_open", "gauge", "Messages in quarantine that nobody resolved yet."},
     {"hirundo_rollup_dirty_marks", "gauge",
      "Marks (an hour of a sensor) that wait to be rolled up."},
@@ -216,7 +216,7 @@ static const struct column database_columns[] = {
 };
 
 const char metrics_database_sql[] =
-    "select pg_database_size(current_database()) as hirundo_database_bytes, (select count(*) from "
+    "select hirundo.database_bytes() as hirundo_database_bytes, (select count(*) from "
     "hirundo.quarantine where resolved_at is null) as hirundo_quarantine_open, "
     "coalesce(sum(dirty_hours), 0) as hirundo_rollup_dirty_marks, coalesce(extract(epoch from "
     "max(lag)), 0) as hirundo_rollup_lag_seconds, (select count(*) from hirundo.surge_alert) as "

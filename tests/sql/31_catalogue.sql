@@ -59,7 +59,7 @@ select is_empty($$select name from source where lanname = 'plpgsql' and not exis
 select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.audit_add(text,text,text,text)', 'hirundo.key_used(bytea)',
   'hirundo.partner_build(smallint)', 'hirundo.partner_build_table(name,text,text,text,text)', 'hirundo.partner_build_view(smallint,name,text,text,text,text)',
   'hirundo.share_copy()', 'hirundo.share_publish()', 'hirundo.share_step()', 'hirundo.surge_step()', 'hirundo.surge_note(date)',
-  'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_expire()',
+  'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_remove(date)', 'hirundo.partition_expire()',
   'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_delete(text,date)', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
   'hirundo.rollup_restamp(date,date)', 'hirundo.retag(tstzrange)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',

@@ -92,12 +92,70 @@ $$;
 comment on function hirundo.partition_days() is
   'The UTC days that have partitions, in order. Example: select min(day), max(day), count(*) from hirundo.partition_days().';
 ----
+-- On Citus a table that is spread over the nodes has its rows there: the coordinator's part of it is empty.
+create or replace function hirundo.table_bytes(name text)
+returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bytes bigint := pg_total_relation_size('hirundo.' || quote_ident(name));
+  v_spread boolean := false;
+begin
+  if to_regclass('pg_catalog.pg_dist_partition') is not null then
+    execute 'select exists (select from pg_dist_partition d where d.logicalrelid = $1::regclass)'
+      into v_spread using 'hirundo.' || quote_ident(name);
+  end if;
+  if v_spread then
+    execute 'select citus_total_relation_size($1::regclass)' into v_bytes using 'hirundo.' || quote_ident(name);
+  end if;
+  return v_bytes;
+end
+$$;
+----
+comment on function hirundo.table_bytes(text) is
+  'Bytes of a table of hirundo with its indexes; on Citus of all its shards. Example: select pg_size_pretty(hirundo.table_bytes(''quarantine'')).';
+----
+create or replace function hirundo.database_bytes()
+returns bigint
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bytes bigint;
+begin
+  if to_regclass('pg_catalog.pg_dist_node') is not null then
+    -- a node that does not answer counts nothing: its tables cannot be written either
+    execute $q$select sum(r.result::bigint) from run_command_on_all_nodes('select pg_database_size(current_database())') r where r.success$q$ into v_bytes;
+  end if;
+  return coalesce(v_bytes, pg_database_size(current_database()));
+end
+$$;
+----
+comment on function hirundo.database_bytes() is
+  'Bytes of this database, as pg_database_size tells; on Citus of all nodes together. Example: select pg_size_pretty(hirundo.database_bytes()).';
+----
 create or replace function hirundo.partition_sizes()
 returns table (day date, bytes bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if to_regclass('pg_catalog.pg_dist_shard') is not null then
+    -- of all shards of all tables at once: a question for each table takes far longer
+    return query execute
+      $q$select to_date(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD'), sum(pg_total_relation_size(c.oid) + coalesce(s.bytes, 0))::bigint
+         from pg_inherits i
+         join pg_class c on c.oid = i.inhrelid
+         left join (select d.logicalrelid, sum(z.size) as bytes
+                    from citus_shard_sizes() z join pg_dist_shard d on d.shardid = z.shard_id
+                    group by 1) s on s.logicalrelid = c.oid
+         where i.inhparent in ('hirundo.flow'::regclass, 'hirundo.flood'::regclass)
+           and c.relname ~ '^(flow|flood)_\d{8}$'
+         group by 1
+         order by 1$q$;
+    return;
+  end if;
   return query
     select to_date(substring(c.relname from '_(\d{8})$'), 'YYYYMMDD'), sum(pg_total_relation_size(c.oid))::bigint
     from pg_inherits i
@@ -110,7 +168,7 @@ end
 $$;
 ----
 comment on function hirundo.partition_sizes() is
-  'Bytes of the partitions of flow and flood by UTC day, indexes included. Example: select pg_size_pretty(sum(bytes)) from hirundo.partition_sizes().';
+  'Bytes of the partitions of flow and flood by UTC day, indexes included; on Citus of all nodes. Example: select pg_size_pretty(sum(bytes)) from hirundo.partition_sizes().';
 ----
 -- Today is safe in either zone, and so is what is made ahead.
 create or replace function hirundo.flow_over_size()
@@ -136,9 +194,9 @@ $$;
 comment on function hirundo.flow_over_size() is
   'The oldest UTC days of flow and flood that must go for the rest to fit into max_size_flow, never today; none where it is off. Example: select * from hirundo.flow_over_size().';
 ----
-create or replace function hirundo.partition_drop(day date)
+create or replace function hirundo.partition_remove(day date)
 returns boolean
-language plpgsql security definer
+language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
@@ -147,15 +205,6 @@ declare
   child text;
   dropped boolean := false;
 begin
-  if day is null then
-    raise exception 'partition_drop needs a day' using errcode = 'null_value_not_allowed';
-  end if;
-  if (day + 1)::timestamp at time zone 'UTC' > hirundo.retention_cutoff()
-     and not exists (select from hirundo.flow_over_size() o(day) where o.day = partition_drop.day) then
-    raise exception 'day % is inside retention_flow (%): not dropped', day, hirundo.setting('retention_flow')
-      using errcode = 'insufficient_privilege',
-            hint = 'Only days that ended longer ago than retention_flow, or do not fit into max_size_flow, can be dropped.';
-  end if;
   if not hirundo.partition_exists('flow', day) and not hirundo.partition_exists('flood', day) then
     return false;
   end if;
@@ -170,9 +219,33 @@ begin
   end loop;
   if dropped then
     -- what was rolled up of it can never be computed again
-    insert into hirundo.flow_dropped as f (day) values (partition_drop.day) on conflict do nothing;
+    insert into hirundo.flow_dropped as f (day) values (partition_remove.day) on conflict do nothing;
   end if;
   return dropped;
+end
+$$;
+----
+comment on function hirundo.partition_remove(date) is
+  'Internal to partition_drop and partition_expire, which ask whether the day may go. Example: see hirundo.partition_drop.';
+----
+create or replace function hirundo.partition_drop(day date)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+begin
+  if day is null then
+    raise exception 'partition_drop needs a day' using errcode = 'null_value_not_allowed';
+  end if;
+  if (day + 1)::timestamp at time zone 'UTC' > hirundo.retention_cutoff()
+     and not exists (select from hirundo.flow_over_size() o(day) where o.day = partition_drop.day) then
+    raise exception 'day % is inside retention_flow (%): not dropped', day, hirundo.setting('retention_flow')
+      using errcode = 'insufficient_privilege',
+            hint = 'Only days that ended longer ago than retention_flow, or do not fit into max_size_flow, can be dropped.';
+  end if;
+  return hirundo.partition_remove(day);
 end
 $$;
 ----
@@ -187,14 +260,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   cutoff timestamptz := hirundo.retention_cutoff();
+  days date[] := array(select p.day from hirundo.partition_days() p
+                       where (p.day + 1)::timestamp at time zone 'UTC' <= cutoff
+                       union select o.day from hirundo.flow_over_size() o(day)
+                       order by 1 limit 50); -- once: sizes cannot be asked for beside a DROP that is not committed
   d date;
 begin
-  for d in select p.day from hirundo.partition_days() p
-           where (p.day + 1)::timestamp at time zone 'UTC' <= cutoff
-           union select o.day from hirundo.flow_over_size() o(day)
-           order by 1 limit 50 loop
+  foreach d in array days loop
     begin
-      if hirundo.partition_drop(d) then
+      if hirundo.partition_remove(d) then
         return next d;
       end if;
     exception when lock_not_available then

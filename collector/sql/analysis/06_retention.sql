@@ -110,7 +110,7 @@ as $$
 declare
   v_most bigint := hirundo.max_size('quarantine');
 begin
-  if v_most is null or pg_total_relation_size('hirundo.quarantine') <= v_most then
+  if v_most is null or hirundo.table_bytes('quarantine') <= v_most then
     return;
   end if;
   return query
@@ -136,18 +136,20 @@ as $$
 #variable_conflict use_column
 declare
   v_today timestamptz := date_trunc('day', now(), 'UTC');
+  v_before timestamptz; -- nodes need not know it, nor have the same clock
 begin
   for what, why in values ('batch', 'retention_batch'), ('quarantine', 'retention_quarantine'), ('heartbeat_hour', 'retention_heartbeat_hour') loop
     continue when hirundo.retention_age(what) is null;
+    v_before := least(now() - hirundo.retention_age(what), v_today);
     if what = 'batch' then
-      delete from hirundo.batch b where b.committed_at < least(now() - hirundo.retention_age('batch'), v_today);
+      delete from hirundo.batch b where b.committed_at < v_before;
     elsif what = 'quarantine' then
-      delete from hirundo.quarantine q where q.received_at < least(now() - hirundo.retention_age('quarantine'), v_today);
+      delete from hirundo.quarantine q where q.received_at < v_before;
     else
-      delete from hirundo.heartbeat_hour h where h.hour < least(now() - hirundo.retention_age('heartbeat_hour'), v_today);
+      delete from hirundo.heartbeat_hour h where h.hour < v_before;
     end if;
     get diagnostics count = row_count;
-    until := to_char(least(now() - hirundo.retention_age(what), v_today) at time zone 'UTC', 'YYYY-MM-DD');
+    until := to_char(v_before at time zone 'UTC', 'YYYY-MM-DD');
     return next;
   end loop;
   delete from hirundo.quarantine q using hirundo.quarantine_over_size() o
@@ -171,6 +173,9 @@ as $$
 #variable_conflict use_column
 declare
   v_today timestamptz := date_trunc('day', now(), 'UTC');
+  v_batch timestamptz := (select least(now() - a, v_today) from hirundo.retention_age('batch') a where a is not null); -- null: off
+  v_quarantine timestamptz := (select least(now() - a, v_today) from hirundo.retention_age('quarantine') a where a is not null); -- null: off
+  v_hour timestamptz := (select least(now() - a, v_today) from hirundo.retention_age('heartbeat_hour') a where a is not null); -- null: off
 begin
   return query
     select 'flow days'::text, to_char(max(f.day), 'YYYY-MM-DD'), count(*),
@@ -179,17 +184,17 @@ begin
     from hirundo.flow_over_size() f(day)
     union all
     select 'batch rows', to_char(now() - hirundo.retention_age('batch'), 'YYYY-MM-DD'), count(*), 'retention_batch = ' || hirundo.setting('retention_batch')
-    from hirundo.batch b where b.committed_at < least(now() - hirundo.retention_age('batch'), v_today)
+    from hirundo.batch b where b.committed_at < v_batch
     union all
     select 'quarantine rows', to_char(now() - hirundo.retention_age('quarantine'), 'YYYY-MM-DD'), count(*), 'retention_quarantine = ' || hirundo.setting('retention_quarantine')
-    from hirundo.quarantine q where q.received_at < least(now() - hirundo.retention_age('quarantine'), v_today)
+    from hirundo.quarantine q where q.received_at < v_quarantine
     union all
     select 'quarantine rows', null, count(*), 'max_size_quarantine = ' || hirundo.setting('max_size_quarantine')
     from hirundo.quarantine_over_size()
     union all
     select 'heartbeat_hour rows', to_char(now() - hirundo.retention_age('heartbeat_hour'), 'YYYY-MM-DD'), count(*),
       'retention_heartbeat_hour = ' || hirundo.setting('retention_heartbeat_hour')
-    from hirundo.heartbeat_hour h where h.hour < least(now() - hirundo.retention_age('heartbeat_hour'), v_today);
+    from hirundo.heartbeat_hour h where h.hour < v_hour;
   return query
     select r.name || ' rows', to_char(r.before - 1, 'YYYY-MM-DD'), hirundo.rollup_count_before(r.name, r.before),
       'max_size_' || r.name || ' = ' || hirundo.setting('max_size_' || r.name) || ', is ' || pg_size_pretty(r.bytes)

@@ -29,11 +29,12 @@ begin
       select h.port_code, h.packets, h.flood_packets
       from hirundo.port_hour h where h.hour = any (v_hours) and h.class <> 'local'
       union all
-      select t.port_code, t.packets, case when t.flood then t.packets else 0 end
+      select t.port_code, sum(t.packets), coalesce(sum(t.packets) filter (where t.flood), 0)
       from unnest(v_rest) r
       cross join lateral (
         select * from hirundo.traffic t
-        where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest) and t.class <> 'local') t) u
+        where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest) and t.class <> 'local') t
+      group by 1) u
     group by u.code;
 end
 $$;
@@ -94,20 +95,22 @@ begin
         from hirundo.port_hour h
         where h.hour = any (v_hours) and h.port_code = any (array(select t.code from top t)) and h.class <> 'local'
         union all
-        select date_trunc(v_bucket, t.ts at time zone v_zone), t.port_code, t.packets, case when t.flood then t.packets else 0 end, null, null
+        select date_trunc(v_bucket, t.ts at time zone v_zone), t.port_code, sum(t.packets), coalesce(sum(t.packets) filter (where t.flood), 0), null::bigint, null::bigint
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.traffic t
           where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest)
             and t.port_code = any (array(select t.code from top t)) and t.class <> 'local') t
+        group by 1, 2
         union all
         -- packets of these are in traffic
-        select date_trunc(v_bucket, f.ts at time zone v_zone), f.port_code, 0, 0, f.sources_estimate, f.sources_estimate
+        select date_trunc(v_bucket, f.ts at time zone v_zone), f.port_code, 0, 0, max(f.sources_estimate), sum(f.sources_estimate)
         from unnest(v_rest) r
         cross join lateral (
           select * from hirundo.flood_classed f
           where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest)
-            and f.port_code = any (array(select t.code from top t)) and f.class <> 'local') f) u
+            and f.port_code = any (array(select t.code from top t)) and f.class <> 'local') f
+        group by 1, 2) u
       group by 1, 2
     ), observed as materialized (
       select o.b, sum(o.ms) as ms, count(distinct o.sensor_id) as sensors

@@ -42,6 +42,23 @@ begin
       select e.i::int as i, e.code, e.f, e.l, hirundo.scope_base_days(e.l - e.f + 1) as base,
         array(select d from unnest(v_days) d where d >= e.f - hirundo.scope_base_days(e.l - e.f + 1) and d <= e.l) as days
       from unnest(codes, firsts, lasts) with ordinality e(code, f, l, i)
+    ), flowed as materialized (
+      -- by itself, as flooded is: Citus sends it to the shards
+      select f.port_code, f.sensor_id, (f.ts at time zone v_zone)::date as d, count(distinct (f.class, f.src)) as n, sum(f.packets) as p
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flow_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
+          and f.port_code = any (codes) and f.class <> 'backscatter' and f.class <> 'local') f
+      group by 1, 2, 3
+    ), flooded as materialized (
+      select f.port_code, f.sensor_id, (f.ts at time zone v_zone)::date as d, sum(f.packets) as p
+      from unnest(v_rest) r
+      cross join lateral (
+        select * from hirundo.flood_classed f
+        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
+          and f.port_code = any (codes) and f.class <> 'backscatter') f
+      group by 1, 2, 3
     ), seen as materialized (
       select e.i, x.sensor_id, x.day, sum(x.source_days)::bigint as n, sum(x.packets)::bigint as p, sum(x.flood_packets)::bigint as flood
       from item e
@@ -53,21 +70,9 @@ begin
       group by 1, 2, 3
       union all
       select e.i, t.sensor_id, t.d, sum(t.n)::bigint, sum(t.p)::bigint, sum(t.flood)::bigint
-      from (select f.port_code, f.sensor_id, (f.ts at time zone v_zone)::date as d, count(distinct (f.class, f.src)) as n, sum(f.packets) as p, 0::bigint as flood
-            from unnest(v_rest) r
-            cross join lateral (
-              select * from hirundo.flow_classed f
-              where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
-                and f.port_code = any (codes) and f.class <> 'backscatter' and f.class <> 'local') f
-            group by 1, 2, 3
+      from (select f.port_code, f.sensor_id, f.d, f.n, f.p, 0::bigint as flood from flowed f
             union all
-            select f.port_code, f.sensor_id, (f.ts at time zone v_zone)::date, 0, sum(f.packets), sum(f.packets)::bigint
-            from unnest(v_rest) r
-            cross join lateral (
-              select * from hirundo.flood_classed f
-              where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= v_rest_first and f.ts < v_rest_past
-                and f.port_code = any (codes) and f.class <> 'backscatter') f
-            group by 1, 2, 3) t
+            select f.port_code, f.sensor_id, f.d, 0, f.p, f.p::bigint from flooded f) t
       join item e on e.code = t.port_code and t.d >= e.f - e.base and t.d <= e.l
       group by 1, 2, 3
     )

@@ -192,9 +192,11 @@ begin
     -- times of day, where flow still has them; bounds are computed once, not for each row
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.first_day, h.first_day + 1) r;
     -- of a day whose beginning is gone the first is not known: what is left came later
-    select min(f.ts) into v_from from hirundo.flow_classed f
-    where not hirundo.flow_is_gone(v_a, v_b) and f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
-      and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local';
+    if not hirundo.flow_is_gone(v_a, v_b) then
+      select min(f.ts) into v_from from hirundo.flow_classed f
+      where f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges
+        and (with_backscatter or f.class <> 'backscatter') and f.class <> 'local';
+    end if;
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.last_day, h.last_day + 1) r;
     select max(f.ts + f.duration_ms * interval '1 millisecond') into v_to from hirundo.flow_classed f
     where f.ts >= v_a and f.ts < v_b and f.src >= lower(v_ranges) and f.src <= upper(v_ranges) and f.src <@ v_ranges

@@ -96,12 +96,13 @@ begin
             from hirundo.port_day d
             where d.day = any (v_days) and d.port_code = any (codes) and d.class <> 'local'
             union all
-            select (t.ts at time zone v_zone)::date, t.port_code, t.sensor_id, t.packets
+            select (t.ts at time zone v_zone)::date, t.port_code, t.sensor_id, sum(t.packets)
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.traffic t
               where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest)
-                and t.port_code = any (codes) and t.class <> 'local') t) u
+                and t.port_code = any (codes) and t.class <> 'local') t
+            group by 1, 2, 3) u
       group by 1, 2, 3;
   elsif kind = 'country' then
     return query
@@ -133,11 +134,12 @@ begin
       from (select s.day as d, s.sensor_id, s.packets as p
             from hirundo.sensor_day s where s.day = any (v_days) and s.class <> 'local'
             union all
-            select (t.ts at time zone v_zone)::date, t.sensor_id, t.packets
+            select (t.ts at time zone v_zone)::date, t.sensor_id, sum(t.packets)
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.traffic t
-              where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest) and t.class <> 'local') t) u
+              where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest) and t.class <> 'local') t
+            group by 1, 2) u
       group by 1, 3;
   else
     return query

@@ -207,6 +207,19 @@ $$;
 comment on function hirundo.source_top_ports(tstzrange, cidr[], integer) is
   'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors, missing (what the period lacks, on every row: hirundo.lacking; null: nothing), flood_packets (to the port as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
 ----
+create or replace function hirundo.observed_since(sensor_id smallint)
+returns timestamptz
+language plpgsql stable strict
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select min(o.slot) from hirundo.observation o where o.sensor_id = observed_since.sensor_id);
+end
+$$;
+----
+comment on function hirundo.observed_since(smallint) is
+  'The first quarter of an hour of which a sensor has told; null: none. Example: select name, hirundo.observed_since(sensor_id) from hirundo.sensor.';
+----
 create or replace function hirundo.report_coverage(period tstzrange, bucket text default 'day')
 returns table (sensor text, bucket_start date, covered numeric, missing_hours numeric)
 language plpgsql stable
@@ -231,7 +244,7 @@ begin
     ), begun as (
       -- what came before its first window is no outage, nor is what came after its end
       select s.sensor_id, s.name, s.revoked_at,
-        coalesce((select min(o.slot) from hirundo.observation o where o.sensor_id = s.sensor_id), s.added_at) as at
+        coalesce(hirundo.observed_since(s.sensor_id), s.added_at) as at
       from hirundo.sensor s
     ), buckets as (
       select distinct date_trunc(v_bucket, l.day::timestamp) as b from hirundo.local_days(v_first, v_past) l

@@ -172,12 +172,13 @@ begin
       from (select d.sensor_id, d.class, d.packets as p, d.flood_packets as f
             from hirundo.port_day d where d.day = any (v_days) and d.port_code = any (v_codes) and d.class <> 'local'
             union all
-            select t.sensor_id, t.class, t.packets, case when t.flood then t.packets else 0 end
+            select t.sensor_id, t.class, sum(t.packets), coalesce(sum(t.packets) filter (where t.flood), 0)
             from unnest(v_rest) r
             cross join lateral (
               select * from hirundo.traffic t
               where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest)
-                and t.port_code = any (v_codes) and t.class <> 'local') t) u
+                and t.port_code = any (v_codes) and t.class <> 'local') t
+            group by 1, 2) u
       group by 1
     ), sent as materialized (
       select h.sensor_id, count(*) as hosts, sum(h.packets) as p, max(h.packets) as most, count(k.scanner) as scanners
