@@ -304,24 +304,36 @@ static void pass_on(struct listener *l, struct message *m)
     writer_push(l->writers[(size_t)m->sensor_id % l->n_writers], m);
 }
 
-// If nothing of the sensor follows, no gap shows that this one is missing.
+// If nothing of the sensor follows, no gap shows that this one is missing. The last one counts:
+// where it was, and on which connection, the sensor can be asked.
 static void note_missed(struct listener *l, const struct incoming *in, const struct peer *peer,
                         const struct wire_header *h)
 {
     struct message *m;
     count_dropped(l);
-    if (message_new_missed(l->options.budget, peer->sensor_id, &m) < 0 || !m)
-        return;
-    fill_message(m, in, peer, h);
-    queue_push(l->missed, m);
+    int r = message_missed(l->options.budget, peer->sensor_id, &m);
+    if (r >= 0)
+        fill_message(m, in, peer, h);
+    if (r == 1)
+        queue_push(l->missed, m);
+}
+
+static bool all_commit(const struct listener *l)
+{
+    for (size_t i = 0; i < l->n_writers; i++)
+        if (!writer_db_ok(l->writers[i]))
+            return false;
+    return true;
 }
 
 static void ask_for_missed(struct listener *l)
 {
     struct message *m;
-    size_t n = budget_may_ask(l->options.budget);
-    for (size_t i = 0; i < n && (m = queue_pop(l->missed, 0)); i++)
+    size_t n = all_commit(l) ? budget_may_ask(l->options.budget) : 0;
+    for (size_t i = 0; i < n && (m = queue_pop(l->missed, 0)); i++) {
+        message_missed_over(l->options.budget, m);
         pass_on(l, m);
+    }
 }
 
 static void enqueue(struct listener *l, struct incoming *in, const struct peer *peer,

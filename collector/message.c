@@ -49,32 +49,34 @@ int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq
     return 0;
 }
 
-int message_new_missed(struct budget *budget, int16_t sensor_id, struct message **ret)
+int message_missed(struct budget *budget, int16_t sensor_id, struct message **ret)
 {
-    *ret = NULL;
-    if (atomic_load(&budget->missed[sensor_id]))
+    *ret = atomic_load(&budget->missed[sensor_id]);
+    if (*ret)
         return 0;
     struct message *m = message_new_bare(sensor_id);
     if (!m)
         return -ENOMEM;
-    atomic_store(&budget->missed[sensor_id], true);
-    m->budget = budget;
     m->missed = true;
+    atomic_store(&budget->missed[sensor_id], m);
     *ret = m;
-    return 0;
+    return 1;
+}
+
+void message_missed_over(struct budget *budget, const struct message *m)
+{
+    atomic_store(&budget->missed[m->sensor_id], NULL);
 }
 
 bool message_is_missed(struct budget *budget, int16_t sensor_id)
 {
-    return atomic_load(&budget->missed[sensor_id]);
+    return atomic_load(&budget->missed[sensor_id]) != NULL;
 }
 
 void message_release(struct message *m)
 {
     if (!m->budget)
         return;
-    if (m->missed)
-        atomic_store(&m->budget->missed[m->sensor_id], false);
     atomic_fetch_sub(&m->budget->used, m->cost);
     atomic_fetch_sub(&m->budget->by_sensor[m->sensor_id], m->cost);
     m->budget = NULL;
@@ -114,6 +116,8 @@ uint32_t budget_credit(struct budget *budget, int16_t sensor_id)
 
 size_t budget_may_ask(struct budget *budget)
 {
+    if (atomic_load(&budget->paused))
+        return 0;
     long long room = budget->limit / 2 - atomic_load(&budget->used);
     return room < ANEW_BYTES ? 1 : (size_t)(room / ANEW_BYTES);
 }

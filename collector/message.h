@@ -20,8 +20,8 @@ struct budget {
     int64_t limit;
     atomic_llong used;
     atomic_bool paused; // nobody gets credit, nothing is committed (collector/guard.h)
-    atomic_uint by_sensor[INT16_MAX + 1]; // bytes
-    atomic_bool missed[INT16_MAX + 1];    // for want of memory: see message_new_missed
+    atomic_uint by_sensor[INT16_MAX + 1];          // bytes
+    struct message *_Atomic missed[INT16_MAX + 1]; // for want of memory: see message_missed
 };
 
 // Whether the batch is in the database under another spool (collector/known.h), as of the last
@@ -54,10 +54,12 @@ struct message *message_new_bare(int16_t sensor_id);
 int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq_msg_t *payload,
                 struct message **ret);
 
-// Stands for a message that was dropped for want of memory, and takes none of the budget. 0 and
-// *ret NULL: the sensor has one already, wherever it waits.
-int message_new_missed(struct budget *budget, int16_t sensor_id, struct message **ret);
-// Whether a sensor has one.
+// Stands for messages that were dropped for want of memory, and takes none of the budget; to be
+// filled with what the last of them says. 1: new; 0: the sensor has it already. Of one thread,
+// until its sensor may be asked again: then message_missed_over.
+int message_missed(struct budget *budget, int16_t sensor_id, struct message **ret);
+void message_missed_over(struct budget *budget, const struct message *m);
+// Whether a sensor has one. Any thread's.
 bool message_is_missed(struct budget *budget, int16_t sensor_id);
 
 void message_free(struct message *m);
@@ -73,7 +75,8 @@ void message_release(struct message *m);
 // Bytes of payload the sensor may have in flight now: 0, or enough for a batch.
 uint32_t budget_credit(struct budget *budget, int16_t sensor_id);
 // How many sensors whose messages were dropped may be asked for them now: at least one, so that
-// none waits for ever where others fill the budget again and again.
+// none waits for ever where others fill the budget again and again. None while nothing is
+// committed: they would pile up at the writers.
 size_t budget_may_ask(struct budget *budget);
 
 // First in, first out, between the listener and one writer. Thread safe.

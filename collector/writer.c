@@ -124,7 +124,8 @@ static void fetch_items(struct writer *w)
     w->n_items = 0;
     struct message *m = queue_pop(w->queue, IDLE_MS);
     while (m) {
-        writer_watch_clones(w, m);
+        if (!m->missed) // it waited: its spool may have given way to another since
+            writer_watch_clones(w, m);
         w->items[w->n_items++] = (struct item){.m = m};
         bytes += zmq_msg_size(&m->payload);
         if (w->n_items == GROUP_MESSAGES || bytes > 8 * 1024 * 1024)

@@ -246,15 +246,20 @@ static int look_for_siblings(struct writer *w, struct item *item, struct errmsg 
 }
 
 // The number that the sensor is asked for is found when all that came with it is committed.
-static void ask_for_missed(struct item *item)
+static int ask_for_missed(struct writer *w, struct item *item, struct errmsg *e)
 {
     struct receiver *receiver = &item->stream->receiver;
+    // Another collector may have taken it, and more.
+    int r = receiver->pending_seq == receiver->next_seq ? stream_load(w->db, item->stream, e) : 0;
+    if (r != 0)
+        return r;
     if (item->m->header.seq < receiver->pending_seq) { // it came again by itself
         item_settle(item);
-        return;
+        return 0;
     }
     receiver_told(receiver, mono_ms());
     item->state = ITEM_GAP;
+    return 0;
 }
 
 int item_judge(struct writer *w, struct item *item, struct errmsg *e)
@@ -275,10 +280,8 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
     r = look_for_siblings(w, item, e);
     if (r != 0 || is_foreign(w, item))
         return r;
-    if (m->missed) {
-        ask_for_missed(item);
-        return 0;
-    }
+    if (m->missed)
+        return ask_for_missed(w, item, e);
     uint64_t first, last;
     message_range(m, &first, &last);
     item->last = last;

@@ -189,6 +189,37 @@ def test_what_found_no_memory_is_asked_for_when_there_is_room(postgres, enrolled
     assert rows(postgres, name) == 10 + 54 * 8000
 
 
+@contextlib.contextmanager
+def full_memory(postgres, enrolled):
+    """A collector that commits nothing, as if its disk were full, and the peer whose batches from 1 on fill its memory, and more."""
+    _, pair = enrolled()
+    postgres.query("update hirundo.setting set value = '1 MB' where name = 'max_size_database'")
+    try:
+        with Collector(postgres, lines=["memory = 4M", "writers = 1"]) as collector, Peer(collector, pair) as peer:
+            collector.wait_log("no data is taken")
+            for seq in range(1, 54):
+                peer.send_message("batch", seq, flows=8000, seed=seq)
+            collector.wait_log("batches dropped for want of memory")
+            yield collector, peer
+    finally:
+        postgres.query("update hirundo.setting set value = 'off' where name = 'max_size_database'")
+
+
+def test_what_found_no_memory_is_asked_for_where_the_sensor_is_now(postgres, enrolled):
+    with full_memory(postgres, enrolled) as (collector, before), Peer(collector, before.pair, spool=before.spool) as peer:
+        peer.send_message("batch", 54, flows=8000)
+        peer.send_message("ping", 0)
+        peer.wait_reply("pong")  # it is read, and dropped like those before it
+        postgres.query("update hirundo.setting set value = 'off' where name = 'max_size_database'")
+        collector.wait_log("there is room again")
+        assert peer.wait_reply("nack").reason == "gap"
+
+
+def test_notices_of_what_found_no_memory_are_no_reason_not_to_stop(postgres, enrolled):
+    with full_memory(postgres, enrolled) as (collector, _):
+        assert collector.stop() == 0, collector.log()
+
+
 def test_same_number_with_another_content_is_a_fork(postgres, collector, enrolled):
     name, pair = enrolled()
     with Peer(collector, pair) as peer:

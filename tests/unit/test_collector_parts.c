@@ -368,20 +368,23 @@ static void test_missed_messages(void **state)
     struct message *m, *again;
     int r;
     budget->limit = 8 << 20;
-    assert_int_equal(message_new_missed(budget, 7, &m), 0);
+    assert_int_equal(message_missed(budget, 7, &m), 1);
     assert_true(m->missed && m->sensor_id == 7);
     assert_true(message_is_missed(budget, 7));
     assert_false(message_is_missed(budget, 8));
-    assert_int_equal(message_new_missed(budget, 7, &again), 0); // one for each sensor
-    assert_null(again);
+    assert_int_equal(message_missed(budget, 7, &again), 0); // one for each sensor
+    assert_ptr_equal(again, m);
     assert_int_equal(budget->used, 0);
-    message_free(m);
+    message_missed_over(budget, m);
     assert_false(message_is_missed(budget, 7));
+    message_free(m);
     assert_int_equal(budget_may_ask(budget), 32); // 128 KiB each in half of it
     m = new_message(budget, 1, 3 << 20, &r);
     assert_int_equal(budget_may_ask(budget), 7);
     again = new_message(budget, 2, 3 << 20, &r);
     assert_int_equal(budget_may_ask(budget), 1); // never none
+    budget->paused = true;
+    assert_int_equal(budget_may_ask(budget), 0); // but while nothing is committed
     message_free(again);
     message_free(m);
     free(budget);
