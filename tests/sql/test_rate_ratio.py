@@ -104,6 +104,8 @@ def main():
     check(not wrong, 'the same as by another computation')
     for case in wrong[:5]:
         print('#', *case)
+    burst = ask([0] * 10 + [2000000] + [0] * 45, [13] * 56, [i >= 28 for i in range(56)])
+    check(burst[0] == burst[1] == 0 and burst[2] > 10**9, 'one enormous day before and none after: an interval that says nothing, no error')
     total = 0
     for kind in ('by chance', 'by day', 'by week'):
         held = 0

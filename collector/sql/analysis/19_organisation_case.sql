@@ -109,8 +109,9 @@ begin
   t := z + (z ^ 3 + z) / (4 * v_df) + (5 * z ^ 5 + 16 * z ^ 3 + 3 * z) / (96 * v_df ^ 2)
     + (3 * z ^ 7 + 19 * z ^ 5 + 17 * z ^ 3 - 15 * z) / (384 * v_df ^ 3);
   v_rate_before := b.y0 / b.e0;
-  -- none at all afterwards: the bound is that of half an event
-  v_width := exp(t * sqrt(v_phi * (1 / b.y0 + 1 / greatest(b.y1, 0.5))));
+  -- none at all afterwards: the bound is that of half an event. A single day of 130,000 packets and none after makes it wider
+  -- than a number can be; beyond 10^21 it says nothing anyway.
+  v_width := exp(least(t * sqrt(v_phi * (1 / b.y0 + 1 / greatest(b.y1, 0.5))), 50));
   ratio := round((b.y1 / b.e1 / v_rate_before)::numeric, 4);
   low := round((b.y1 / b.e1 / v_rate_before / v_width)::numeric, 4);
   high := round((greatest(b.y1, 0.5) / b.e1 / v_rate_before * v_width)::numeric, 4);
