@@ -11,6 +11,12 @@ static bool is_lock_error(const char *state)
     return strcmp(state, "55P03") == 0 || strncmp(state, "40", 2) == 0;
 }
 
+// The server has not the memory for so much at once: locks, one for each day's partition and index.
+static bool is_too_much(const char *state)
+{
+    return strcmp(state, "53200") == 0;
+}
+
 static void roll_back(struct writer *w)
 {
     for (size_t i = 0; i < w->n_items; i++) {
@@ -157,7 +163,8 @@ static int commit_halving(struct writer *w, size_t from, size_t to, struct errms
             return r == GROUP_STALE ? -EAGAIN : r;
         char state[6];
         snprintf(state, sizeof state, "%s", db_sqlstate(w->db));
-        if (!db_is_data_error(w->db) && !is_lock_error(state))
+        if (!db_is_data_error(w->db) && !is_lock_error(state) &&
+            !(is_too_much(state) && count_open(w, from, to) > 1))
             return r;
         dims_forget_days(w->dims); // a partition may have gone: one more try makes it again
         if (count_open(w, from, to) == 1) {

@@ -124,3 +124,25 @@ def test_hostile_batches(postgres, collector, enrolled, what):
     assert off == 0
     assert flow_rows(postgres, name) == 1100
     assert collector.proc_status("VmHWM") < RSS_MAX_KIB
+
+
+def test_more_at_once_than_the_server_has_memory_for_is_taken_apart(postgres, enrolled):
+    """As where the days of a group take more locks than there are."""
+    name, pair = enrolled()
+    postgres.query("create function public.no_two() returns trigger language plpgsql as 'begin if (select count(*) > 1 from n) then "
+                   "raise exception ''out of shared memory'' using errcode = ''53200''; end if; return null; end'; "
+                   "create trigger no_two after insert on hirundo.batch referencing new table as n for each statement execute function public.no_two()")
+    try:
+        with hirundo.Collector(postgres) as collector, Peer(collector, pair) as peer:
+            with postgres.connect() as conn, conn.cursor() as cursor:
+                cursor.execute("begin; lock table hirundo.batch in share mode")  # so that there are some at once
+                for seq in range(1, 17):
+                    peer.send_message("batch", seq)
+                peer.send_message("ping", 0)
+                peer.wait_reply("pong")
+                cursor.execute("commit")
+            peer.wait_ack(16)
+    finally:
+        postgres.query("drop trigger no_two on hirundo.batch; drop function public.no_two()")
+    assert flow_rows(postgres, name) == 16 * 10
+    assert postgres.value("select count(*) from hirundo.quarantine join hirundo.sensor using (sensor_id) where name = %s", name) == 0
