@@ -8,7 +8,7 @@ build test
 reports=$RESULTS/reports
 mkdir -p "$reports"
 options=(--quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --num-callers=30
-    "--log-file=$reports/%p.txt")
+    "--suppressions=$TOP/tests/lib/valgrind.supp" "--log-file=$reports/%p.txt")
 
 # Not: failure points, thousands of runs of the same code (one in seven is in the ordinary run); the
 # simulation, which is its own; the sandbox, whose filter would end valgrind for its own system calls.
