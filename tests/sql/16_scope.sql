@@ -4,7 +4,7 @@ select no_plan();
 \ir include/fixture.psql
 select fixture.zone('Asia/Tokyo'), fixture.home('JP');
 select fixture.sensor(n, c) from (values ('jp1', 'JP'), ('jp2', 'JP'), ('kr', 'KR'), ('tw1', 'TW'), ('tw2', 'TW'), ('au', 'AU')) v(n, c);
-create function fixture.noon(d date) returns timestamptz language plpgsql as $$ begin return (d + time '12:00') at time zone 'Asia/Tokyo'; end $$;
+create function fixture.noon(d date) returns timestamptz language plpgsql stable as $$ begin return (d + time '12:00') at time zone 'Asia/Tokyo'; end $$;
 -- n sources from number k on, of this day
 create function fixture.hosts(sensor text, d date, k int, n int, port int default 22, packets int default 1) returns void language plpgsql as
 $$ begin perform fixture.flow(sensor, fixture.noon(d), '198.18.0.0'::inet + i, port => port, packets => packets) from generate_series(k, k + n - 1) i; end $$;

@@ -5,7 +5,7 @@ select no_plan();
 select fixture.zone('Asia/Tokyo'), fixture.home('JP');
 select is((select reason || '|' || days_judged || '|' || days_asked from hirundo.surges(hirundo.day('2023-03-01'))), 'no day could be judged: each needs 14 observed days among the 28 before it|0|1', 'an empty database');
 select fixture.sensor(n, c) from (values ('jp', 'JP'), ('kr', 'KR'), ('tw', 'TW'), ('au', 'AU')) v(n, c);
-create function fixture.noon(d date) returns timestamptz language plpgsql as $$ begin return (d + time '12:00') at time zone 'Asia/Tokyo'; end $$;
+create function fixture.noon(d date) returns timestamptz language plpgsql stable as $$ begin return (d + time '12:00') at time zone 'Asia/Tokyo'; end $$;
 create function fixture.hosts(sensor text, d date, k int, n int, port int default 22, packets int default 1, flags int default 2) returns void language plpgsql as
 $$ begin perform fixture.flow(sensor, fixture.noon(d), '198.18.0.0'::inet + i, port => port, packets => packets, flags => flags) from generate_series(k, k + n - 1) i; end $$;
 select fixture.observe(s.name, fixture.noon('2023-02-01') - interval '12 hours', fixture.noon('2023-03-14') + interval '12 hours') from hirundo.sensor s;

@@ -100,16 +100,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_bytes bigint := pg_total_relation_size('hirundo.' || quote_ident(name));
-  v_spread boolean := false;
+  v_shards bigint;
 begin
-  if to_regclass('pg_catalog.pg_dist_partition') is not null then
-    execute 'select exists (select from pg_dist_partition d where d.logicalrelid = $1::regclass)'
-      into v_spread using 'hirundo.' || quote_ident(name);
+  if to_regclass('pg_catalog.pg_dist_shard') is not null then
+    -- not citus_total_relation_size: that refuses beside a DELETE of the same transaction
+    execute $q$select sum(z.size) from citus_shard_sizes() z join pg_dist_shard d on d.shardid = z.shard_id where d.logicalrelid = $1::regclass$q$
+      into v_shards using 'hirundo.' || quote_ident(name);
   end if;
-  if v_spread then
-    execute 'select citus_total_relation_size($1::regclass)' into v_bytes using 'hirundo.' || quote_ident(name);
-  end if;
-  return v_bytes;
+  return v_bytes + coalesce(v_shards, 0);
 end
 $$;
 ----

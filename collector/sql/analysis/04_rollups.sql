@@ -268,6 +268,7 @@ declare
   v_month date;
   v_first timestamptz;
   v_past timestamptz;
+  v_lost tstzmultirange;
 begin
   select x.month, x.first, x.past into v_month, v_first, v_past
   from (select d.month, d.month::timestamp at time zone rollup_step_month.zone as first,
@@ -282,14 +283,15 @@ begin
   if not found then
     return 0;
   end if;
+  -- days alone are read: flow may have gone, but not before it was rolled up
+  v_lost := (
+    select coalesce(range_agg(tstzrange(e.a, e.b)), '{}')
+    from (select l.day, lower(hirundo.local_range(l.day, l.day + 1)) as a, upper(hirundo.local_range(l.day, l.day + 1)) as b
+          from hirundo.local_days(v_first, v_past) l) e
+    where not exists (select from hirundo.rollup_day r where r.day = e.day and r.zone = rollup_step_month.zone)
+      and hirundo.flow_is_gone(e.a, e.b));
   if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day,source_port_day')
-     -- days alone are read: flow may have gone, but not before it was rolled up
-     and not exists (
-       select from (select l.day, lower(hirundo.local_range(l.day, l.day + 1)) as a, upper(hirundo.local_range(l.day, l.day + 1)) as b
-                    from hirundo.local_days(v_first, v_past) l) e
-       where not exists (select from hirundo.rollup_day r where r.day = e.day and r.zone = rollup_step_month.zone)
-         and hirundo.flow_is_gone(e.a, e.b)
-         and exists (select from hirundo.observation o where o.slot >= e.a and o.slot < e.b)) then
+     and not exists (select from hirundo.observation o where o.slot >= lower(v_lost) and o.slot < upper(v_lost) and o.slot <@ v_lost) then
     perform hirundo.rollup_build_month_totals(v_month, v_first, v_past);
     perform hirundo.rollup_build_month_sources(v_month);
   else

@@ -82,6 +82,31 @@ $$;
 comment on function hirundo.gone_time(tstzmultirange) is
   'The part of what a figure would have to read from flow (rest of hirundo.rollup_cover) that retention has dropped. Example: select hirundo.gone_time(''{[2023-02-03 00:00Z,2023-02-05 00:00Z)}'').';
 ----
+create or replace function hirundo.observed_within(first timestamptz, past timestamptz)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz := date_bin('15 minutes', observed_within.first, timestamptz '2000-01-01 00:00:00+00');
+  v_sensor smallint;
+begin
+  -- by sensor, as observation has its key; one at a time, which Citus finds on one node
+  for v_sensor in select s.sensor_id from hirundo.sensor s loop
+    if exists (select from hirundo.observation o
+               where o.sensor_id = v_sensor and o.slot >= v_first and o.slot < observed_within.past
+                 and (o.covered_ms > 0 or o.row_packets > 0 or o.flood_packets > 0)) then
+      return true;
+    end if;
+  end loop;
+  return false;
+end
+$$;
+----
+comment on function hirundo.observed_within(timestamptz, timestamptz) is
+  'Whether any sensor observed or delivered anything in [first, past). Example: select hirundo.observed_within(''2023-02-08'', ''2023-02-09'').';
+----
 create or replace function hirundo.flow_gone_days(rest tstzmultirange)
 returns table (day date)
 language plpgsql stable
@@ -93,14 +118,8 @@ begin
     from unnest(hirundo.gone_time(rest)) r
     cross join lateral hirundo.local_days(lower(r), upper(r)) l
     cross join lateral (select hirundo.local_range(l.day, l.day + 1) * r as part offset 0) p
-    -- a partition that nobody filled takes nothing with it; by sensor, as observation has its key
-    where exists (
-      select from hirundo.sensor s
-      cross join lateral (
-        select from hirundo.observation o
-        where o.sensor_id = s.sensor_id and o.slot >= date_bin('15 minutes', lower(p.part), timestamptz '2000-01-01 00:00:00+00') and o.slot < upper(p.part)
-          and (o.covered_ms > 0 or o.row_packets > 0 or o.flood_packets > 0)
-        limit 1) o);
+    -- a partition that nobody filled takes nothing with it
+    where hirundo.observed_within(lower(p.part), upper(p.part));
 end
 $$;
 ----
