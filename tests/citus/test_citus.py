@@ -2,6 +2,7 @@
 import os
 import re
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -56,6 +57,15 @@ def test_collector_rollups_and_figures(citus, tmp_path):
                                "5", "200", "1675814400000", "2"], capture_output=True, text=True, check=False, timeout=300, input="\n\n")
         assert done.returncode == 0, done.stderr + collector.log()
         wait_for(lambda: citus.value("select count(*) from hirundo.batch") == 60, "60 batches:\n" + collector.log())
+        # states of the sensors, as people and as Prometheus read them
+        at = collector.wait_log(r"metrics at (http://127\.0\.0\.1:\d+/metrics)").group(1)
+
+        def states():
+            with urllib.request.urlopen(at, timeout=30) as page:
+                return re.findall(r'^hirundo_sensor_state\{sensor="([^"]+)".* 1$', page.read().decode(), re.M)
+        wait_for(lambda: len(states()) == 6, "the six sensors in the metrics")
+        told = citus.command("status").stdout
+        assert "sensors: 6 enrolled: 6 online" in told, told
     assert citus.value("select count(*) from hirundo.flow") == 6 * 2 * 5 * 200
     assert citus.value("select count(*) from hirundo.accounting('[2023-02-01,2023-03-01)') where difference <> 0") == 0
     nodes = citus.value("select count(distinct nodeport) from citus_shards where table_name = 'hirundo.ledger'::regclass")
@@ -74,3 +84,48 @@ def test_collector_rollups_and_figures(citus, tmp_path):
         pass
     assert citus.value("select count(*) from hirundo.rollup_day") > 0
     assert figures() == before
+
+
+def test_retention(citus):
+    """By size and by age: what the shards hold counts, days go on all nodes, and `maintain` does it."""
+    citus.query("update hirundo.setting set value = '3 days' where name = 'retention_batch'")
+    citus.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
+    citus.query("insert into hirundo.sensor (name, country, label_en, label_ja) values ('r1', 'JP', '', ''), ('r2', 'TW', '', '')")
+    today = citus.value("select (now() at time zone 'UTC')::date")
+    citus.query("select hirundo.partition_ensure(%s - n) from generate_series(0, 6) n", today)
+    citus.query("insert into hirundo.flow (ts, duration_ms, packets, bytes, port, sensor_id, dst_no, proto, ttl, tcp_flags, marks, src) "
+                "select d + interval '1 hour', 0, 1, 60, 22, s.sensor_id, 1, 6, 50, 2, 0, '198.18.0.1' from hirundo.sensor s, "
+                "generate_series(%s - 6, %s, interval '1 day') d, generate_series(1, 3000) where s.name in ('r1', 'r2')", today, today)
+    citus.query("insert into hirundo.batch (sensor_id, spool_id, seq, digest, committed_at, frames, flows, floods, payload_bytes, outcome) "
+                "select s.sensor_id, gen_random_uuid(), n, sha256(''), now() - make_interval(days => n), 0, 0, 0, 0, 'committed' "
+                "from hirundo.sensor s, generate_series(0, 9) n where s.name in ('r1', 'r2')")
+    citus.query("insert into hirundo.quarantine (sensor_id, spool_id, seq, received_at, peer, reason, frames, header, payload) "
+                "select s.sensor_id, gen_random_uuid(), n, now() - make_interval(days => n), '', '', 0, '', decode(repeat('ab', 20000), 'hex') "
+                "from hirundo.sensor s, generate_series(0, 9) n where s.name in ('r1', 'r2')")
+    sizes = dict(citus.query("select day, bytes from hirundo.partition_sizes() where day >= %s - 6 and day <= %s", today, today))
+    # 6,000 rows of 94 bytes a day, and 128 shards and indexes of hardly anything
+    assert len(sizes) == 7 and min(sizes.values()) > 6000 * 94
+    assert citus.value("select hirundo.database_bytes()") > 2 * citus.value("select pg_database_size(current_database())")
+    days = [day for day, in citus.query("select day from hirundo.partition_days() day(day) where day < %s - 3 order by 1", today)]
+    ahead = citus.value("select coalesce(sum(bytes), 0) from hirundo.partition_sizes() where day >= %s - 3", today)
+    citus.query("update hirundo.setting set value = %s where name = 'max_size_flow'", str(ahead))
+    citus.query("update hirundo.setting set value = '150 kB' where name = 'max_size_quarantine'")
+    due = dict(citus.query("select what, sum(count)::int from hirundo.retention_due() where count > 0 group by 1"))
+    assert due["flow days"] == len(days) and due["batch rows"] >= 12 and due["quarantine rows"] == 13, due
+    told = citus.command("maintain", "--dry-run").stdout
+    assert f"flow days to go: {len(days)}" in told and "max_size_quarantine" in told, told
+    told = citus.command("maintain").stdout
+    assert f"{len(days)} days of flow dropped" in told, told
+    assert citus.query("select hirundo.flow_over_size()") == [] and citus.query("select * from hirundo.retention_due() where count > 0") == []
+    assert citus.value("select min(day) from hirundo.partition_days() day(day)") == citus.value("select %s - 3", today)
+    assert citus.value("select count(*) from hirundo.flow") == 4 * 6000
+    assert citus.value("select count(*) from hirundo.batch where committed_at < now() - interval '4 days'") == 0
+    # a shard of a day that is gone is on no node
+    left = citus.query("select result from run_command_on_all_nodes($$select count(*) from pg_class where relname ~ %s$$)",
+                       f"^flow_{days[-1]:%Y%m%d}")
+    assert {n for n, in left} == {"0"}
+    # by age
+    citus.query("update hirundo.setting set value = 'off' where name = 'max_size_flow'")
+    citus.query("update hirundo.setting set value = '2 days' where name = 'retention_flow'")
+    assert "1 days of flow dropped" in citus.command("maintain").stdout
+    assert citus.value("select count(*) from hirundo.flow") == 3 * 6000

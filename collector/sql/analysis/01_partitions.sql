@@ -92,28 +92,6 @@ $$;
 comment on function hirundo.partition_days() is
   'The UTC days that have partitions, in order. Example: select min(day), max(day), count(*) from hirundo.partition_days().';
 ----
--- On Citus a table that is spread over the nodes has its rows there: the coordinator's part of it is empty.
-create or replace function hirundo.table_bytes(name text)
-returns bigint
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_bytes bigint := pg_total_relation_size('hirundo.' || quote_ident(name));
-  v_shards bigint;
-begin
-  if to_regclass('pg_catalog.pg_dist_shard') is not null then
-    -- not citus_total_relation_size: that refuses beside a DELETE of the same transaction
-    execute $q$select sum(z.size) from citus_shard_sizes() z join pg_dist_shard d on d.shardid = z.shard_id where d.logicalrelid = $1::regclass$q$
-      into v_shards using 'hirundo.' || quote_ident(name);
-  end if;
-  return v_bytes + coalesce(v_shards, 0);
-end
-$$;
-----
-comment on function hirundo.table_bytes(text) is
-  'Bytes of a table of hirundo with its indexes; on Citus of all its shards. Example: select pg_size_pretty(hirundo.table_bytes(''quarantine'')).';
-----
 create or replace function hirundo.database_bytes()
 returns bigint
 language plpgsql stable

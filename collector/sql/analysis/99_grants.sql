@@ -37,7 +37,7 @@ grant insert on hirundo.flow, hirundo.flood to hirundo_collector;
 grant execute on function hirundo.setting(text), hirundo.time_zone(), hirundo.home_country(), hirundo.retention_cutoff(), hirundo.span_text(interval),
   hirundo.partition_exists(text, date), hirundo.partition_ensure(date), hirundo.partition_days(), hirundo.partition_drop(date), hirundo.partition_expire(),
   hirundo.rollup_step(), hirundo.surge_step(), hirundo.rollup_retention(), hirundo.rollup_expire(), hirundo.maintenance_due(),
-  hirundo.partition_sizes(), hirundo.table_bytes(text), hirundo.database_bytes(), hirundo.flow_over_size(), hirundo.max_size(text), hirundo.retention_age(text), hirundo.rollup_over_size(),
+  hirundo.partition_sizes(), hirundo.database_bytes(), hirundo.flow_over_size(), hirundo.max_size(text), hirundo.retention_age(text), hirundo.rollup_over_size(),
   hirundo.quarantine_over_size(), hirundo.rollup_shrink(), hirundo.table_expire(), hirundo.retention_due()
   to hirundo_collector;
 ----
