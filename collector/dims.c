@@ -182,7 +182,7 @@ static int insert_addresses(struct db *db, int16_t sensor_id, const char *array,
             "select $1::smallint, n, address from (select address, row_number() over (order by "
             "address) + (select coalesce(max(dst_no), 0) from hirundo.sensor_address where "
             "sensor_id = $1::smallint) as n from (select distinct unnest($2::inet[]) as address) u "
-            "where not exists (select from hirundo.sensor_address a where a.sensor_id = "
+            "where not exists (select 1 from hirundo.sensor_address a where a.sensor_id = "
             "$1::smallint and a.address = u.address)) numbered where n <= $3::integer",
             3, values, NULL, e);
     if (r == 0)

@@ -28,7 +28,7 @@ static int ask_ledger(struct db *db, const struct stream *stream, const char *sq
 int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e)
 {
     return ask_ledger(db, stream,
-                      "select exists (select from hirundo.ledger where sensor_id = $1::smallint "
+                      "select exists (select 1 from hirundo.ledger where sensor_id = $1::smallint "
                       "and spool_id <> $2::uuid)",
                       ret, e);
 }
@@ -36,7 +36,7 @@ int known_has_siblings(struct db *db, const struct stream *stream, bool *ret, st
 int known_is_foreign(struct db *db, const struct stream *stream, bool *ret, struct errmsg *e)
 {
     return ask_ledger(db, stream,
-                      "select exists (select from hirundo.ledger where spool_id = $2::uuid and "
+                      "select exists (select 1 from hirundo.ledger where spool_id = $2::uuid and "
                       "sensor_id <> $1::smallint)",
                       ret, e);
 }
@@ -52,7 +52,7 @@ int known_elsewhere(struct db *db, const struct stream *stream,
     const char *values[] = {words.sensor, words.spool, hex, last};
     // By the index on last_window: few batches of a sensor end at the same time.
     return ask(db,
-               "select exists (select from hirundo.batch where sensor_id = $1::smallint and "
+               "select exists (select 1 from hirundo.batch where sensor_id = $1::smallint and "
                "last_window = timestamptz 'epoch' + $4::bigint * interval '1 ms' and digest = "
                "decode($3, 'hex') and spool_id <> $2::uuid and outcome in ('committed', "
                "'quarantined', 'lost'))",

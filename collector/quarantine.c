@@ -183,7 +183,7 @@ static int lock_row(struct db *db, const char *id, struct errmsg *e)
     _cleanup_(db_result_freep) PGresult *result = NULL;
     const char *values[] = {id};
     int r = db_query(db,
-                     "select from hirundo.quarantine where quarantine_id = $1::bigint and "
+                     "select 1 from hirundo.quarantine where quarantine_id = $1::bigint and "
                      "resolved_at is null for update",
                      1, values, &result, e);
     if (r != 0 || PQntuples(result) == 1)

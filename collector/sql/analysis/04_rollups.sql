@@ -291,7 +291,7 @@ begin
     where not exists (select from hirundo.rollup_day r where r.day = e.day and r.zone = rollup_step_month.zone)
       and hirundo.flow_is_gone(e.a, e.b));
   if v_month >= hirundo.rollup_gone_before('port_day,network_port_day,source_day,source_port_day')
-     and not exists (select from hirundo.observation o where o.slot >= lower(v_lost) and o.slot < upper(v_lost) and o.slot <@ v_lost) then
+     and not exists (select 1 from hirundo.observation o where o.slot >= lower(v_lost) and o.slot < upper(v_lost) and o.slot <@ v_lost) then
     perform hirundo.rollup_build_month_totals(v_month, v_first, v_past);
     perform hirundo.rollup_build_month_sources(v_month);
   else

@@ -94,7 +94,7 @@ declare
 begin
   -- by sensor, as observation has its key; one at a time, which Citus finds on one node
   for v_sensor in select s.sensor_id from hirundo.sensor s loop
-    if exists (select from hirundo.observation o
+    if exists (select 1 from hirundo.observation o
                where o.sensor_id = v_sensor and o.slot >= v_first and o.slot < observed_within.past
                  and (o.covered_ms > 0 or o.row_packets > 0 or o.flood_packets > 0)) then
       return true;
