@@ -17,7 +17,6 @@ NOT_HERE = {
     "32_lookups.sql": "it writes and deletes data sets in one transaction; look-ups are in the test of the collector",
     "30_roles.sql": "it makes logins, as a superuser, in the transaction in which the owner makes partitions",
     "18_tool_share.sql": "it makes a login in the transaction in which the owner makes partitions",
-    "19_organisation_case.sql": "its section origin fails on a worker: docs/scale.md",
     "60_export.sql": "XARF inside a CREATE TABLE AS fails: docs/scale.md",
     "04_months.sql": "its own helper is a function of LANGUAGE sql with parameters",
 }

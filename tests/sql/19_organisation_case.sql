@@ -59,7 +59,7 @@ update hirundo.flow set marks = 1 where ts >= '2023-02-06' and ts < '2023-02-07'
 select results_eq($$select item, day, hosts, packets, value, note from fixture.case('tool')$$, $$values ('unknown', '2023-02-03'::date, 8::bigint, 137::bigint, 0.9448, 'from 2023-02-03 to 2023-02-15'),
   ('mirai', '2023-02-06', 8, 8, 0.0552, 'from 2023-02-06 to 2023-02-06')$$, 'Mirai-type on one day');
 -- one packet that masscan would send is chance
-update hirundo.flow set marks = case src when '198.18.0.1' then 2 else 0 end where ts >= '2023-02-06' and ts < '2023-02-07' and sensor_id = fixture.id('kr');
+update hirundo.flow set marks = case when src = '198.18.0.1' then 2 else 0 end where ts >= '2023-02-06' and ts < '2023-02-07' and sensor_id = fixture.id('kr');
 select results_eq($$select item, hosts from fixture.case('tool')$$, $$values ('unknown', 8::bigint)$$, 'one packet fits by chance');
 update hirundo.flow set packets = 2 where marks = 2;
 select results_eq($$select item, hosts, packets from fixture.case('tool')$$, $$values ('unknown', 8::bigint, 144::bigint), ('masscan', 1, 2)$$, 'two do not');
