@@ -241,7 +241,7 @@ begin
       select o.sensor_id, date_trunc(v_bucket, o.day::timestamp) as b, sum(o.covered_ms) / 1000.0 as s
       from hirundo.observed_time(v_first, v_past) o
       group by 1, 2
-    ), begun as (
+    ), begun as materialized ( -- once for each sensor, not for each of its buckets
       -- what came before its first window is no outage, nor is what came after its end
       select s.sensor_id, s.name, s.revoked_at,
         coalesce(hirundo.observed_since(s.sensor_id), s.added_at) as at
