@@ -4,6 +4,7 @@
 
 #include "collector/command_sensor.h"
 #include "collector/enrolment.h"
+#include "common/exclude.h"
 #include "common/keys.h"
 
 #define DEFAULTS_MS 900000
@@ -70,7 +71,8 @@ static int set_window(struct options *o, const char *value)
 
 static int add_exclude(struct options *o, const char *value)
 {
-    if (strspn(value, "0123456789abcdefABCDEF.:/tcpud") == strlen(value))
+    struct capture_exclude ignored;
+    if (capture_exclude_parse(value, &ignored, NULL) == 0)
         return conf_list_add(&o->enrol.exclude, value);
     errmsg_set(o->e, -EINVAL, "--exclude %.80s: must be CIDR[:tcp/PORT|:udp/PORT]", value);
     command_fail(o->e);

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/flow.h"
+#include "common/exclude.h"
 #include "common/util.h"
 #include "sensor/frame.h"
 #include "sensor/packet.h"
@@ -21,20 +21,6 @@
 #define CAPTURE_HOLD_MS      600 // a frame that came before can be read by then
 
 struct capture;
-
-// Packets that are not looked at: those from an address in net/prefix_len (capture is inbound
-// only). With proto and port: only those of that protocol with that port on either side.
-struct capture_exclude {
-    struct ip_addr net;
-    uint8_t prefix_len;
-    uint8_t proto; // 6, 17, or 0: any
-    uint16_t port; // when has_port
-    bool has_port; // needs proto
-};
-
-// "CIDR[:proto/port]", proto tcp or udp, e.g. "192.0.2.0/24", "2001:db8::/32:tcp/22". An address
-// without /length is a single host. -EINVAL with *e filled.
-int capture_exclude_parse(const char *text, struct capture_exclude *ret, struct errmsg *e);
 
 struct capture_live_config {
     const char *interface;                  // "any" is allowed

@@ -111,13 +111,29 @@ static int64_t written_ms(const char *path)
 // since_ms: what was committed before is an earlier sensor's, whose spool was here.
 static bool is_delivered(const struct spool_status *s, int64_t since_ms)
 {
-    if (s->acked_through == 0 || s->last_ack_ms == 0 || s->last_ack_ms < since_ms)
-        return false;
-    char text[CLOCK_TEXT];
+    return s->acked_through != 0 && s->last_ack_ms != 0 && s->last_ack_ms >= since_ms;
+}
+
+// What was delivered proves nothing if the key was revoked since.
+static bool is_revoked(const struct waiting *w)
+{
+    struct probe p;
+    return probe_collectors(w->conf, w->keys, &p, NULL) >= 0 && p.answer == PROBE_REVOKED;
+}
+
+static void say_enrolled(const struct waiting *w, const struct spool_status *s)
+{
+    char text[CLOCK_TEXT], interface[64];
     clock_text(s->last_ack_ms, text);
     fprintf(stderr, "enrolled: collector %s committed batch %llu at %s\n", s->peer,
             (unsigned long long)s->acked_through, text);
-    return true;
+    if (strcmp(w->conf->values.interface, "any") != 0 &&
+        enroll_default_interface(interface, sizeof interface, NULL) == 0 &&
+        strcmp(interface, w->conf->values.interface) != 0)
+        fprintf(stderr,
+                "note: it listens on %s, but this machine's way to the Internet is %s: if that is "
+                "not meant, enroll again with --interface %s --replace\n",
+                w->conf->values.interface, interface, interface);
 }
 
 int enroll_wait(const struct sensor_conf *conf, const char *conf_path, const struct key_pair *keys,
@@ -130,8 +146,11 @@ int enroll_wait(const struct sensor_conf *conf, const char *conf_path, const str
         struct spool_status status;
         struct errmsg why = {""};
         int found = spool_status_read(conf->values.spool_path, &status, NULL);
-        if (found == 0 && is_delivered(&status, since))
+        since = MIN(since, wall_ms()); // the clock was set back meanwhile
+        if (found == 0 && is_delivered(&status, since) && !is_revoked(&w)) {
+            say_enrolled(&w, &status);
             return 0;
+        }
         diagnose(&w, found == 0, &why);
         say(&w, &why);
         const struct timespec pause = {LOOK_MS / 1000, LOOK_MS % 1000 * 1000000L};

@@ -1,5 +1,6 @@
 """Enrolment: a bundle, a request, an approval; what is refused, and what each side says of it."""
 import datetime
+import os
 import pathlib
 import re
 import subprocess
@@ -147,6 +148,42 @@ def test_enroll_waits_for_the_first_batch(collector, office, machine):
         waiting.kill()
         waiting.stdout.close()
         waiting.stderr.close()
+
+
+def test_enroll_wait_after_the_clock_was_set_back_and_after_revocation(collector, office, machine):
+    """Files of a time to come, as the clock had it; and what was committed proves nothing once the key is revoked."""
+    office.add("back-1")
+    bundle = office.directory / "back-1.bundle"
+    office.command("sensor", "approve", "back-1", enroll(machine, bundle).stdout.strip())
+    later = time.time() + 3600
+    for path in machine / "sensor.conf", machine / "sensor.key":
+        os.utime(path, (later, later))
+    waiting = subprocess.Popen([hirundo.program("hirundo-sensor"), "enroll", str(bundle), "-c", str(machine / "sensor.conf"),
+                                "--spool", str(machine / "spool" / "spool.db"), "--interface", "lo", "--wait=60"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    try:
+        for line in waiting.stderr:
+            if "no sensor runs here yet" in line:
+                break
+        assert replay(machine).returncode == 0
+        said = waiting.stderr.read()
+        assert waiting.wait(60) == 0 and "enrolled: collector" in said, said
+    finally:
+        waiting.kill()
+        waiting.stderr.close()
+    for path in machine / "sensor.conf", machine / "sensor.key":
+        os.utime(path, (0, 0))
+    assert "enrolled: collector" in enroll(machine, bundle, "--wait=20").stderr
+    office.command("sensor", "revoke", "back-1")
+    done = enroll(machine, bundle, "--wait=1", check=False)
+    assert done.returncode == 1 and "has revoked this machine's key" in done.stderr and "enrolled:" not in done.stderr
+
+
+@pytest.mark.parametrize("exclude", ["192.0.2.300", "192.0.2.0/24:tcp/99999", "192.0.2.0/33", "tcp/22", ""])
+def test_exclude_that_no_sensor_would_take(office, exclude):
+    done = office.add("never-1", "--exclude", exclude, check=False)
+    assert done.returncode == 2 and "must be CIDR" in done.stderr
+    assert "never-1" not in office.command("sensor", "list").stdout
 
 
 def test_enroll_wait_says_what_is_missing(office, machine, pg):
