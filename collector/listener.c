@@ -23,7 +23,8 @@
 #define ENDPOINTS_MAX 16
 #define BURST         256 // messages read before replies get a turn
 #define DROP_LOG_MS   10000
-#define CHECK_MS      250 // how often it looks around
+#define PAUSE_MS      10000 // for the thread to hear that it is to pause
+#define CHECK_MS      250   // how often it looks around
 
 struct listener {
     struct listener_options options;
@@ -507,6 +508,7 @@ static void *listener_loop(void *data)
             reading = false;
             if (word == 'q')
                 break;
+            (void)frames_send_bytes(l->stopped, &word, 1, ZMQ_DONTWAIT); // writers may go now
         }
     }
     forward_replies(l);
@@ -616,5 +618,11 @@ int listener_run(struct listener *l, struct writer **writers, size_t n, struct e
 
 void listener_pause(struct listener *l)
 {
-    (void)frames_send_bytes(l->stop, "p", 1, 0);
+    char word;
+    if (!l->running || set_int(l->stop, ZMQ_RCVTIMEO, PAUSE_MS) < 0 ||
+        frames_send_bytes(l->stop, "p", 1, 0) < 0)
+        return;
+    while (zmq_recv(l->stop, &word, 1, 0) < 0)
+        if (!frames_may_try_again())
+            return;
 }

@@ -42,6 +42,7 @@ uint64_t listener_failed_handshakes(const struct listener *l);
 int listener_run(struct listener *l, struct writer **writers, size_t n, struct errmsg *e);
 // Beaten a few times a second while it reads.
 const struct pulse *listener_pulse(const struct listener *l);
-// Stops reading; replies still go out until listener_free.
+// Stops reading, and waits until it has: no writer is asked for anything then. Replies still go out
+// until listener_free.
 void listener_pause(struct listener *l);
 void listener_free(struct listener *l);
