@@ -39,7 +39,7 @@ static struct packet random_packet(struct rand_source *r, const uint8_t *options
     struct packet p =
         make_packet(rand_below(r, 40), protos[rand_below(r, 8)], (uint16_t)rand_below(r, 6));
     p.key.ttl = (uint8_t)(60 + rand_below(r, 3));
-    p.key.tcp_flags = p.key.proto == 6 ? (uint8_t)(2 << rand_below(r, 2)) : 0;
+    p.key.tcp_flags = (uint8_t)(p.key.proto == 6 ? 2 << rand_below(r, 2) : 0);
     p.key.version = rand_below(r, 4) ? 4 : 6;
     if (p.key.version == 6)
         p.key.src[15] = (uint8_t)rand_below(r, 3);
