@@ -63,15 +63,6 @@ static bool is_of_a_case(const char *name)
     return false;
 }
 
-static int make_part(struct case_dir *dir, struct errmsg *e)
-{
-    char stem[PATH_MAX];
-    int n = snprintf(stem, sizeof stem, "%s.part", dir->out);
-    if (n < 0 || (size_t)n >= sizeof stem)
-        return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", dir->out);
-    return part_dir_new(stem, is_of_a_case, dir->out, &dir->part, e);
-}
-
 int case_dir_new(const char *out, struct case_dir **ret, struct errmsg *e)
 {
     _cleanup_(case_dir_freep) struct case_dir *dir = calloc(1, sizeof *dir);
@@ -86,7 +77,7 @@ int case_dir_new(const char *out, struct case_dir **ret, struct errmsg *e)
         return errmsg_set(e, -ENOMEM, "out of memory");
     r = check_out(dir, e);
     if (r == 0)
-        r = make_part(dir, e);
+        r = part_dir_new(dir->out, ".part", is_of_a_case, &dir->part, e);
     if (r < 0)
         return r;
     *ret = dir;

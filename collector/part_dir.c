@@ -10,10 +10,15 @@
 #define RANDOM "XXXXXX"
 #define TRIES  10
 
-static int fail(const char *out, struct errmsg *e)
+static int fail(const char *target, struct errmsg *e)
 {
     int r = errno ? -errno : -EIO;
-    return errmsg_set(e, r, "%s: %s", out, strerror(-r));
+    return errmsg_set(e, r, "%s: %s", target, strerror(-r));
+}
+
+static int too_long(const char *name, struct errmsg *e)
+{
+    return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", name);
 }
 
 int part_dir_target(const char *out, char ret[PATH_MAX], struct errmsg *e)
@@ -22,7 +27,7 @@ int part_dir_target(const char *out, char ret[PATH_MAX], struct errmsg *e)
     while (n > 1 && out[n - 1] == '/')
         n--;
     if (n >= PATH_MAX)
-        return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", out);
+        return too_long(out, e);
     memcpy(ret, out, n);
     ret[n] = '\0';
     return 0;
@@ -121,14 +126,14 @@ static int lock(const struct part_dir *d)
     return stat(d->path, &there) < 0 || mine.st_ino != there.st_ino || mine.st_dev != there.st_dev;
 }
 
-static int make(const char *stem, const char *out, struct part_dir *ret, struct errmsg *e)
+static int make(const char *target, const char *stem, struct part_dir *ret, struct errmsg *e)
 {
     struct part_dir d = {.fd = -1};
     int n = snprintf(d.path, sizeof d.path, "%s-" RANDOM, stem);
     if (n < 0 || (size_t)n >= sizeof d.path)
-        return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", out);
+        return too_long(target, e);
     if (!mkdtemp(d.path))
-        return fail(out, e);
+        return fail(target, e);
     d.fd = open(d.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = d.fd < 0 ? (errno == ENOENT ? 1 : -errno) : lock(&d);
     if (r == 0) {
@@ -137,19 +142,22 @@ static int make(const char *stem, const char *out, struct part_dir *ret, struct 
     }
     errno = -r;
     if (r < 0)
-        fail(out, e);
+        fail(target, e);
     part_dir_release(&d);
     return r;
 }
 
-int part_dir_new(const char *stem, part_name_fn holds, const char *out, struct part_dir *ret,
+int part_dir_new(const char *target, const char *suffix, part_name_fn holds, struct part_dir *ret,
                  struct errmsg *e)
 {
-    int r = 1;
+    char stem[PATH_MAX];
+    int r = 1, n = snprintf(stem, sizeof stem, "%s%s", target, suffix);
+    if (n < 0 || (size_t)n >= sizeof stem)
+        return too_long(target, e);
     sweep(stem, holds);
     for (int i = 0; r > 0 && i < TRIES; i++)
-        r = make(stem, out, ret, e);
-    return r > 0 ? errmsg_set(e, -EBUSY, "%s: others remove what is made beside it", out) : r;
+        r = make(target, stem, ret, e);
+    return r > 0 ? errmsg_set(e, -EBUSY, "%s: others remove what is made beside it", target) : r;
 }
 
 void part_dir_release(struct part_dir *d)

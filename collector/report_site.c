@@ -306,41 +306,16 @@ static int put_beside(const struct report_site *site, const char *target, int pa
 }
 
 // A directory that is not there yet: whole from the first moment on.
-static int write_new(struct report_site *site, const char *target, struct errmsg *e)
+static int put_new(const struct report_site *site, const char *target, struct part_dir *part,
+                   struct errmsg *e)
 {
-    char stem[PATH_MAX];
-    struct part_dir part = {.fd = -1};
-    int n = snprintf(stem, sizeof stem, "%s.part", target);
-    if (n < 0 || (size_t)n >= sizeof stem)
-        return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", target);
-    int r = part_dir_new(stem, is_of_a_report, site->out, &part, e);
-    if (r == 0)
-        r = write_files(site, part.fd, e);
-    if (r == 0 && !site->internal && fchmod(part.fd, public_mode()) < 0)
-        r = fail(site, "", e);
-    if (r == 0 && rename(part.path, target) < 0)
-        r = errno == ENOTEMPTY || errno == EEXIST ? put_beside(site, target, part.fd, e)
-                                                  : fail(site, "", e);
-    else if (r == 0)
-        part.path[0] = '\0';
-    part_dir_release(&part);
-    return r;
-}
-
-static int write_into(struct report_site *site, const char *target, int dir, struct errmsg *e)
-{
-    char stem[PATH_MAX];
-    struct part_dir part = {.fd = -1};
-    int n = snprintf(stem, sizeof stem, "%s/.report", target);
-    if (n < 0 || (size_t)n >= sizeof stem)
-        return errmsg_set(e, -ENAMETOOLONG, "%.100s...: the name is too long", target);
-    int r = part_dir_new(stem, is_of_a_report, site->out, &part, e);
-    if (r == 0)
-        r = write_files(site, part.fd, e);
-    if (r == 0)
-        r = put_into(site, part.fd, dir, e);
-    part_dir_release(&part);
-    return r;
+    if (!site->internal && fchmod(part->fd, public_mode()) < 0)
+        return fail(site, "", e);
+    if (rename(part->path, target) < 0)
+        return errno == ENOTEMPTY || errno == EEXIST ? put_beside(site, target, part->fd, e)
+                                                     : fail(site, "", e);
+    part->path[0] = '\0';
+    return 0;
 }
 
 int report_site_write(struct report_site *site, struct errmsg *e)
@@ -350,7 +325,14 @@ int report_site_write(struct report_site *site, struct errmsg *e)
     if (r < 0)
         return r;
     _cleanup_(closep) int dir = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir >= 0)
-        return write_into(site, target, dir, e);
-    return errno == ENOENT ? write_new(site, target, e) : fail(site, "", e);
+    if (dir < 0 && errno != ENOENT)
+        return fail(site, "", e);
+    struct part_dir part = {.fd = -1};
+    r = part_dir_new(target, dir >= 0 ? "/.report" : ".part", is_of_a_report, &part, e);
+    if (r == 0)
+        r = write_files(site, part.fd, e);
+    if (r == 0)
+        r = dir >= 0 ? put_into(site, part.fd, dir, e) : put_new(site, target, &part, e);
+    part_dir_release(&part);
+    return r;
 }
