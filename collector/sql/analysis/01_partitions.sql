@@ -210,7 +210,6 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
-declare
 begin
   if day is null then
     raise exception 'partition_drop needs a day' using errcode = 'null_value_not_allowed';
