@@ -13,7 +13,6 @@ clock from BEGIN to the answer to COMMIT; it uses the same connection string and
 flow, batch, observation and dirty are emptied (the daily partitions stay), and a checkpoint is made. The rollup job is kept
 out by its own lock, autovacuum is off: neither belongs to what is compared.
 """
-import contextlib
 import json
 import os
 import pathlib
@@ -25,14 +24,13 @@ import sys
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests" / "integration"))
 
-from hirundo import Collector, Keys, Postgres, build_directory, program, stop_on_signal  # noqa: E402
+from hirundo import Collector, Keys, Postgres, build_directory, cpu_s, program, stop_on_signal  # noqa: E402
 
 MIDNIGHT_MS = 1675814400000  # 2023-02-08T00:00:00Z: runs lie half before, half after
 ROLLUP_LOCK = 5207662349051
 COLUMNS = ("ts, duration_ms, packets, bytes, port, src_port, tcp_window, ip_id, ip_len, options_id, sensor_id, dst_no, "
            "proto, ttl, tcp_flags, marks, src")
 SETTINGS = ("shared_buffers = 1GB", "max_wal_size = 8GB", "checkpoint_timeout = 30min", "autovacuum = off")
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Shape:
@@ -54,17 +52,9 @@ SHAPES = (
 )
 
 
-def cpu_of(pid, children):
-    """CPU seconds of a process: its own, and those of its ended children."""
-    with contextlib.suppress(FileNotFoundError):
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(int(fields[i]) for i in (11, 12) + ((13, 14) if children else ())) / TICK
-    return 0.0
-
-
 def cpu_of_postgres(pid):
     kids = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return cpu_of(pid, True) + sum(cpu_of(kid, True) for kid in kids)
+    return cpu_s(pid, children=True) + sum(cpu_s(kid, children=True) for kid in kids)
 
 
 def memory_of(pid, what):
@@ -90,14 +80,14 @@ class Bench:
 
     def ours(self, shape, load, collector):
         self.clear()
-        before = cpu_of(collector.process.pid, False), cpu_of_postgres(self.pg_pid)
+        before = collector.cpu_s(), cpu_of_postgres(self.pg_pid)
         load.stdin.write("go\n")
         load.stdin.flush()
         line = load.stdout.readline()
         found = re.search(r"([0-9.]+) s: .* (\d+) sent again; ([0-9.]+) s CPU", line)
         if not found:
             raise SystemExit(f"hirundo-load ended: {line}\n{collector.log()}")
-        after = cpu_of(collector.process.pid, False), cpu_of_postgres(self.pg_pid)
+        after = collector.cpu_s(), cpu_of_postgres(self.pg_pid)
         rows = self.pg.value("select count(*) from hirundo.flow")
         if rows != shape.rows():
             raise SystemExit(f"{rows} rows in the database, {shape.rows()} sent\n{collector.log()}")

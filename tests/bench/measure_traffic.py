@@ -29,12 +29,6 @@ def bytes_of(veth):
     return [int(part) for part in done.stdout.split()]
 
 
-def cpu_s(server):
-    """ip netns exec becomes the program itself."""
-    fields = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure(veth, collector, seconds, a_day):
     rng = random.Random(1)
     with tempfile.TemporaryDirectory() as directory:
@@ -42,7 +36,7 @@ def measure(veth, collector, seconds, a_day):
         live.conf.write_text(re.sub(r"\[flow\]\nwindow = 1s\n\[batch\]\nmax_delay = 1s\n", "", live.conf.read_text()))
         live.start().wait_connected()
         time.sleep(5)  # the handshake is not of every month
-        before, used, begun, sent, probes = bytes_of(veth), (cpu_s(live.server), cpu_s(collector)), time.monotonic(), 0, 0
+        before, used, begun, sent, probes = bytes_of(veth), (live.server.cpu_s(), collector.cpu_s()), time.monotonic(), 0, 0
         while (passed := time.monotonic() - begun) < seconds:
             due = int(passed * a_day / 86400) - sent
             frames = [frame(rng.randrange(60000), rng.randrange(1, 10000)) for _ in range(due)]
@@ -52,7 +46,7 @@ def measure(veth, collector, seconds, a_day):
             time.sleep(0.5)
         passed = time.monotonic() - begun
         after = bytes_of(veth)
-        cores = [(now - then) / passed for now, then in zip((cpu_s(live.server), cpu_s(collector)), used)]
+        cores = [(now - then) / passed for now, then in zip((live.server.cpu_s(), collector.cpu_s()), used)]
         live.server.stop()
     down, up = after[0] - before[0] - probes, after[1] - before[1]
     print(f"| {a_day} | {sent} in {passed:.0f} s | {up * 86400 / passed / 1e6:.2f} MB up, {down * 86400 / passed / 1e6:.2f} MB down a day | "

@@ -160,6 +160,14 @@ def on_terminal(words, env):
     return shown
 
 
+def cpu_s(pid, children=False):
+    """CPU seconds of a process, with those of its ended children if asked; 0 once it is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(int(fields[i]) for i in (11, 12) + ((13, 14) if children else ())) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 class Server:
     """A program that runs until stopped; its log lines can be waited for."""
 
@@ -221,6 +229,10 @@ class Server:
         """A figure of /proc/PID/status, in KiB where it is one of memory."""
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii", errors="replace")
         return int(re.search(rf"^{name}:\s+(\d+)", text, re.MULTILINE).group(1))
+
+    def cpu_s(self):
+        """Of the program alone; where it was started through another that became it, too."""
+        return cpu_s(self.process.pid)
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -122,6 +122,24 @@ class Internet(threading.Thread):
             self.sent += 20
 
 
+def follow(blocks, terminals, made, vps):
+    """Types the blocks where each says, with what earlier ones showed in place of FINGERPRINT and REQUEST, and carries bundles from the
+    directory made to the directory vps. Yields what each showed, and how long all have taken."""
+    known, begun = {}, time.monotonic()
+    for machine, text in blocks:
+        for word, value in known.items():
+            text = text.replace(word, value)
+        shown = terminals[machine].type(text)
+        took = time.monotonic() - begun
+        print(f"--- {machine}, after {took:.1f} s\n{shown}", end="")
+        for word, pattern in (("FINGERPRINT", r"--fingerprint (\S+)"), ("REQUEST", r"^(request:\S+)")):
+            if word not in known and (found := re.search(pattern, shown, re.MULTILINE)):
+                known[word] = found.group(1)
+        for bundle in made.glob("*.bundle"):
+            shutil.copy(bundle, vps)
+        yield shown, took
+
+
 def test_readme_from_nothing_to_a_sensor_that_delivers(postgres, veth, collector, vps, tmp_path):
     postgres.query("select 1")
     with postgres.connect("postgres") as conn, conn.cursor() as cursor:
@@ -130,20 +148,10 @@ def test_readme_from_nothing_to_a_sensor_that_delivers(postgres, veth, collector
     assert [machine for machine, _ in blocks] == ["collector", "vps", "collector", "vps"]
     internet = Internet(veth)
     internet.start()
-    known, took, shown = {}, [], ""
-    begun = time.monotonic()
+    shown, took = "", []
     try:
-        for machine, text in blocks:
-            for word, value in known.items():
-                text = text.replace(word, value)
-            shown = (collector if machine == "collector" else vps).type(text)
-            print(f"--- {machine}, after {time.monotonic() - begun:.1f} s\n{shown}", end="")
-            took.append(time.monotonic() - begun)
-            for word, pattern in (("FINGERPRINT", r"--fingerprint (\S+)"), ("REQUEST", r"^(request:\S+)")):
-                if word not in known and (found := re.search(pattern, shown, re.MULTILINE)):
-                    known[word] = found.group(1)
-            if (bundle := tmp_path / "collector" / "au-syd-1.bundle").exists():
-                shutil.copy(bundle, tmp_path / "vps")
+        for shown, seconds in follow(blocks, {"collector": collector, "vps": vps}, tmp_path / "collector", tmp_path / "vps"):
+            took.append(seconds)
     finally:
         internet.ending.set()
         internet.join()

@@ -30,11 +30,6 @@ def memory_of(collector, what="VmRSS"):
     return collector.proc_status(what) / 1024
 
 
-def cpu_of(collector):
-    fields = pathlib.Path(f"/proc/{collector.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Sensors:
     """hirundo-load idle: all keys of a file connect and ping."""
 
@@ -78,10 +73,10 @@ class Sleeper:
 
 
 def greet(collector, keys_file, what, seconds=IDLE_S):
-    cpu = cpu_of(collector)
+    cpu = collector.cpu_s()
     sensors = Sensors(collector, keys_file, seconds)
     ms = sensors.greeted()
-    print(f"{what}: the last served after {ms} ms, {cpu_of(collector) - cpu:.2f} s CPU of the collector")
+    print(f"{what}: the last served after {ms} ms, {collector.cpu_s() - cpu:.2f} s CPU of the collector")
     return sensors
 
 
@@ -113,11 +108,11 @@ def main():
             greet(collector, keys_file, f"{count} sensors connecting at once").longest_wait()
 
             sensors = greet(collector, keys_file, "again")
-            idle, open_files, cpu, start = memory_of(collector), collector.descriptors(), cpu_of(collector), time.monotonic()
+            idle, open_files, cpu, start = memory_of(collector), collector.descriptors(), collector.cpu_s(), time.monotonic()
             print(f"connected and idle: {idle:.1f} MiB ({1024 * (idle - empty) / count:.1f} KiB a sensor), "
                   f"{open_files} descriptors")
             wait = sensors.longest_wait()
-            used = (cpu_of(collector) - cpu) / (time.monotonic() - start)
+            used = (collector.cpu_s() - cpu) / (time.monotonic() - start)
             print(f"a ping a second each: longest wait for a pong {wait} ms, {100 * used:.1f}% of a core")
 
             sensors = Sensors(collector, keys_file, 6 * IDLE_S)
@@ -126,14 +121,14 @@ def main():
             start = time.monotonic()
             collector.start()
             print(f"restarted under them: ready after {1000 * (time.monotonic() - start):.0f} ms, longest wait for a pong "
-                  f"{sensors.longest_wait()} ms from before the stop, {cpu_of(collector):.2f} s CPU of the collector")
+                  f"{sensors.longest_wait()} ms from before the stop, {collector.cpu_s():.2f} s CPU of the collector")
 
             sleeper, sensors = Sleeper(), greet(collector, keys_file, "all at once after it", 5 * IDLE_S)
             wait = sensors.longest_wait()
             print(f"for {5 * IDLE_S} s without strangers: longest wait of a sensor {wait} ms, an idle process overslept by up to "
                   f"{sleeper.overslept()} ms")
             sleeper, sensors = Sleeper(), greet(collector, keys_file, "again", 5 * IDLE_S)
-            before, cpu, start = memory_of(collector), cpu_of(collector), time.monotonic()
+            before, cpu, start = memory_of(collector), collector.cpu_s(), time.monotonic()
             grown = []
             with Strangers(pg, collector, many, work) as strangers:
                 for _ in range(3):
@@ -141,7 +136,7 @@ def main():
                     grown.append(memory_of(collector))
                     print(f"strangers, {many} of each of 5 kinds: {strangers.made} connections made so far, {strangers.cut} "
                           f"cut, {collector.descriptors()} descriptors, {grown[-1]:.1f} MiB (before {before:.1f})")
-                used = (cpu_of(collector) - cpu) / (time.monotonic() - start)
+                used = (collector.cpu_s() - cpu) / (time.monotonic() - start)
             wait = sensors.longest_wait()
             print(f"with strangers at the door: longest wait of an enrolled sensor {wait} ms (aim: 1,000), an idle process overslept "
                   f"by up to {sleeper.overslept()} ms, {100 * used:.1f}% of a core")

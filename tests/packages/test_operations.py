@@ -1,13 +1,11 @@
 """docs/operations.md's way from nothing to a sensor in another country, word by word, on two machines that are network namespaces."""
 import re
-import shutil
-import time
 
 import pytest
 
 import hirundo
 from test_live import root_with_namespaces
-from test_walkthrough import Internet, Terminal, fixture_postgres, fixture_veth, fixture_vps, path_with
+from test_walkthrough import Internet, Terminal, fixture_postgres, fixture_veth, fixture_vps, follow, path_with
 
 __all__ = ["fixture_postgres", "fixture_veth", "fixture_vps"]  # found by name
 
@@ -46,23 +44,13 @@ def serve(postgres, veth, tmp_path):
 def test_from_nothing_to_another_country(postgres, veth, owner, vps, tmp_path):
     blocks = BLOCK.findall(TEXT)
     assert [machine for machine, _ in blocks] == ["owner", "owner", "vps", "owner", "vps", "owner"]
-    internet, known, shown, service = Internet(veth), {}, "", None
+    internet, shown, service = Internet(veth), "", None
     internet.start()
-    begun = time.monotonic()
     try:
-        for machine, text in blocks:
-            for word, value in known.items():
-                text = text.replace(word, value)
-            shown = (owner if machine == "owner" else vps).type(text)
-            print(f"--- {machine}, after {time.monotonic() - begun:.1f} s\n{shown}", end="")
+        for shown, _ in follow(blocks, {"owner": owner, "vps": vps}, tmp_path / "owner", tmp_path / "vps"):
             if not service:
                 service = serve(postgres, veth, tmp_path).start()
                 service.wait_log("ready: listening")
-            for word, pattern in (("FINGERPRINT", r"--fingerprint (\S+)"), ("REQUEST", r"^(request:\S+)")):
-                if word not in known and (found := re.search(pattern, shown, re.MULTILINE)):
-                    known[word] = found.group(1)
-            for bundle in (tmp_path / "owner").glob("*.bundle"):
-                shutil.copy(bundle, tmp_path / "vps")
     finally:
         internet.ending.set()
         internet.join()
