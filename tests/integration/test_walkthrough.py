@@ -85,15 +85,23 @@ def path_with(directory, *programs):
     return f"{directory}:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+@contextlib.contextmanager
+def owners_terminal(postgres, veth, tmp_path, name):
+    """Where a collector is to run: a database server that has nothing of ours yet."""
+    with postgres.connect("postgres") as conn, conn.cursor() as cursor:
+        cursor.execute("drop database hirundo")
+    home = tmp_path / name
+    home.mkdir()
+    env = dict(postgres.environment(), PGHOST=str(postgres.directory), PATH=path_with(tmp_path / f"bin-{name}", "hirundo-collector"))
+    del env["PGDATABASE"]
+    with contextlib.closing(Terminal(veth.outside("bash"), home, env)) as terminal:
+        yield terminal
+
+
 @pytest.fixture(name="collector")
 def fixture_collector(postgres, veth, tmp_path):
-    home = tmp_path / "collector"
-    home.mkdir()
-    env = dict(postgres.environment(), PGHOST=str(postgres.directory), PATH=path_with(tmp_path / "bin-collector", "hirundo-collector"))
-    del env["PGDATABASE"]
-    terminal = Terminal(veth.outside("bash"), home, env)
-    yield terminal
-    terminal.close()
+    with owners_terminal(postgres, veth, tmp_path, "collector") as terminal:
+        yield terminal
 
 
 @pytest.fixture(name="vps")
@@ -141,9 +149,6 @@ def follow(blocks, terminals, made, vps):
 
 
 def test_readme_from_nothing_to_a_sensor_that_delivers(postgres, veth, collector, vps, tmp_path):
-    postgres.query("select 1")
-    with postgres.connect("postgres") as conn, conn.cursor() as cursor:
-        cursor.execute("drop database hirundo")  # there is nothing yet
     blocks = BLOCK.findall(SECTION.search((hirundo.TOP / "README.md").read_text()).group(1))
     assert [machine for machine, _ in blocks] == ["collector", "vps", "collector", "vps"]
     internet = Internet(veth)

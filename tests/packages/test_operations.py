@@ -5,7 +5,7 @@ import pytest
 
 import hirundo
 from test_live import root_with_namespaces
-from test_walkthrough import Internet, Terminal, fixture_postgres, fixture_veth, fixture_vps, follow, path_with
+from test_walkthrough import Internet, fixture_postgres, fixture_veth, fixture_vps, follow, owners_terminal
 
 __all__ = ["fixture_postgres", "fixture_veth", "fixture_vps"]  # found by name
 
@@ -18,16 +18,8 @@ SERVICE = re.compile(r"^As root, `/etc/hirundo/collector.conf` for the service\.
 
 @pytest.fixture(name="owner")
 def fixture_owner(postgres, veth, tmp_path):
-    """Where the collector runs; its database has nothing yet."""
-    with postgres.connect("postgres") as conn, conn.cursor() as cursor:
-        cursor.execute("drop database hirundo")
-    home = tmp_path / "owner"
-    home.mkdir()
-    env = dict(postgres.environment(), PGHOST=str(postgres.directory), PATH=path_with(tmp_path / "bin-owner", "hirundo-collector"))
-    del env["PGDATABASE"]
-    terminal = Terminal(veth.outside("bash"), home, env)
-    yield terminal
-    terminal.close()
+    with owners_terminal(postgres, veth, tmp_path, "owner") as terminal:
+        yield terminal
 
 
 def serve(postgres, veth, tmp_path):
