@@ -40,6 +40,10 @@ select results_eq($$select * from fixture.looked_up('{198.17.255.255,198.18.0.0,
 select results_eq($$select * from fixture.looked_up('{198.18.1.127,198.18.1.128,198.18.1.1,198.18.1.1,198.18.1.1/24}', '2023-02-08')$$,
   $$values ('198.18.1.1 AS64496 Example JP Small census'), ('198.18.1.127 AS64496 Example JP Small census'), ('198.18.1.128 AS64496 Example JP Small -')$$,
   'the most specific organisation; scanners; an address given twice is one row, its length does not matter');
+insert into hirundo.organisation (name) values ('A later one');
+insert into hirundo.organisation_prefix (organisation_id, prefix) select o.organisation_id, '198.18.1.0/24' from hirundo.organisation o where o.name = 'A later one';
+select is((select l.organisation from hirundo.lookup('{198.18.1.1}', '2023-02-08') l), 'Small', 'of two with the same prefix the first, whatever its name, as in the rollups');
+delete from hirundo.organisation_prefix p using hirundo.organisation o where o.organisation_id = p.organisation_id and o.name = 'A later one';
 -- few and many addresses take different ways: every edge of every range, and beside it
 create function fixture.edges(kind text, day date) returns setof text language plpgsql as
 $$

@@ -186,10 +186,15 @@ def verdict_table(study):
         yield f'| {kind} | ' + ' | '.join(str(study.verdicts[kind, v]) for v in said) + ' |'
 
 
-def run(conn, family, seeds):
+def run(conn, family, seeds, file=None):
+    """After each seed what is known so far goes into the file: of a run that was ended early, table tells of the seeds it had."""
     study = Study()
     for seed in seeds:
         study.seed(conn, family, seed)
+        if file:
+            part = pathlib.Path(f'{file}.part')
+            part.write_bytes(pickle.dumps(study))
+            part.rename(file)
         print(f'{family} {seed}', file=sys.stderr, flush=True)
     return study
 
@@ -212,9 +217,7 @@ def merge(parts):
 def main():
     if len(sys.argv) == 6 and sys.argv[1] == 'run':
         file, seeds, family, first = sys.argv[2], int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
-        study = run(common.connect(), family, range(first, first + seeds))
-        with open(file, 'wb') as out:
-            pickle.dump(study, out)
+        study = run(common.connect(), family, range(first, first + seeds), file)
     elif len(sys.argv) > 2 and sys.argv[1] == 'table':
         parts = []
         for file in sys.argv[2:]:

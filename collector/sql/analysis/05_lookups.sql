@@ -166,12 +166,12 @@ begin
       union all
       select f.* from hirundo.lookup_few(v_asked, v_networks, v_scanners) f where v_many is not true
     ), watched as materialized (
-      select o.name, host(network(p.prefix))::inet as lo, host(broadcast(p.prefix))::inet as hi, masklen(p.prefix) as bits
+      select o.name, o.organisation_id as id, host(network(p.prefix))::inet as lo, host(broadcast(p.prefix))::inet as hi, masklen(p.prefix) as bits
       from hirundo.organisation_prefix p join hirundo.organisation o on o.organisation_id = p.organisation_id
     )
     select f.address, f.asn, s.name, f.country,
       case when f.address <@ v_watched
-        then (select w.name from watched w where f.address >= w.lo and f.address <= w.hi order by w.bits desc, w.name limit 1) end,
+        then (select w.name from watched w where f.address >= w.lo and f.address <= w.hi order by w.bits desc, w.id limit 1) end,
       f.scanner
     from found f
     left join hirundo.as_name s on s.asn = f.asn;

@@ -188,7 +188,7 @@ begin
   cross join lateral hirundo.lacking(case_summary.first, case_summary.past, c.rest) l;
   select hirundo.flood_text(sum(f.packets)::bigint, max(f.sources_min), sum(f.sources_max)::bigint) into v_flood
   from hirundo.floods(case_summary.first, case_summary.past, coalesce(h.codes, '{}')) f where with_backscatter or f.class <> 'backscatter';
-  select string_agg(distinct k.organisation, ', ') into v_others from hirundo.lookup(h.inner_hosts, h.last_day) k;
+  select string_agg(distinct k.organisation collate "C", ', ') into v_others from hirundo.lookup(h.inner_hosts, h.last_day) k;
   if h.hosts > 0 then
     -- times of day, where flow still has them; bounds are computed once, not for each row
     select greatest(case_summary.first, lower(r)), least(case_summary.past, upper(r)) into v_a, v_b from hirundo.local_range(h.first_day, h.first_day + 1) r;

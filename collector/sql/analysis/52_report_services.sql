@@ -99,7 +99,7 @@ join hirundo.report_sensors('internal') with ordinality r(sensor, sensor_id, cou
 order by r.n, t.rank$q$, v_period) else format($q$
 select t.port, t.share
 from hirundo.public_top_tens(%1$s) t
-order by t.share desc, t.port$q$, v_period) end, $j${
+order by t.share desc, t.port collate "C"$q$, v_period) end, $j${
     "lead": {"en": "Ports that nearly every sensor receives are scanned across wide parts of the Internet; one that only few receive speaks of something local to them.",
              "ja": "ほぼ全てのセンサーで観測されているポートは、広範囲のネットワークでスキャンが行われていることを示唆しています。一部のセンサーでのみ上位にあるポートは、そのネットワークに固有の動きの可能性があります。"},
     "method": {"en": "Packets to each destination port, ICMP as one; all traffic but that of the sensor’s own link. Ports with equal packets are in the order of their names.",

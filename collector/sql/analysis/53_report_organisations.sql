@@ -14,7 +14,7 @@ select s.region, s.ttl_min, s.ttl_max, s.ttl_median, s.sources, s.packets, t.pai
 from (select verdict, reason from t limit 1) v
 left join hirundo.ttl_spread(%1$s, %2$s%3$s) s on true
 left join t on t.region = s.region
-order by s.region is distinct from hirundo.home_country(), s.region$q$, period, sources, v_ports) else format($q$
+order by s.region is distinct from hirundo.home_country(), s.region collate "C"$q$, period, sources, v_ports) else format($q$
 select t.side, t.ttl_min, t.ttl_max, t.ttl_median, t.hosts as sources, t.packets
 from hirundo.public_ttl(%1$s, %2$s%3$s) t
 order by t.side$q$, period, sources, v_ports) end;
@@ -102,10 +102,10 @@ begin
 select h.day, h.port, h.hosts, h.packets, h.sensors
 from hirundo.source_hosts_daily(%1$s, %2$s,
   (select coalesce(array_agg(t.port), '{}') from hirundo.source_top_ports(%1$s, %2$s, 3) t)) h
-order by h.day, h.port$q$, v_period, v_sources) else format($q$
+order by h.day, h.port collate "C"$q$, v_period, v_sources) else format($q$
 select h.bucket_start as week, h.port, h.hosts
 from hirundo.public_source_hosts(%1$s, %2$s, 'week', 3) h
-order by 1, 2$q$, v_weeks, v_sources) end, $j${
+order by 1, h.port collate "C"$q$, v_weeks, v_sources) end, $j${
     "method": {"en": "Distinct source addresses per day and destination port, for the three ports that most of them sent to; without backscatter (a victim’s answers are not its scans).",
                "ja": "送信元IPアドレスの数を日別・宛先ポート別に数えたもので、送信元の多い3ポートを示しています。バックスキャッター（攻撃を受けた側の応答）は除いています。"}
   }$j$::jsonb || (case when v_internal then $j${

@@ -13,12 +13,12 @@ select s.port, s.first_day, s.last_day, s.peak_day, s.hosts, round(s.expected, 1
   s.sensors_rose, s.sensors_compared, round(s.largest_share * 100, 1) as largest_share, s.verdict
 from hirundo.surges(%1$s) s
 where s.port is not null
-order by s.first_day, s.port$q$, v_period) else format($q$
+order by s.first_day, s.port collate "C"$q$, v_period) else format($q$
 select s.port, date_trunc('week', s.first_day::timestamp)::date as first_week,
   hirundo.share_about(s.sensors_rose) as sensors_rose, hirundo.share_about(s.sensors_compared) as sensors_compared
 from hirundo.surges(%1$s) s
 where s.sensors_rose >= 3 and s.sensors_rose * 2 > s.sensors_compared
-order by 2, s.port$q$, v_period) end, $j${
+order by 2, s.port collate "C"$q$, v_period) end, $j${
     "title": {"en": "Ports whose sources surged", "ja": "送信元ホスト数が急増したポート"},
     "lead": {"en": "On which ports many more hosts than usual were seen, and whether most sensors saw it or only some.",
              "ja": "送信元ホスト数が通常より大きく増加したポートと、その変動が多くのセンサーに共通するものか、特定のネットワークだけのものかを示しています。"},

@@ -14,7 +14,7 @@ select date_trunc('week', t.day::timestamp)::date as week, t.tool, round(100.0 *
 from hirundo.tool_share(hirundo.whole_weeks(%1$s), null, 'port', 1) t
 where t.rank is null
 group by 1, 2
-order by 1, 2$q$, v_period), $j${
+order by 1, t.tool collate "C"$q$, v_period), $j${
     "unit": "week",
     "title": {"en": "Tools’ shares of the packets", "ja": "スキャンツール別パケット数の割合"},
     "lead": {"en": "What packets betray of the tool that sent them: Mirai and its kin set the TCP sequence number to the address they scan, scanners such as ZMap and masscan have marks of their own.",
@@ -42,7 +42,7 @@ from hirundo.backscatter(%1$s, 2) b
 where b.victim is not null and b.sensors >= 3
   and b.sensors * 2 > (select count(*) from hirundo.public_sensors(lower(%1$s), upper(%1$s)))
 group by 1
-order by 2 desc, 1$q$, v_period) end, $j${
+order by 2 desc, coalesce(b.country, '') collate "C"$q$, v_period) end, $j${
     "title": {"en": "Victims of floods under forged addresses", "ja": "送信元を偽装した攻撃を受けたとみられるホスト（バックスキャッター）"},
     "method": {"en": "Answers (SYN-ACK, RST, ICMP errors, DNS answers) to packets that sensors never sent: somebody forged their addresses. At least two packets.",
                "ja": "センサーが送信していないパケットへの応答（SYN-ACK、RST、ICMPエラー、DNS応答）を集計しています。何者かがセンサーのアドレスを送信元に偽装したとみられます。2パケット以上のものが対象です。"},

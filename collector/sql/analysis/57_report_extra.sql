@@ -100,14 +100,14 @@ begin
             group by 1, 2) e
       group by e.item
     )
-    select k.item, count(distinct h.src), sum(h.packets)::bigint, string_agg(distinct k.organisation, ', '), max(m.v),
+    select k.item, count(distinct h.src), sum(h.packets)::bigint, string_agg(distinct k.organisation collate "C", ', '), max(m.v),
       (select l.missing
        from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c cross join lateral hirundo.lacking(v_first, v_past, c.rest) l)
     from hit h
     join known k on k.address = h.src
     left join middle m on m.item = k.item
     group by k.item
-    order by 2 desc, 1;
+    order by 2 desc, k.item collate "C";
 end
 $$;
 ----
@@ -316,11 +316,11 @@ order by s.share_of_rise desc nulls last, r.n$q$, v_period, v_port), $j${
     select t.id, 'extra_who', 'ranking', case when v_internal then format($q$
 select o.item, o.hosts, o.packets, o.organisations
 from hirundo.port_origins(%1$s, %2$L, '%3$s') o
-order by o.hosts desc, o.item$q$, v_period, v_port, t.by) else format($q$
+order by o.hosts desc, o.item collate "C"$q$, v_period, v_port, t.by) else format($q$
 select o.item, o.middle as hosts
 from hirundo.port_origins(%1$s, %2$L, '%3$s') o
 where o.middle > 0
-order by 2 desc, 1$q$, v_period, v_port, t.by) end,
+order by 2 desc, o.item collate "C"$q$, v_period, v_port, t.by) end,
       t.about || v_origin || case when v_internal then '{}' else v_origin_middle end || jsonb_build_object(
         'view', '{"name": "item", "value": "hosts"}'::jsonb,
         'columns', jsonb_build_array(t.item) || case when v_internal
@@ -342,7 +342,7 @@ from hirundo.tool_share(%1$s, %2$s, 'port', 1) t
 where t.rank is null
 group by 1
 having sum(t.packets) > 0
-order by 2 desc, 1$q$, v_period, v_ports), $j${
+order by 2 desc, t.tool collate "C"$q$, v_period, v_ports), $j${
     "title": {"en": "Tools", "ja": "ツール"},
     "lead": {"en": "What the packets to this port betray of the tool that sent them.", "ja": "当該ポート宛パケットの特徴から推定したツールです。"},
     "method": {"en": "Versioned rules over raw header fields of each flow’s first packet; unknown: no rule fits.", "ja": "フローごとの先頭パケットのヘッダーに、版管理されたルールを適用しています。「不明」はどのルールにも該当しないものです。"},

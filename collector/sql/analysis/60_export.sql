@@ -165,7 +165,7 @@ begin
   return query
     select format('%s,%s,%s,%s,%s,%s,%s,%s,%s,%s', coalesce(to_char(e.first_seen at time zone 'UTC', v_time), to_char(e.day, 'YYYY-MM-DD')),
                   to_char(e.last_seen at time zone 'UTC', v_time), e.item,
-                  case when e.port like 'IP/%' then substr(e.port, 4) when e.port like '%TCP%' then 'tcp' when e.port like '%UDP%' then 'udp' else lower(e.port) end,
+                  case when e.port like 'IP/%' then substr(e.port, 4) when e.port like '%TCP%' then 'tcp' when e.port like '%UDP%' then 'udp' else lower(e.port collate "C") end,
                   substring(e.port from '^(\d+)/'), e.packets, e.sensors, e.low, e.high, v_tlp)
     from hirundo.case_evidence(array(select jsonb_array_elements_text(head -> 'prefixes')::cidr), (head ->> 'first')::timestamptz, (head ->> 'past')::timestamptz) e;
 end
@@ -204,7 +204,7 @@ as $$
 declare
   v_reporter jsonb := jsonb_build_object('org', hirundo.export_clean(head ->> 'reporter'), 'contact', head ->> 'contact', 'domain', split_part(head ->> 'contact', '@', 2));
   v_same jsonb := jsonb_build_object('xarf_version', '4.2.0', 'category', 'connection', 'type', 'port_scan', 'evidence_source', 'flow_analysis',
-                                     'reporter', v_reporter, 'sender', v_reporter, 'tags', jsonb_build_array('tlp:' || lower(head ->> 'tlp')));
+                                     'reporter', v_reporter, 'sender', v_reporter, 'tags', jsonb_build_array('tlp:' || lower((head ->> 'tlp') collate "C")));
   v_names jsonb := jsonb_object(ids::text[], pseudonyms);
   v_salt text := format('hirundo case 1|%s|%s', head ->> 'contact', head ->> 'organisation');
   v_columns text := e'timestamp,src_ip,src_port,protocol,dst_port,packets,ttl,sensor\n';
@@ -245,7 +245,7 @@ begin
       -- it is asked for: where the time of day is not kept any more, the beginning of that day
       'first_seen', case when d.gone then to_char(d.a at time zone 'UTC', v_time) else p.first_text end, 'last_seen', p.last_text,
       'description', format('%s packets to port %s/%s at %s of our sensors, which offer no service and answer nothing. %s Times are UTC.',
-                            h.packets, p.dst_port, upper(p.protocol), h.sensors,
+                            h.packets, p.dst_port, upper(p.protocol collate "C"), h.sensors,
                             case when d.gone then format('First seen on %s, whose times and TTLs are not kept any more.', to_char(h.since, 'YYYY-MM-DD'))
                                  else format('TTL on arrival: %s to %s.', p.lo, p.hi) end),
       'evidence', jsonb_build_array(jsonb_build_object(
@@ -258,7 +258,7 @@ begin
     from pair p
     join hit h on h.src = p.src and h.port_code = p.port_code
     join day d on d.since = h.since
-    order by p.src, p.protocol, p.dst_port;
+    order by p.src, p.protocol collate "C", p.dst_port;
 end
 $$;
 ----
