@@ -92,6 +92,8 @@ static int set_up(struct db *db, const char *role, struct errmsg *e)
     static const char *const settings[] = {
         "set client_min_messages = warning",
         "set timezone = 'UTC'",
+        // whatever the database or the login has: on Citus times go to the nodes as text
+        "set datestyle = 'ISO, MDY'",
         "set search_path = pg_catalog",
         "set bytea_output = hex",
         // sensor_status of a thousand sensors: 25 ms, or a second of compiling

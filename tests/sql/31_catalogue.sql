@@ -56,6 +56,7 @@ select is_empty($$select name from source where prosrc ~* 'detach\s+partition'$$
 select is_empty($$select name from source where prosrc ~* '\mts\s*<@|@>\s*[a-z_.]*\mts\M'$$, 'ts >= lower(p) and ts < upper(p), never ts <@ p: it prunes no partition');
 select is_empty($$select name from source where prosrc ~* '\msrc\s*<<|>>=?\s*[a-z_.]*\msrc\M'$$, 'address ranges as bounds, never src <<= prefix');
 select is_empty($$select name from source where lanname = 'plpgsql' and not exists (select from unnest(proconfig) c where c = 'search_path=pg_catalog, pg_temp')$$, 'functions pin their search_path');
+select is_empty($$select name from source where lanname = 'plpgsql' and provolatile <> 'i' and not exists (select from unnest(proconfig) c where c = 'DateStyle=ISO, MDY')$$, 'functions that read tables pin how times are written: Citus passes them to its nodes as text');
 select set_eq($$select name from source where provolatile = 'v'$$, array['hirundo.audit_add(text,text,text,text)', 'hirundo.key_used(bytea)',
   'hirundo.partner_build(smallint)', 'hirundo.partner_build_table(name,text,text,text,text)', 'hirundo.partner_build_view(smallint,name,text,text,text,text)',
   'hirundo.share_copy()', 'hirundo.share_publish()', 'hirundo.share_step()', 'hirundo.surge_step()', 'hirundo.surge_note(date)',

@@ -3,6 +3,7 @@ create or replace function hirundo.setting(name text)
 returns text
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v text;
@@ -24,6 +25,7 @@ create or replace function hirundo.time_zone()
 returns text
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return hirundo.setting('time_zone');
@@ -37,6 +39,7 @@ create or replace function hirundo.home_country()
 returns text
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return nullif(hirundo.setting('home_country'), '');
@@ -50,6 +53,7 @@ create or replace function hirundo.retention_cutoff()
 returns timestamptz
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v text := hirundo.setting('retention_flow');
@@ -69,6 +73,7 @@ create or replace function hirundo.local_range(first date, past date)
 returns tstzrange
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   z text := hirundo.time_zone();
@@ -84,6 +89,7 @@ create or replace function hirundo.quarter(label text)
 returns tstzrange
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   m text[] := regexp_match(upper(btrim(label) collate "C"), '^(\d{4})-?Q([1-4])$');
@@ -105,6 +111,7 @@ create or replace function hirundo.month(label text)
 returns tstzrange
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   m text[] := regexp_match(btrim(label), '^(\d{4})-(0[1-9]|1[0-2])$');
@@ -126,6 +133,7 @@ create or replace function hirundo.week(label text)
 returns tstzrange
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   m text[] := regexp_match(upper(btrim(label) collate "C"), '^(\d{4})-W(0[1-9]|[1-4]\d|5[0-3])$');
@@ -152,6 +160,7 @@ create or replace function hirundo.day(label text)
 returns tstzrange
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   m text[] := regexp_match(btrim(label), '^(\d{4})-(\d{2})-(\d{2})$');
@@ -179,6 +188,7 @@ create or replace function hirundo.period_edge(label text)
 returns timestamptz
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   if btrim(label) ~ '^\d{4}-\d{2}-\d{2}$' then
@@ -198,6 +208,7 @@ create or replace function hirundo.period(label text)
 returns tstzrange
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v text := upper(btrim(label) collate "C");

@@ -7,6 +7,7 @@ create or replace function hirundo.partition_exists(parent text, day date)
 returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   -- by a query, which sees what others committed; a look-up by name (regclass) may remember that it was not there
@@ -24,6 +25,7 @@ create or replace function hirundo.partition_ensure(day date)
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   parent text;
@@ -77,6 +79,7 @@ create or replace function hirundo.partition_days()
 returns table (day date)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return query
@@ -96,6 +99,7 @@ create or replace function hirundo.database_bytes()
 returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_bytes bigint;
@@ -115,6 +119,7 @@ create or replace function hirundo.partition_sizes()
 returns table (day date, bytes bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   if to_regclass('pg_catalog.pg_dist_shard') is not null then
@@ -151,6 +156,7 @@ create or replace function hirundo.flow_over_size()
 returns setof date
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v text := hirundo.setting('max_size_flow');
@@ -174,6 +180,7 @@ create or replace function hirundo.partition_remove(day date)
 returns boolean
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set lock_timeout = '2s'
 as $$
 declare
@@ -208,6 +215,7 @@ create or replace function hirundo.partition_drop(day date)
 returns boolean
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set lock_timeout = '2s'
 as $$
 begin
@@ -232,6 +240,7 @@ create or replace function hirundo.partition_expire()
 returns setof date
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   cutoff timestamptz := hirundo.retention_cutoff();

@@ -103,6 +103,7 @@ create or replace function hirundo.local_days(first timestamptz, past timestampt
 returns table (day date)
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   z text := hirundo.time_zone();
@@ -131,6 +132,7 @@ create or replace function hirundo.prefix_set_for(day date)
 returns integer
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return coalesce(
@@ -146,6 +148,7 @@ create or replace function hirundo.country_ranges(country text, day date)
 returns hirundo.inetmultirange
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return coalesce(

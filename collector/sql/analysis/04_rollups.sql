@@ -8,6 +8,7 @@ create or replace function hirundo.flow_is_gone(first timestamptz, past timestam
 returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return exists (
@@ -23,6 +24,7 @@ create or replace function hirundo.rollup_gone_before(tables text)
 returns date
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return coalesce((select max(g.before) from hirundo.rollup_gone g where g.name = any (string_to_array(tables, ','))), '-infinity');
@@ -37,6 +39,7 @@ create or replace function hirundo.rollup_cover(first timestamptz, past timestam
                                                 out rest tstzmultirange, out months date[])
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_zone text := hirundo.time_zone();
@@ -94,6 +97,7 @@ create or replace function hirundo.observed_time(first timestamptz, past timesta
 returns table (sensor_id smallint, day date, covered_ms bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
@@ -138,6 +142,7 @@ create or replace function hirundo.rollup_rezone(zone text)
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_days date[];
@@ -210,6 +215,7 @@ create or replace function hirundo.rollup_step_day(zone text)
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_day date;
@@ -263,6 +269,7 @@ create or replace function hirundo.rollup_step_month(zone text)
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_month date;
@@ -310,6 +317,7 @@ create or replace function hirundo.rollup_step_hours(zone text)
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   -- five minutes more, for the last batches of an hour
@@ -365,6 +373,7 @@ create or replace function hirundo.rollup_step()
 returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_zone text := hirundo.time_zone();
@@ -399,6 +408,7 @@ create or replace function hirundo.rollup_retention()
 returns table (name text, setting text, before date)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -421,6 +431,7 @@ create or replace function hirundo.rollup_rows_before(name text)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return format('from hirundo.%I where ', name) || case
@@ -438,6 +449,7 @@ create or replace function hirundo.rollup_count_before(name text, before date)
 returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_rows bigint;
@@ -454,6 +466,7 @@ create or replace function hirundo.rollup_delete(name text, before date)
 returns bigint
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_rows bigint;
@@ -473,6 +486,7 @@ create or replace function hirundo.rollup_expire()
 returns table (name text, before date, deleted bigint)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 begin
@@ -491,6 +505,7 @@ create or replace function hirundo.maintenance_due()
 returns table (what text, until text, count bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare

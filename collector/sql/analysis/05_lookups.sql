@@ -5,6 +5,7 @@ create or replace function hirundo.scanner_set_for(day date)
 returns integer
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return coalesce(
@@ -20,6 +21,7 @@ create or replace function hirundo.rollup_restamp(first date, past date)
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_days int;
@@ -45,6 +47,7 @@ create or replace function hirundo.data_sets_expire()
 returns table (what text, as_of date)
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -82,6 +85,7 @@ create or replace function hirundo.lookup_many(addresses inet[], networks intege
 returns table (address inet, asn bigint, country text, scanner text)
 language plpgsql stable rows 1000000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -119,6 +123,7 @@ create or replace function hirundo.lookup_few(addresses inet[], networks integer
 returns table (address inet, asn bigint, country text, scanner text)
 language plpgsql stable rows 1000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -144,6 +149,7 @@ create or replace function hirundo.lookup(addresses inet[], day date default nul
 returns table (address inet, asn bigint, as_name text, country text, organisation text, scanner text)
 language plpgsql stable rows 1000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -185,6 +191,7 @@ create or replace function hirundo.as_label(asn bigint)
 returns text
 language plpgsql stable strict parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return 'AS' || asn || coalesce(' ' || (select a.name from hirundo.as_name a where a.asn = as_label.asn), '');

@@ -6,6 +6,7 @@ create or replace function hirundo.rollup_build_observed(day date, first timesta
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_day date := day;
@@ -53,6 +54,7 @@ create or replace function hirundo.rollup_build_hours(sensors smallint[], hours 
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -103,6 +105,7 @@ create or replace function hirundo.rollup_build_sources(day date, first timestam
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -130,6 +133,7 @@ create or replace function hirundo.rollup_build_day(day date, first timestamptz,
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -273,6 +277,7 @@ create or replace function hirundo.rollup_build_month_totals(month date, first t
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -328,6 +333,7 @@ create or replace function hirundo.rollup_build_month_sources(month date)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'

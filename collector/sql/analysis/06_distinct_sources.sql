@@ -8,6 +8,7 @@ create or replace function hirundo.sources_by_sql(of_bits text[], of_sensors tex
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_bits text;   -- w0, w1, ...: of a bit string
@@ -48,6 +49,7 @@ create or replace function hirundo.sources_by_group(first timestamptz, past time
 returns table (item text, sources bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 set work_mem = '128MB'
 set enable_hashagg = off
@@ -75,6 +77,7 @@ create or replace function hirundo.sources_by_region(first timestamptz, past tim
 returns table (region text, sources bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return query select g.item, g.sources from hirundo.sources_by_group(first, past, false) g;
@@ -91,6 +94,7 @@ create function hirundo.distinct_sources(period tstzrange, by text default 'all'
 returns table (item text, sources bigint, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'

@@ -6,6 +6,7 @@ create or replace function hirundo.floods(first timestamptz, past timestamptz, c
 returns table (day date, sensor_id smallint, port_code integer, class text, packets bigint, sources_min bigint, sources_max bigint)
 language plpgsql stable rows 100
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

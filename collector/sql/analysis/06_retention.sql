@@ -7,6 +7,7 @@ create or replace function hirundo.max_size(name text)
 returns bigint
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v text := (select s.value from hirundo.setting s where s.name = 'max_size_' || max_size.name);
@@ -22,6 +23,7 @@ create or replace function hirundo.retention_age(name text)
 returns interval
 language plpgsql stable parallel safe
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v text := hirundo.setting('retention_' || name);
@@ -37,6 +39,7 @@ create or replace function hirundo.rollup_over_size()
 returns table (name text, before date, bytes bigint, max_bytes bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -86,6 +89,7 @@ create or replace function hirundo.rollup_shrink()
 returns table (name text, before date, deleted bigint)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 begin
@@ -105,6 +109,7 @@ create or replace function hirundo.quarantine_over_size()
 returns table (sensor_id smallint, quarantine_id bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -134,6 +139,7 @@ create or replace function hirundo.table_expire()
 returns table (what text, until text, count bigint, why text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -171,6 +177,7 @@ create or replace function hirundo.retention_due()
 returns table (what text, until text, count bigint, why text)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare

@@ -4,6 +4,7 @@ create or replace function hirundo.trouble(first timestamptz, past timestamptz)
 returns table (sensor_id smallint, day date, dropped bigint, lost bigint, quarantined bigint, unknown_s numeric, clock_off_ms bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -69,6 +70,7 @@ create or replace function hirundo.gone_time(rest tstzmultirange)
 returns tstzmultirange
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   if rest is null or isempty(rest) then
@@ -86,6 +88,7 @@ create or replace function hirundo.observed_within(first timestamptz, past times
 returns boolean
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -111,6 +114,7 @@ create or replace function hirundo.flow_gone_days(rest tstzmultirange)
 returns table (day date)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return query
@@ -130,6 +134,7 @@ create or replace function hirundo.kept_time(first timestamptz, past timestamptz
 returns table (sensor_id smallint, day date, covered_ms bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
@@ -182,6 +187,7 @@ create or replace function hirundo.lacking(first timestamptz, past timestamptz, 
 returns table (item text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -211,6 +217,7 @@ create or replace function hirundo.lacking_days(first timestamptz, past timestam
 returns table (day date, missing text, gone boolean)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 begin

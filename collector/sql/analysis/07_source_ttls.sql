@@ -3,6 +3,7 @@
 create or replace function hirundo.busy_codes(months date[], codes integer[], out busy integer[], out rare integer[])
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -34,6 +35,7 @@ create or replace function hirundo.source_ttls(first timestamptz, past timestamp
 returns table (src inet, sensor_id smallint, ttl smallint, packets bigint)
 language plpgsql stable rows 100000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'

@@ -208,6 +208,7 @@ create or replace function hirundo.compared_lacking(first timestamptz, past time
 returns table (item text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 begin
@@ -227,6 +228,7 @@ create or replace function hirundo.whole_days(period tstzrange)
 returns table (day date, first timestamptz, past timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare

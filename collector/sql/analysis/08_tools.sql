@@ -6,6 +6,7 @@ create or replace function hirundo.fingerprint_rules(day date)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return (
@@ -22,6 +23,7 @@ create or replace function hirundo.fingerprint_case(day date)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return coalesce((
@@ -38,6 +40,7 @@ create or replace function hirundo.fingerprint_least()
 returns table (rank integer, name text, min_packets integer, by_row boolean)
 language plpgsql stable rows 10
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 begin
@@ -54,6 +57,7 @@ create or replace function hirundo.tool_cells(day date, first timestamptz, past 
 returns table (port_code integer, tool text, country text, packets bigint, sources integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -108,6 +112,7 @@ create or replace function hirundo.rollup_build_tools(day date, first timestampt
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_day date := day;
@@ -130,6 +135,7 @@ create or replace function hirundo.retag(period tstzrange default null)
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   r record;
@@ -163,6 +169,7 @@ comment on function hirundo.retag(tstzrange) is
 create or replace function hirundo.tool_cover(first timestamptz, past timestamptz, out days date[], out rest tstzmultirange)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_stale tstzmultirange;
@@ -186,6 +193,7 @@ create or replace function hirundo.flow_days(ranges tstzmultirange)
 returns table (day date, first timestamptz, past timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_zone text := hirundo.time_zone();

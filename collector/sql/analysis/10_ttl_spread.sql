@@ -5,6 +5,7 @@ create or replace function hirundo.ttl_spread_all(first timestamptz, past timest
 returns setof hirundo.ttl_spread_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 set work_mem = '128MB'
 as $$
@@ -81,6 +82,7 @@ create or replace function hirundo.ttl_spread(period tstzrange, sources cidr[] d
 returns setof hirundo.ttl_spread_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'

@@ -68,6 +68,7 @@ create or replace function hirundo.ttl_cells(first timestamptz, past timestamptz
 returns table (src inet, sensor_id smallint, t0 integer, hops integer, packets bigint, ttl_min integer, ttl_max integer)
 language plpgsql stable rows 100000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -108,6 +109,7 @@ create or replace function hirundo.ttl_evidence(first timestamptz, past timestam
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -178,6 +180,7 @@ create or replace function hirundo.ttl_control_cells(first timestamptz, past tim
 returns table (source bigint, sensor_id smallint, t0 integer, hops integer)
 language plpgsql stable rows 100000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -294,6 +297,7 @@ create or replace function hirundo.ttl_controls(first timestamptz, past timestam
 returns table (t0 integer, region text, sources bigint, median_hops integer, p95_hops integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -356,6 +360,7 @@ create or replace function hirundo.ttl_compare(evidence jsonb, judged text[], fi
                                                out result text, out controls bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_home text := home;
@@ -396,6 +401,7 @@ create or replace function hirundo.ttl_origin(period tstzrange, sources cidr[] d
 returns setof hirundo.ttl_origin_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_first timestamptz;

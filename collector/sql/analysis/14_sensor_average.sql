@@ -4,6 +4,7 @@ create or replace function hirundo.sensor_average(period tstzrange, bucket text 
 returns setof hirundo.sensor_average_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

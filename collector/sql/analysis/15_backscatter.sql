@@ -17,6 +17,7 @@ create or replace function hirundo.rollup_build_backscatter(day date, first time
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -45,6 +46,7 @@ returns table (victim inet, first_seen timestamptz, last_seen timestamptz, packe
                sensor_days numeric, note text, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'

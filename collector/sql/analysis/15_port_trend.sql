@@ -4,6 +4,7 @@ create or replace function hirundo.port_totals(first timestamptz, past timestamp
 returns table (port_code integer, packets bigint, flood_packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -46,6 +47,7 @@ create or replace function hirundo.port_trend(period tstzrange, bucket text defa
 returns setof hirundo.port_trend_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'

@@ -3,6 +3,7 @@
 create or replace function hirundo.period_before(first timestamptz, past timestamptz, out before_first timestamptz, out before_past timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_zone text := hirundo.time_zone();
@@ -32,6 +33,7 @@ create or replace function hirundo.country_totals(first timestamptz, past timest
 returns table (country text, packets bigint, flood_packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -91,6 +93,7 @@ returns table (kind text, rank integer, item text, packets bigint, share numeric
                flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'

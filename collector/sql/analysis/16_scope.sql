@@ -21,6 +21,7 @@ create or replace function hirundo.scope_days(codes integer[], firsts date[], la
 returns table (item integer, sensor_id smallint, back integer, covered_ms double precision, sources bigint, packets bigint, flood_packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -96,6 +97,7 @@ returns table (item integer, sensor_id smallint, days_before double precision, d
                p_value double precision, flood_packets bigint, total double precision, wanted double precision, phi double precision)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -167,6 +169,7 @@ returns table (item integer, sensor_id smallint, days_before double precision, d
                risen boolean)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -272,6 +275,7 @@ returns table (sensor text, country text, days_before numeric, days numeric, bef
                flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare

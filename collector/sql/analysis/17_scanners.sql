@@ -24,6 +24,7 @@ returns table (day date, src inet, ports bigint, sensors bigint, packets bigint,
                scanner text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set enable_hashjoin = on
@@ -87,6 +88,7 @@ returns table (day date, organisation text, kind text, hosts bigint, ports bigin
                flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

@@ -9,6 +9,7 @@ returns table (day date, port_code integer, hosts integer, expected double preci
                sensor_days double precision)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '128MB'
@@ -134,6 +135,7 @@ returns table (port text, first_day date, last_day date, days integer, peak_day 
                missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

@@ -7,6 +7,7 @@ create or replace function hirundo.tool_share(period tstzrange, ports text[] def
 returns setof hirundo.tool_share_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'

@@ -78,6 +78,7 @@ create or replace function hirundo.day_kind(day date, country text)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return case
@@ -97,6 +98,7 @@ create or replace function hirundo.activity_days(first timestamptz, past timesta
 returns table (day date, hosts bigint, packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -165,6 +167,7 @@ returns table (kind text, days bigint, compared_days bigint, sensor_days numeric
                p_value double precision, weeks integer, reason text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

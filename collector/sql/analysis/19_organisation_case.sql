@@ -9,6 +9,7 @@ create or replace function hirundo.source_hits(first timestamptz, past timestamp
 returns table (day date, port_code integer, src inet, sensor_id smallint, packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -50,6 +51,7 @@ create or replace function hirundo.case_time(first timestamptz, past timestamptz
 returns table (sensor_id smallint, day date, covered_ms bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return query
@@ -127,6 +129,7 @@ create or replace function hirundo.case_inner(name text, prefixes cidr[])
 returns hirundo.inetmultirange
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v hirundo.inetmultirange := hirundo.inetmultirange();
@@ -158,6 +161,7 @@ create or replace function hirundo.case_summary(name text, prefixes cidr[], firs
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -227,6 +231,7 @@ create or replace function hirundo.case_daily(prefixes cidr[], first timestamptz
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -278,6 +283,7 @@ create or replace function hirundo.case_shifts(prefixes cidr[], first timestampt
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -313,6 +319,7 @@ create or replace function hirundo.case_origin(prefixes cidr[], first timestampt
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return query
@@ -343,6 +350,7 @@ create or replace function hirundo.case_calendar(prefixes cidr[], first timestam
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -387,6 +395,7 @@ create or replace function hirundo.case_tool_hosts(prefixes cidr[], first timest
 returns table (day date, src inet, tool text, packets bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -434,6 +443,7 @@ create or replace function hirundo.case_tools(prefixes cidr[], first timestamptz
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -472,6 +482,7 @@ create or replace function hirundo.case_evidence(prefixes cidr[], first timestam
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -530,6 +541,7 @@ create or replace function hirundo.case_effect_of(prefixes cidr[], first timesta
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -622,6 +634,7 @@ create or replace function hirundo.case_ports(prefixes cidr[], first timestamptz
 returns integer[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return (
@@ -646,6 +659,7 @@ create or replace function hirundo.case_effects(organisation_id integer, prefixe
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_zone text := hirundo.time_zone();
@@ -684,6 +698,7 @@ create function hirundo.organisation_case(organisation text, period tstzrange, w
 returns setof hirundo.organisation_case_row
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_variable
 declare

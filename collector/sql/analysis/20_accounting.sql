@@ -5,6 +5,7 @@ returns table (sensor text, hour timestamptz, frames bigint, row_packets bigint,
                if_dropped bigint, difference bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -67,6 +68,7 @@ returns table (sensor text, hour timestamptz, row_packets bigint, flow_packets b
                flood_row_packets bigint, difference bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

@@ -27,6 +27,7 @@ returns table (sensor_id smallint, last_batch_at timestamptz, last_ts timestampt
   unknown_s numeric, unknown_reason text, dropped numeric, offered numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

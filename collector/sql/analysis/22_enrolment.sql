@@ -1,6 +1,6 @@
 -- The life of sensors' keys, as far as the collector itself takes part.
 create or replace function hirundo.audit_add(action text, sensor text, detail text, unix_user text default '')
-returns void language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY' as $$
 begin
   insert into hirundo.audit (who, action, sensor, detail)
   values (session_user || case when unix_user = '' then '' else ' (' || unix_user || ')' end, action, sensor, detail);
@@ -11,7 +11,7 @@ comment on function hirundo.audit_add(text, text, text, text) is
   'Adds a row to hirundo.audit; who is the login that calls, and the operating system''s user if given. Example: select hirundo.audit_add(''note'', ''tokyo-1'', ''moved to another rack'').';
 ----
 create or replace function hirundo.key_used(key bytea)
-returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+returns boolean language plpgsql security definer set search_path = pg_catalog, pg_temp set datestyle = 'ISO, MDY' as $$
 declare
   sensor_name text;
   old_key bytea;

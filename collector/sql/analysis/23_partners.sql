@@ -76,6 +76,7 @@ create or replace function hirundo.partner_build_table(role name, tab text, fiel
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   execute format('create table if not exists %I.%I (%s)', role, tab, fields);
@@ -98,6 +99,7 @@ create or replace function hirundo.partner_build_view(partner smallint, role nam
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   p hirundo.partner;
@@ -120,6 +122,7 @@ create or replace function hirundo.partner_build(partner smallint)
 returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_role name := (select hirundo.partner_role(p.name) from hirundo.partner p where p.partner_id = partner);
@@ -181,6 +184,7 @@ create or replace function hirundo.share_copy()
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 as $$
 declare
@@ -253,6 +257,7 @@ comment on function hirundo.share_copy() is
 create or replace function hirundo.share_next(partner smallint, out bucket date, out past date, out first_at timestamptz, out past_at timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   p hirundo.partner;
@@ -286,6 +291,7 @@ create or replace function hirundo.share_publish()
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 as $$
 declare
@@ -368,6 +374,7 @@ create or replace function hirundo.share_step()
 returns integer
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_done int := hirundo.share_copy();

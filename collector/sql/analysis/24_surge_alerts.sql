@@ -4,6 +4,7 @@ create or replace function hirundo.surge_day_due()
 returns table (day date, built_at timestamptz)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -30,6 +31,7 @@ create or replace function hirundo.surge_note(day date)
 returns setof hirundo.surge_alert
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
@@ -66,6 +68,7 @@ create or replace function hirundo.surge_step()
 returns table (day date, alert text)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare

@@ -36,6 +36,7 @@ create or replace function hirundo.public_sensors(first timestamptz, past timest
 returns table (bucket_start date, sensor_id smallint, side text, days double precision)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -76,6 +77,7 @@ create or replace function hirundo.public_received(kind text, first timestamptz,
 returns table (bucket_start date, item text, sensor_id smallint, n double precision)
 language plpgsql stable rows 10000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -166,6 +168,7 @@ create or replace function hirundo.public_candidates(first timestamptz, past tim
 returns integer[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -202,6 +205,7 @@ create or replace function hirundo.public_top(kind text, period tstzrange, bucke
 returns table (bucket_start date, rank integer, item text, average numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -267,6 +271,7 @@ create or replace function hirundo.public_average(period tstzrange, bucket text 
 returns table (bucket_start date, side text, packets numeric, sources numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -310,6 +315,7 @@ create or replace function hirundo.public_ttl(period tstzrange, sources cidr[] d
 returns table (side text, ttl_min integer, ttl_max integer, ttl_median integer, hosts numeric, packets numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -358,6 +364,7 @@ create or replace function hirundo.public_source_hosts(period tstzrange, sources
 returns table (bucket_start date, port text, hosts numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -434,6 +441,7 @@ create or replace function hirundo.public_top_tens(period tstzrange)
 returns table (port text, share integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -473,6 +481,7 @@ returns table (row_share numeric, flood_share numeric, non_ip_share numeric, mal
                difference_share numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$

@@ -11,6 +11,7 @@ create or replace function hirundo.report_label(period tstzrange)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   z text := hirundo.time_zone();
@@ -43,6 +44,7 @@ create or replace function hirundo.report_title(period tstzrange)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_label text := hirundo.report_label(period);
@@ -74,6 +76,7 @@ create or replace function hirundo.report_previous(period tstzrange)
 returns tstzrange
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return (select case when b.before_first is null then 'empty' else tstzrange(b.before_first, b.before_past) end
@@ -88,6 +91,7 @@ create or replace function hirundo.whole_weeks(period tstzrange)
 returns tstzrange
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   z text := hirundo.time_zone();
@@ -112,6 +116,7 @@ create or replace function hirundo.report_sensors(audience text)
 returns table (sensor text, sensor_id smallint, country text, label_en text, label_ja text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 begin
@@ -146,6 +151,7 @@ returns table (port text, hosts bigint, packets bigint, sensors bigint, missing 
                flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -211,6 +217,7 @@ create or replace function hirundo.observed_since(sensor_id smallint)
 returns timestamptz
 language plpgsql stable strict
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return (select min(o.slot) from hirundo.observation o where o.sensor_id = observed_since.sensor_id);
@@ -224,6 +231,7 @@ create or replace function hirundo.report_coverage(period tstzrange, bucket text
 returns table (sensor text, bucket_start date, covered numeric, missing_hours numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
@@ -298,6 +306,7 @@ create or replace function hirundo.report_check(period tstzrange, audience text)
 returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   z text := hirundo.time_zone();
@@ -337,6 +346,7 @@ create or replace function hirundo.report_entries(period tstzrange, audience tex
 returns table (id text, section text, chart text, query text, about jsonb, cap integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   perform hirundo.report_check(period, audience);
@@ -361,6 +371,7 @@ create or replace function hirundo.report_make(entry jsonb)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 as $$
 declare
@@ -386,6 +397,7 @@ create or replace function hirundo.report_figure(period tstzrange, audience text
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_entry jsonb;
@@ -406,6 +418,7 @@ create or replace function hirundo.report_head(period tstzrange, audience text, 
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 as $$
 declare
@@ -457,6 +470,7 @@ create or replace function hirundo.report(period tstzrange, audience text defaul
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return jsonb_build_object(

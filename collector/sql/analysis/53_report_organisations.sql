@@ -65,6 +65,7 @@ create or replace function hirundo.report_organisations(period tstzrange, audien
 returns table (id text, section text, chart text, query text, about jsonb, cap integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_period text := format('hirundo.period(%L)', hirundo.report_label(period));

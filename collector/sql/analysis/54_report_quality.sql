@@ -3,6 +3,7 @@ create or replace function hirundo.report_quality(period tstzrange, audience tex
 returns table (id text, section text, chart text, query text, about jsonb, cap integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_period text := format('hirundo.period(%L)', hirundo.report_label(period));

@@ -19,6 +19,7 @@ create function hirundo.port_sources(period tstzrange, port text)
 returns table (src inet, sensor_id smallint, packets bigint, missing text)
 language plpgsql stable rows 10000
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -68,6 +69,7 @@ create function hirundo.port_origins(period tstzrange, port text, by text defaul
 returns table (item text, hosts bigint, packets bigint, organisations text, middle numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -118,6 +120,7 @@ create or replace function hirundo.port_home_sources(period tstzrange, port text
 returns cidr[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set jit = off
 as $$
 begin
@@ -139,6 +142,7 @@ create function hirundo.port_is_not(period tstzrange, port text)
 returns table (what text, share numeric, middle numeric, missing text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '64MB'
@@ -225,6 +229,7 @@ create or replace function hirundo.report_extra(period tstzrange, audience text,
 returns table (id text, section text, chart text, query text, about jsonb, cap integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_zone text := hirundo.time_zone();

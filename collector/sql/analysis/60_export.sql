@@ -34,6 +34,7 @@ create or replace function hirundo.export_head(organisation text, period text)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 declare
   v_period tstzrange := hirundo.period(period);
@@ -90,6 +91,7 @@ returns table (ts timestamptz, ended timestamptz, src inet, src_port integer, pr
                tcp_flags integer, ttl integer, packets bigint, bytes bigint, sensor_id smallint)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -126,6 +128,7 @@ create or replace function hirundo.export_events(head jsonb, ids integer[], pseu
 returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -153,6 +156,7 @@ create or replace function hirundo.export_sources(head jsonb)
 returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
@@ -197,6 +201,7 @@ create or replace function hirundo.export_xarf(head jsonb, ids integer[], pseudo
 returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '32MB'

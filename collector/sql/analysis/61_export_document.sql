@@ -4,6 +4,7 @@ create or replace function hirundo.export_case(head jsonb)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 set plan_cache_mode = force_custom_plan
 set jit = off
 set work_mem = '16MB'
