@@ -10,13 +10,16 @@ const char sensor_usage[] =
     "           [--hosted-by TEXT] [--key PUBKEY | bundle options]\n"
     "       hirundo-collector sensor bundle NAME [bundle options]    another bundle for NAME\n"
     "       hirundo-collector sensor approve NAME REQUEST\n"
-    "       hirundo-collector sensor rotate NAME REQUEST             NAME's next key\n"
+    "       hirundo-collector sensor rotate NAME REQUEST | --cancel  NAME's next key; withdraw it\n"
     "       hirundo-collector sensor list [--unknown] | show NAME | revoke NAME\n"
     "NAME: lower-case letters, digits and hyphens. CC: ISO 3166-1 alpha-2 code of where it "
     "stands.\n"
     "add writes a signed bundle, NAME.bundle, for hirundo-sensor enroll on the new machine; that "
     "prints\n"
     "the REQUEST to approve. --key PUBKEY (from hirundo-sensor keygen) enrols without a bundle.\n"
+    "rotate --cancel: a next key that was not used yet, and was lost, is let in no more; the "
+    "present\n"
+    "one goes on.\n"
     "Bundle options:\n"
     "  --out FILE            write it there\n"
     "  --endpoint tcp://ADDRESS:PORT  where sensors reach the collector (default: [collector] "
@@ -108,7 +111,9 @@ static int print_keys(struct db *db, const char *name, struct errmsg *e)
     int r = db_query(db,
                      "select encode(k.public_key, 'hex'), k.added_at::timestamptz(0), "
                      "coalesce(k.revoked_at::timestamptz(0)::text, ''), "
-                     "coalesce(k.first_used_at::timestamptz(0)::text, '') "
+                     "coalesce(k.first_used_at::timestamptz(0)::text, ''), "
+                     "case when k.replaces is not null and k.first_used_at is null and "
+                     "k.revoked_at is null then ', next key: not used yet' else '' end "
                      "from hirundo.sensor_key k join hirundo.sensor s using (sensor_id) "
                      "where s.name = $1 order by k.added_at",
                      1, values, &result, e);
@@ -119,8 +124,10 @@ static int print_keys(struct db *db, const char *name, struct errmsg *e)
             continue;
         key_format(key, text);
         const char *revoked = PQgetvalue(result, i, 2), *used = PQgetvalue(result, i, 3);
-        printf("key %s added %s%s%s%s%s\n", text, PQgetvalue(result, i, 1),
-               *used ? ", first used " : "", used, *revoked ? ", revoked " : "", revoked);
+        // twice: as in the sensor's log, and as in a request and the audit
+        printf("key %s (%s) added %s%s%s%s%s%s\n", text, PQgetvalue(result, i, 0),
+               PQgetvalue(result, i, 1), *used ? ", first used " : "", used,
+               *revoked ? ", revoked " : "", revoked, PQgetvalue(result, i, 4));
     }
     return r;
 }

@@ -79,6 +79,14 @@ static int add_exclude(struct options *o, const char *value)
     return -EINVAL;
 }
 
+static int add_endpoint(struct options *o, const char *value)
+{
+    if (enrol_check_endpoint("--endpoint", value, o->e) == 0)
+        return conf_list_add(&o->enrol.endpoints, value);
+    command_fail(o->e);
+    return -EINVAL;
+}
+
 static int on_option(int option, const char *value, void *data)
 {
     struct options *o = data;
@@ -108,7 +116,7 @@ static int on_option(int option, const char *value, void *data)
         o->enrol.with_key = true;
         return 0;
     case OPT_ENDPOINT:
-        return conf_list_add(&o->enrol.endpoints, value);
+        return add_endpoint(o, value);
     case OPT_EXCLUDE:
         return add_exclude(o, value);
     case OPT_VALID:
@@ -130,6 +138,12 @@ static int check_words(const char *name, const struct options *o, char ret_count
     int r = enrol_check_name(name, e);
     if (r == 0)
         r = enrol_check_country(o->country, ret_country, e);
+    if (r == 0)
+        r = enrol_check_text("--label-en", o->label_en, e);
+    if (r == 0)
+        r = enrol_check_text("--label-ja", o->label_ja, e);
+    if (r == 0)
+        r = enrol_check_text("--hosted-by", o->hosted_by, e);
     if (r == 0 && o->key && key_parse(o->key, ret_key) < 0)
         r = errmsg_set(e, -EINVAL,
                        "--key: not a public key: must be 40 characters of Z85 or 64 of hex, as "

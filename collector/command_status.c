@@ -44,7 +44,11 @@ static int print_sensors(struct db *db, struct errmsg *e)
         "select v.sensor, s.country, v.state, v.last_batch_at::timestamptz(0) as last_batch, "
         "v.last_ts::timestamptz(0) as data_up_to, v.spool_batches as spool, "
         "hirundo.span_text(v.spool_age) as spool_age, v.clock_offset_ms as clock_ms, h.version, "
-        "v.reason from hirundo.sensor_status v join hirundo.sensor s on s.name = v.sensor "
+        "case when v.state = 'never seen' and k.sensor_id is null then 'it has no key yet: run "
+        "hirundo-sensor enroll with its bundle there, then sensor approve its request here' else "
+        "v.reason end as reason from hirundo.sensor_status v join hirundo.sensor s on s.name = "
+        "v.sensor left join (select distinct sensor_id from hirundo.sensor_key where revoked_at is "
+        "null) k on k.sensor_id = s.sensor_id "
         "left join hirundo.heartbeat h on h.sensor_id = s.sensor_id "
         "order by array_position(array['losing', 'silent', 'late', 'clock off', 'never seen', "
         "'online', 'revoked'], v.state), v.sensor",
@@ -55,12 +59,18 @@ static int print_sensors(struct db *db, struct errmsg *e)
     return 0;
 }
 
+// Enrolled is who has a key that is let in: a bundle alone makes no sensor.
 static const char count_sensors[] =
-    "select count(*) filter (where v.state <> 'revoked') || ' enrolled' || coalesce((select ': ' "
-    "|| string_agg(n || ' ' || state, ', ' order by n desc, state) from (select t.state, count(*) "
-    "as n from hirundo.sensor_status t where t.state <> 'revoked' group by t.state) c), '') || "
-    "coalesce('; ' || nullif(count(*) filter (where v.state = 'revoked'), 0) || ' revoked', '') "
-    "from hirundo.sensor_status v";
+    "with k as materialized (select s.name from hirundo.sensor s join hirundo.sensor_key k on "
+    "k.sensor_id = s.sensor_id where k.revoked_at is null group by s.name), "
+    "t as materialized (select v.sensor, v.state from hirundo.sensor_status v), "
+    "n as (select case when t.state = 'revoked' then 'revoked' when k.name is null then 'no key' "
+    "else t.state end as state, count(*) as n from t left join k on k.name = t.sensor group by 1) "
+    "select coalesce(sum(n) filter (where state not in ('revoked', 'no key')), 0) || ' enrolled' "
+    "|| coalesce(': ' || string_agg(n || ' ' || state, ', ' order by n desc, state) filter (where "
+    "state not in ('revoked', 'no key')), '') || coalesce('; ' || sum(n) filter (where state = "
+    "'no key') || ' not approved yet', '') || coalesce('; ' || sum(n) filter (where state = "
+    "'revoked') || ' revoked', '') from n";
 
 static int print_database(struct db *db, struct errmsg *e)
 {

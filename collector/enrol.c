@@ -74,15 +74,23 @@ static bool is_reachable(const char *endpoint)
     return inet_pton(AF_INET, host, &v4) == 1 && v4.s_addr != INADDR_ANY;
 }
 
+int enrol_check_endpoint(const char *where, const char *endpoint, struct errmsg *e)
+{
+    if (is_reachable(endpoint))
+        return 0;
+    return errmsg_set(e, -EINVAL,
+                      "%s %.80s: must be tcp://ADDRESS:PORT with a numeric address that sensors "
+                      "reach (IPv6 in brackets): a sensor asks no DNS",
+                      where, endpoint);
+}
+
 static int take_endpoints(const struct conf_list *from, const char *where, struct conf_list *to,
                           struct errmsg *e)
 {
     for (size_t i = 0; i < from->n; i++) {
-        if (!is_reachable(from->items[i]))
-            return errmsg_set(e, -EINVAL,
-                              "%s %.80s: must be tcp://ADDRESS:PORT with a numeric address that "
-                              "sensors reach (IPv6 in brackets): a sensor asks no DNS",
-                              where, from->items[i]);
+        int r = enrol_check_endpoint(where, from->items[i], e);
+        if (r < 0)
+            return r;
         if (conf_list_add(to, from->items[i]) < 0)
             return errmsg_set(e, -ENOMEM, "out of memory");
     }

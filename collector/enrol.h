@@ -24,6 +24,10 @@ struct enrol_options {
 void enrol_options_init(struct enrol_options *o);
 void enrol_options_release(struct enrol_options *o);
 
+// -EINVAL with *e: not tcp://ADDRESS:PORT with an address, in numbers, that another machine can
+// reach. where: who said it.
+int enrol_check_endpoint(const char *where, const char *endpoint, struct errmsg *e);
+
 // Fills what a bundle says of the collector: keys from the database, or from the key file;
 // endpoints from the options, the configuration or the database. -ENOENT: *e says what is not
 // known.

@@ -1,9 +1,12 @@
 #include "collector/enrolment.h"
 
 #include <ctype.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "collector/command_sensor.h"
+#include "collector/country.h"
+#include "common/printable.h"
 
 int enrol_check_name(const char *name, struct errmsg *e)
 {
@@ -19,10 +22,28 @@ int enrol_check_country(const char *text, char ret[3], struct errmsg *e)
 {
     if (strlen(text) != 2 || !isalpha((unsigned char)text[0]) || !isalpha((unsigned char)text[1]))
         return errmsg_set(e, -EINVAL, "country \"%.20s\": must be two letters, such as JP", text);
-    ret[0] = (char)toupper((unsigned char)text[0]);
-    ret[1] = (char)toupper((unsigned char)text[1]);
-    ret[2] = '\0';
+    const char code[3] = {(char)toupper((unsigned char)text[0]),
+                          (char)toupper((unsigned char)text[1])};
+    if (!country_is_known(code))
+        return errmsg_set(e, -EINVAL,
+                          "country \"%s\": there is no such country: must be an ISO 3166-1 alpha-2 "
+                          "code, such as JP%s",
+                          code, strcmp(code, "UK") == 0 ? "; the United Kingdom is GB" : "");
+    memcpy(ret, code, sizeof code);
     return 0;
+}
+
+int enrol_check_text(const char *what, const char *text, struct errmsg *e)
+{
+    if (!text || is_printable(text))
+        return 0;
+    struct errmsg shown = {""};
+    snprintf(shown.text, sizeof shown.text, "%.80s", text);
+    printable(shown.text);
+    return errmsg_set(e, -EINVAL,
+                      "%s \"%s\": must be one line of UTF-8 without control characters (line ends, "
+                      "tabs, marks that turn the direction of writing)",
+                      what, shown.text);
 }
 
 static int explain(struct db *db, const struct enrolment *x, int r, struct errmsg *e)
@@ -35,6 +56,17 @@ static int explain(struct db *db, const struct enrolment *x, int r, struct errms
     return errmsg_set(e, -EEXIST,
                       "this key is enrolled already, for another sensor or earlier: a "
                       "key belongs to one sensor for ever; make a new one");
+}
+
+static int audit_added(struct db *db, const struct enrolment *x, struct errmsg *e)
+{
+    char hex[2 * KEY_SIZE + 1], detail[160];
+    if (!x->key)
+        return enrol_audit(db, "sensor added", x->name, x->country, e);
+    sodium_bin2hex(hex, sizeof hex, x->key, KEY_SIZE); // as in a request
+    snprintf(detail, sizeof detail, "with %s %s",
+             x->bundle.has_key ? "a key made here," : "its key", hex);
+    return enrol_audit(db, "sensor added", x->name, detail, e);
 }
 
 static int insert_sensor(struct db *db, struct enrolment *x, struct errmsg *e)
@@ -67,11 +99,7 @@ static int insert_sensor(struct db *db, struct enrolment *x, struct errmsg *e)
     if (r != 0)
         return explain(db, x, r, e);
     snprintf(x->sensor_id, sizeof x->sensor_id, "%s", PQgetvalue(result, 0, 0));
-    return enrol_audit(db, "sensor added", x->name,
-                       !x->key             ? x->country
-                       : x->bundle.has_key ? "with a key made here"
-                                           : "with its key",
-                       e);
+    return audit_added(db, x, e);
 }
 
 static int write_bundle(struct db *db, void *data, struct errmsg *e)

@@ -26,8 +26,11 @@ struct enrolment {
 };
 
 int enrol_check_name(const char *name, struct errmsg *e);
-// Two letters, as capitals.
+// Two letters that name a country, as capitals.
 int enrol_check_country(const char *text, char ret[3], struct errmsg *e);
+// What people read of a sensor, in tables and reports: one line of UTF-8, without control
+// characters. what: how it is called; text: NULL is nothing.
+int enrol_check_text(const char *what, const char *text, struct errmsg *e);
 
 // Adds the sensor and, unless its key is given, makes a bundle: both or neither, in one
 // transaction. Where the collector or the operator's key cannot be had the sensor is added all the

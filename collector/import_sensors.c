@@ -42,6 +42,10 @@ static int add_sensor(struct adding *a, char **values, const char **ret_kind, st
         *ret_kind = "country";
         r = enrol_check_country(values[COUNTRY] ? values[COUNTRY] : "", country, e);
     }
+    for (int i = LABEL_EN; r == 0 && i <= HOSTED_BY; i++) {
+        *ret_kind = column_names[i];
+        r = enrol_check_text(column_names[i], values[i], e);
+    }
     if (r == 0 && key_text && key_parse(key_text, key) < 0) {
         *ret_kind = "key";
         r = errmsg_set(e, -EINVAL, "key: must be 40 characters of Z85 or 64 of hex");

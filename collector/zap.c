@@ -138,6 +138,23 @@ static bool welcome(struct zap *z, const struct asker *a)
     return true;
 }
 
+// Of a sensor that has another key it is either a next key that was withdrawn, or one that was
+// replaced and should be nowhere any more.
+static void say_revoked(const struct zap *z, const struct asker *a, const char *key,
+                        const char *more)
+{
+    if (keyring_has_sensor(z->keyring, a->sensor_id))
+        log_warning("sensor %s from %s refused with its key %s, which was withdrawn or replaced; "
+                    "with its present key it is let in. If that machine is yours, hirundo-sensor "
+                    "rotate there puts the other key away; if not, somebody has a copy of that "
+                    "key, which is worth nothing%s",
+                    a->name, a->address, key, more);
+    else
+        log_warning("sensor %s from %s refused: its key is revoked. If the machine is still yours, "
+                    "stop the sensor there, or add it anew under another name%s",
+                    a->name, a->address, more);
+}
+
 static void refuse(struct zap *z, const struct asker *a)
 {
     int64_t now = mono_ms();
@@ -156,9 +173,7 @@ static void refuse(struct zap *z, const struct asker *a)
                    "waits)%s",
                    key, hex, a->address, more);
     if (a->state == KEYRING_REVOKED && quiet_allows(&z->known, a->name, now, more))
-        log_warning("sensor %s from %s refused: its key is revoked. If the machine is still yours, "
-                    "stop the sensor there, or add it anew under another name%s",
-                    a->name, a->address, more);
+        say_revoked(z, a, key, more);
     if (a->state == KEYRING_EXPIRED && quiet_allows(&z->known, a->name, now, more))
         log_warning("sensor %s from %s refused: its key came in a bundle that has expired before "
                     "the key was used. If it is yours: hirundo-collector sensor bundle %s makes "

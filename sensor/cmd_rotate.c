@@ -49,7 +49,8 @@ static int rotate(const struct sensor_conf *conf, const char *name, struct senso
     fprintf(stderr,
             "give this line to the collector's owner, who runs\n"
             "  hirundo-collector sensor rotate %s %s\n"
-            "then restart the sensor\n",
+            "When that is done restart the sensor here: it goes over to the next key. Until then "
+            "the present key goes on\n",
             name, request);
     puts(request);
     return 0;

@@ -20,6 +20,18 @@ static void print_time(const char *name, int64_t ms)
     printf("%-15s %s\n", name, text);
 }
 
+static void print_receipts(const struct spool_receipts *r)
+{
+    printf("%-15s %llu frames by the run that is on, or was last\n", "seen",
+           (unsigned long long)r->frames);
+    print_time("last_seen", r->seen_ms);
+    print_time("last_taken", r->taken_ms);
+    print_time("last_put_aside", r->aside_ms);
+    if (r->aside_ms != 0)
+        printf("%-15s batch %llu: %s\n", "put_aside", (unsigned long long)r->aside_seq,
+               r->aside_reason);
+}
+
 static void print_status(const char *path, const struct spool_status *s)
 {
     int64_t age = s->oldest_ms != 0 ? MAX(0, wall_ms() / 1000 - s->oldest_ms / 1000) : 0;
@@ -45,6 +57,8 @@ static void print_status(const char *path, const struct spool_status *s)
                "clock_offset", (long long)s->clock_offset_ms, (long long)s->round_trip_ms);
     else
         printf("%-15s not measured yet\n", "clock_offset");
+    if (s->has_receipts)
+        print_receipts(&s->receipts);
     printf("%-15s %s\n", "last_error", s->last_error[0] ? s->last_error : "none");
 }
 

@@ -93,6 +93,8 @@ struct spool_entry {
 };
 // -ENOENT: no such number.
 int spool_look(struct spool *s, uint64_t seq, struct spool_entry *ret);
+// Whether a number is a batch's that is still here. Changes nothing, whatever it finds.
+bool spool_is_batch(struct spool *s, uint64_t seq);
 // The message for a range that spool_look gave. *ret_payload is malloc'ed. -EUCLEAN: a batch does
 // not match its digest; when it still does not after spool_renew, it becomes a loss. -EAGAIN: the
 // range has changed since: look again.
@@ -123,6 +125,20 @@ void spool_note(struct spool *s, const char *peer, const char *last_error, int64
 // Likewise: the collector's clock less ours, and the round trip it was measured over.
 void spool_note_clock(struct spool *s, int64_t offset_ms, int64_t round_trip_ms, int64_t now_ms);
 
+// What became of batches, as their acks told, and whether anything was seen at all.
+#define SPOOL_REASON_MAX 256
+struct spool_receipts {
+    uint64_t frames;    // seen by this run, as far as they were spooled
+    int64_t seen_ms;    // when a batch with frames was spooled last; 0: never
+    uint64_t taken_seq; // the last batch that the collector took into the database
+    int64_t taken_ms;   // when its ack came; 0: none
+    uint64_t aside_seq; // the last batch that it put into its quarantine instead
+    int64_t aside_ms;   // likewise
+    char aside_reason[SPOOL_REASON_MAX];
+};
+// Likewise a note for `status` and `enroll --wait`.
+void spool_note_receipts(struct spool *s, const struct spool_receipts *receipts);
+
 struct spool_status {
     uint8_t spool_id[WIRE_SPOOL_ID_SIZE];
     uint64_t next_seq;
@@ -144,6 +160,8 @@ struct spool_status {
     bool live;      // in use by `run` now, or that ended without a clean end
     char peer[128]; // "" : none
     char last_error[512];
+    bool has_receipts; // false: noted by an earlier version, or not opened by this one yet
+    struct spool_receipts receipts;
 };
 // Of the spool that is open here.
 int spool_status(struct spool *s, struct spool_status *ret);

@@ -53,6 +53,17 @@ static const char *const statements[SQL_MAX] = {
     [SQL_CLOCK_PUT] = "INSERT OR REPLACE INTO clock(id, offset_ms, round_trip_ms, at_ms)"
                       " VALUES (1, ?1, ?2, ?3)",
     [SQL_CLOCK_GET] = "SELECT offset_ms, round_trip_ms, at_ms FROM clock WHERE id = 1",
+    // Likewise.
+    [SQL_RECEIPTS_MAKE] =
+        "CREATE TABLE IF NOT EXISTS receipts("
+        " id INTEGER PRIMARY KEY CHECK (id = 1), frames INTEGER, seen_ms INTEGER,"
+        " taken_seq INTEGER, taken_ms INTEGER, aside_seq INTEGER, aside_ms INTEGER,"
+        " aside_reason TEXT)",
+    [SQL_RECEIPTS_PUT] = "INSERT OR REPLACE INTO receipts(id, frames, seen_ms, taken_seq, taken_ms,"
+                         " aside_seq, aside_ms, aside_reason)"
+                         " VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_RECEIPTS_GET] = "SELECT frames, seen_ms, taken_seq, taken_ms, aside_seq, aside_ms,"
+                         " aside_reason FROM receipts WHERE id = 1",
     [SQL_ENTRY_PUT] = "INSERT OR REPLACE INTO entry(row, last_row, kind, run_id, counters,"
                       " first_ms, last_ms, frames, codec, spooled_ms, sha256, reason, size, seal,"
                       " records, payload)"
@@ -62,6 +73,7 @@ static const char *const statements[SQL_MAX] = {
                      " codec, spooled_ms, sha256, reason, size, seal, records"
                      " FROM entry WHERE row <= ?1 ORDER BY row DESC LIMIT 1",
     [SQL_ENTRY_PAYLOAD] = "SELECT payload FROM entry WHERE row = ?1",
+    [SQL_ENTRY_IS_BATCH] = "SELECT 1 FROM entry WHERE row = ?1 AND kind = 1",
     [SQL_OLDEST_BATCH] = "SELECT row FROM entry WHERE kind = 1 ORDER BY row LIMIT 1",
     [SQL_LOSS_BYTES] = "SELECT coalesce(sum(length(records) + 256), 0) FROM entry"
                        " WHERE kind <> 1",

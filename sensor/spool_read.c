@@ -64,6 +64,15 @@ static void header_from_entry(const struct spool *s, const struct entry *e, stru
     memcpy(h->sha256, e->sha256, sizeof h->sha256);
 }
 
+bool spool_is_batch(struct spool *s, uint64_t seq)
+{
+    _cleanup_(statement_resetp) sqlite3_stmt *st = NULL;
+    if (db_statement(s, SQL_ENTRY_IS_BATCH, &st) < 0)
+        return false;
+    sqlite3_bind_int64(st, 1, (int64_t)spool_row(s, seq));
+    return sqlite3_step(st) == SQLITE_ROW;
+}
+
 static int read_batch(struct spool *s, const struct entry *e, uint8_t **ret, size_t *ret_size)
 {
     _cleanup_(statement_resetp) sqlite3_stmt *st = NULL;
@@ -263,6 +272,28 @@ static void status_clock(struct spool *s, struct spool_status *ret)
     statement_resetp(&st);
 }
 
+static void status_receipts(struct spool *s, struct spool_status *ret)
+{
+    sqlite3_stmt *st;
+    if (db_statement(s, SQL_RECEIPTS_GET, &st) < 0)
+        return; // no such table yet
+    if (sqlite3_step(st) == SQLITE_ROW) {
+        const unsigned char *reason = sqlite3_column_text(st, 6);
+        ret->has_receipts = true;
+        ret->receipts = (struct spool_receipts){
+            .frames = (uint64_t)sqlite3_column_int64(st, 0),
+            .seen_ms = sqlite3_column_int64(st, 1),
+            .taken_seq = (uint64_t)sqlite3_column_int64(st, 2),
+            .taken_ms = sqlite3_column_int64(st, 3),
+            .aside_seq = (uint64_t)sqlite3_column_int64(st, 4),
+            .aside_ms = sqlite3_column_int64(st, 5),
+        };
+        snprintf(ret->receipts.aside_reason, sizeof ret->receipts.aside_reason, "%s",
+                 reason ? (const char *)reason : "");
+    }
+    statement_resetp(&st);
+}
+
 int spool_status(struct spool *s, struct spool_status *ret)
 {
     struct spool_status status = {
@@ -287,6 +318,7 @@ int spool_status(struct spool *s, struct spool_status *ret)
     if (r < 0)
         return r;
     status_clock(s, &status);
+    status_receipts(s, &status);
     status.used_bytes = (uint64_t)(pages - unused) * SPOOL_PAGE_SIZE;
     *ret = status;
     return 0;
@@ -312,6 +344,22 @@ void spool_note_clock(struct spool *s, int64_t offset_ms, int64_t round_trip_ms,
     sqlite3_bind_int64(st, 1, offset_ms);
     sqlite3_bind_int64(st, 2, round_trip_ms);
     sqlite3_bind_int64(st, 3, now_ms);
+    (void)db_run(s, st);
+}
+
+void spool_note_receipts(struct spool *s, const struct spool_receipts *receipts)
+{
+    sqlite3_stmt *st;
+    if (db_statement(s, SQL_RECEIPTS_PUT, &st) < 0 &&
+        (db_simple(s, SQL_RECEIPTS_MAKE) < 0 || db_statement(s, SQL_RECEIPTS_PUT, &st) < 0))
+        return;
+    sqlite3_bind_int64(st, 1, (int64_t)receipts->frames);
+    sqlite3_bind_int64(st, 2, receipts->seen_ms);
+    sqlite3_bind_int64(st, 3, (int64_t)receipts->taken_seq);
+    sqlite3_bind_int64(st, 4, receipts->taken_ms);
+    sqlite3_bind_int64(st, 5, (int64_t)receipts->aside_seq);
+    sqlite3_bind_int64(st, 6, receipts->aside_ms);
+    sqlite3_bind_text(st, 7, receipts->aside_reason, -1, SQLITE_STATIC);
     (void)db_run(s, st);
 }
 

@@ -18,6 +18,7 @@
 #define APPEND_AGAIN_MS   2000
 #define OPEN_AGAIN_MAX_MS 60000
 #define SYNC_AFTER_MS     250
+#define RECEIPTS_AFTER_MS 2000
 #define HEARTBEAT_MS      60000
 #define HEARTBEAT_NEWS_MS 5000
 #define WAIT_MAX_MS       1000
@@ -119,6 +120,15 @@ static bool spool_is_open(struct uplink *u, int64_t now)
     return true;
 }
 
+static void note_seen(struct uplink *u, const struct spool_item *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (items[i].header.frames > 0)
+            u->receipts.seen_ms = wall_ms();
+    u->receipts.frames = items[n - 1].header.counters.frames;
+    u->receipts_new = true;
+}
+
 // Takes from the queue what the spool takes.
 static void spool_queue(struct uplink *u, int64_t now)
 {
@@ -142,6 +152,7 @@ static void spool_queue(struct uplink *u, int64_t now)
             return;
         }
         spool_works(u);
+        note_seen(u, items, n);
         u->last = items[n - 1].header;
         queue_drop(u->queue, n);
         atomic_fetch_add(&u->spooled, n);
@@ -153,6 +164,15 @@ static void spool_queue(struct uplink *u, int64_t now)
             u->evicted_told = evicted;
         }
     }
+}
+
+static void note_receipts(struct uplink *u, int64_t now)
+{
+    if (!u->receipts_new || now < u->receipts_at)
+        return;
+    spool_note_receipts(u->spool, &u->receipts);
+    u->receipts_new = u->taken_new = false;
+    u->receipts_at = now + RECEIPTS_AFTER_MS;
 }
 
 static void sync_spool(struct uplink *u, int64_t now, bool must)
@@ -272,6 +292,7 @@ static void finish(struct uplink *u)
     note_reading(u, 0);
     if (q.items > 0)
         say_lost(u, q.items);
+    note_receipts(u, INT64_MAX);
     // Not closed cleanly, so that the next start declares the gap.
     bool lost = q.items > 0 || atomic_load(&u->left_behind);
     int r = lost && u->config.spool.live ? spool_sync(u->spool) : spool_close_clean(u->spool);
@@ -308,6 +329,7 @@ static void *uplink_main(void *arg)
         spool_queue(u, now);
         int64_t until = uplink_act(u, now);
         heartbeat_when_due(u, now);
+        note_receipts(u, now);
         sync_spool(u, now, false);
         note_reading(u, now);
         publish(u);
@@ -338,6 +360,17 @@ static int open_spool(struct uplink *u, struct errmsg *e)
     else if (r == SPOOL_LATER)
         spool_cannot_open(u, e);
     return MIN(r, 0);
+}
+
+// What earlier runs were told stays; what this one sees is counted anew.
+static void begin_receipts(struct uplink *u)
+{
+    struct spool_status status;
+    if (spool_status(u->spool, &status) == 0)
+        u->receipts = status.receipts;
+    u->receipts.frames = 0;
+    u->receipts_new = true;
+    note_receipts(u, mono_ms());
 }
 
 static int new_sender(struct uplink *u)
@@ -377,6 +410,7 @@ int uplink_new(const struct uplink_config *config, struct queue *queue, struct u
         r = new_sender(u);
     if (r < 0)
         return errmsg_set(e, r, "uplink: %s", strerror(-r));
+    begin_receipts(u);
     publish(u);
     *ret = u;
     u = NULL;

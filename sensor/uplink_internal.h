@@ -34,6 +34,7 @@ struct uplink {
     struct key_pair keys[2];       // the present pair, the next one
     unsigned n_keys, key_no;       // key_no: in use
     bool tried_both;               // at this connection
+    bool told_withdrawn;           // that the next key is
 
     // for other threads
     atomic_bool stop;
@@ -61,6 +62,10 @@ struct uplink {
     int64_t trouble_at;
     uint64_t put_aside;   // batches that went to the collector's quarantine
     int64_t put_aside_at; // when that was last said
+    struct spool_receipts receipts;
+    bool receipts_new;   // not noted in the spool yet
+    bool taken_new;      // likewise, of what was taken
+    int64_t receipts_at; // not before
     uint64_t progress_acked;
     int64_t progress_at;
 

@@ -281,6 +281,11 @@ static void on_lost(struct uplink *u, enum link_event event)
     bool handshake = event == LINK_NO_HANDSHAKE || event == LINK_REVOKED || event == LINK_TOO_OFTEN;
     struct errmsg e;
     if (handshake && !u->tried_both) {
+        if (event == LINK_REVOKED && !u->told_withdrawn)
+            log_notice("collector %s refuses the next key: its owner has withdrawn it; trying the "
+                       "present one (hirundo-sensor rotate puts the next one away)",
+                       endpoint_name(u));
+        u->told_withdrawn |= event == LINK_REVOKED;
         close_link(u);
         u->tried_both = true;
         open_link(u, 0);
@@ -383,13 +388,26 @@ static bool names_other_spool(const struct uplink *u, const struct wire_header *
            memcmp(h->spool_id, spool_id(u->spool), sizeof none) != 0;
 }
 
+// Before the sender hears of the ack. A loss is no batch; of those that are taken one after the
+// other it is enough to know one.
+static void note_taken(struct uplink *u, uint64_t seq)
+{
+    if (u->taken_new || !spool_is_batch(u->spool, seq))
+        return;
+    u->receipts.taken_seq = seq;
+    u->receipts.taken_ms = wall_ms();
+    u->receipts_new = u->taken_new = true;
+}
+
 // The collector keeps such a batch; what is wrong with it people should hear on both sides.
 static void note_put_aside(struct uplink *u, const struct wire_header *h,
                            const struct wire_reply *reply)
 {
-    if (!reply->detail[0])
-        return;
     u->put_aside++;
+    u->receipts.aside_seq = h->seq;
+    u->receipts.aside_ms = wall_ms();
+    snprintf(u->receipts.aside_reason, sizeof u->receipts.aside_reason, "%s", reply->detail);
+    u->receipts_new = true;
     int64_t now = mono_ms();
     if (u->put_aside_at != 0 && now - u->put_aside_at < PUT_ASIDE_AGAIN_MS)
         return;
@@ -407,7 +425,10 @@ static void on_reply(struct uplink *u, const struct wire_header *h, const struct
     } else if (names_other_spool(u, h)) {
         log_debug("a reply about another spool is ignored");
     } else if (h->kind == WIRE_ACK) {
-        note_put_aside(u, h, reply);
+        if (reply->detail[0])
+            note_put_aside(u, h, reply);
+        else
+            note_taken(u, h->seq);
         sender_ack(u->sender, mono_ms(), h->seq, reply->committed_through, reply->credit);
     } else if (h->kind == WIRE_NACK) {
         on_nack(u, h, reply);

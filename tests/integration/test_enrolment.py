@@ -179,6 +179,64 @@ def test_enroll_wait_after_the_clock_was_set_back_and_after_revocation(collector
     assert done.returncode == 1 and "has revoked this machine's key" in done.stderr and "enrolled:" not in done.stderr
 
 
+def wait_until(waiting, words):
+    """What a waiting enroll says up to a line with these words."""
+    said = ""
+    for line in waiting.stderr:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"it ended with {waiting.wait(60)} before it said {words!r}: {said}")
+
+
+@pytest.mark.parametrize("days", [0, 3])
+def test_a_batch_in_quarantine_is_no_proof(pg, collector, office, machine, days):
+    """Packets of a time to come, as a machine has them whose clock is days ahead; and whose clock is right."""
+    faked = []
+    if days:
+        if "asan" in str(hirundo.build_directory()):
+            pytest.skip("a sanitizer and libfaketime both want to be loaded first")
+        if not pathlib.Path("/usr/bin/faketime").exists():
+            pytest.skip("faketime is not installed")
+        faked = ["faketime", "-f", f"+{days}d"]
+    name = f"ahead-{days}"
+    office.add(name)
+    bundle = office.directory / f"{name}.bundle"
+    office.command("sensor", "approve", name, enroll(machine, bundle).stdout.strip())
+    waiting = subprocess.Popen([*faked, hirundo.program("hirundo-sensor"), "enroll", str(bundle), "-c", str(machine / "sensor.conf"),
+                                "--spool", str(machine / "spool" / "spool.db"), "--interface", "lo", "--wait=300"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(waiting, "no sensor runs here yet")
+        path = capture(machine / "ahead.pcap", 100, span_s=60, first=int(time.time()) + 3 * 86400)
+        done = subprocess.run([*faked, hirundo.program("hirundo-sensor"), "replay", "-c", str(machine / "sensor.conf"), path],
+                              capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0 and "aside" in done.stderr, done.stderr
+        said = wait_until(waiting, "into its quarantine instead of the database")
+        assert "enrolled:" not in said and "hirundo-collector quarantine list" in said
+        if days:
+            assert re.search(r"this machine's clock is \d+ s \([23] days\) ahead of the collector's, set it", said), said
+        else:
+            assert "clock is" not in said
+        shown = sensor("status", "-c", machine / "sensor.conf").stdout
+        assert re.search(r"^put_aside +batch \d+: ", shown, re.M) and re.search(r"^last_taken +never$", shown, re.M), shown
+        assert re.search(r"^seen +100 frames", shown, re.M) and re.search(r"^last_seen +20", shown, re.M), shown
+        again = subprocess.run([*faked, hirundo.program("hirundo-sensor"), "enroll", str(bundle), "-c", str(machine / "sensor.conf"),
+                                "--spool", str(machine / "spool" / "spool.db"), "--interface", "lo", "--wait=1"], capture_output=True,
+                               text=True, check=False, stdin=subprocess.DEVNULL, timeout=120)
+        assert again.returncode == 1 and "nothing was committed within 1 s: collector" in again.stderr and "quarantine" in again.stderr
+        # the clock is set, and then there is a proof
+        assert replay(machine).returncode == 0
+        if not days:
+            assert "enrolled: collector" in waiting.stderr.read() and waiting.wait(60) == 0
+        assert "enrolled: collector" in enroll(machine, bundle, "--wait=20").stderr
+        assert re.search(r"^last_taken +20", sensor("status", "-c", machine / "sensor.conf").stdout, re.M)
+    finally:
+        waiting.kill()
+        waiting.wait()
+        waiting.stderr.close()
+
+
 @pytest.mark.parametrize("exclude", ["192.0.2.300", "192.0.2.0/24:tcp/99999", "192.0.2.0/33", "tcp/22", ""])
 def test_exclude_that_no_sensor_would_take(office, exclude):
     done = office.add("never-1", "--exclude", exclude, check=False)
@@ -252,6 +310,51 @@ def test_a_next_key_that_was_given_up_is_in_no_bundle(pg, collector, office):
 
 
 # ---- what is refused
+
+@pytest.mark.parametrize("country,why", [("ZZ", "no such country"), ("xx", "no such country"), ("UK", "United Kingdom is GB"), ("EU", "no such country"),
+                                         ("A1", "two letters"), ("J", "two letters"), ("", "two letters")])
+def test_country_that_is_none(office, country, why):
+    done = office.command("sensor", "add", "nowhere-1", "--country", country, check=False)
+    assert done.returncode == 2 and why in done.stderr, done.stderr
+    assert "nowhere-1" not in office.command("sensor", "list").stdout
+
+
+def test_country_that_iso_leaves_to_its_users(pg, office):
+    office.command("sensor", "add", "xk-1", "--country", "xk", "--operator-key", str(office.key))
+    assert pg.value("select country from hirundo.sensor where name = 'xk-1'") == "XK"
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "tab\there", "bell\a", "\x1b[31mred", "turned \u202eround", "byte \udcff"])
+@pytest.mark.parametrize("option", ["--label-en", "--label-ja", "--hosted-by"])
+def test_words_that_are_more_than_a_line(office, option, text):
+    done = office.add("garbled-1", option, text, check=False)
+    assert done.returncode == 2 and f"{option} " in done.stderr and "one line of UTF-8" in done.stderr, done.stderr
+    assert "\x1b" not in done.stderr and "\a" not in done.stderr
+    assert "garbled-1" not in office.command("sensor", "list").stdout
+
+
+def test_words_in_a_file_that_are_more_than_a_line(pg, collector, office):
+    table = office.directory / "garbled.csv"
+    table.write_text('name,country,label_en,label_ja,hosted_by\nfile-1,JP,Tokyo,東京,Example\nfile-2,ZZ,a,b,c\nfile-3,JP,"two\nlines",b,c\n'
+                     "file-4,JP,a,b\tb,c\nfile-5,JP,a,b,\x1b[2J\n")
+    conf = office.directory / "collector.conf"
+    conf.write_text(f"[enrolment]\noperator_key = {office.key}\n")
+    done = office.command("import", "sensors", str(table), "--out", str(office.directory), conf=conf)
+    assert "1 sensors added" in done.stdout and "4 lines refused (" in done.stdout, done.stdout
+    for kind in ("1 country", "1 label_en", "1 label_ja", "1 hosted_by"):
+        assert kind in done.stdout, done.stdout
+    for line, why in ((3, 'country "ZZ"'), (5, "label_en"), (6, "label_ja"), (7, "hosted_by")):  # the line on which it ends
+        assert any(f"{table}, line {line}: " in text and why in text for text in done.stderr.splitlines()), done.stderr
+    assert [row[0] for row in pg.query("select name from hirundo.sensor where name like 'file-%'")] == ["file-1"]
+
+
+@pytest.mark.parametrize("endpoint", ["", "192.0.2.1:4455", "tcp://192.0.2.1", "tcp://192.0.2.1:0", "tcp://192.0.2.1:65536", "tcp://0.0.0.0:4455",
+                                      "tcp://collector.example:4455", "tcp://2001:db8::1:4455", "tcp://[::]:4455", "tcp://[2001:db8::g]:4455", "ipc:///x"])
+def test_endpoint_that_no_sensor_reaches(office, endpoint):
+    done = office.add("unreached-1", "--endpoint", endpoint, check=False)
+    assert done.returncode == 2 and f"--endpoint {endpoint}: must be tcp://ADDRESS:PORT with a numeric address" in done.stderr
+    assert "usage:" in done.stderr and "unreached-1" not in office.command("sensor", "list").stdout
+
 
 def test_changed_bundle(collector, office, machine):
     office.add("changed-1")
@@ -338,7 +441,7 @@ def test_wildcard_endpoint_is_not_put_into_bundles(pg, office):
         assert "no bundle was made" in done.stderr and "[collector] public" in done.stderr
         done = office.command("sensor", "bundle", "wild-1", "--operator-key", str(office.key), "--endpoint",
                               "tcp://collector.example:4455", check=False)
-        assert done.returncode == 1 and "numeric" in done.stderr
+        assert done.returncode == 2 and "numeric" in done.stderr
         office.command("sensor", "bundle", "wild-1", "--operator-key", str(office.key), "--endpoint", f"tcp://127.0.0.1:{port}")
         assert (office.directory / "wild-1.bundle").exists()
 
@@ -382,6 +485,99 @@ def test_rotation_loses_no_batch(pg, collector, office, machine):
     assert replay(machine, "five.pcap").returncode == 0
     assert pg.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'turn-1'") == 2500
     assert pg.value("select count(*) from hirundo.audit where sensor = 'turn-1' and action = 'key taken over'") == 1
+
+
+def test_audit_names_the_key(pg, collector, office, machine):
+    def detail(action, name="named-1"):
+        return pg.value("select string_agg(detail, ' | ') from hirundo.audit where sensor = %s and action = %s", name, action)
+
+    office.add("named-1")
+    request = enroll(machine, office.directory / "named-1.bundle").stdout.strip()
+    office.command("sensor", "approve", "named-1", request)
+    first = request.split(":")[2]
+    assert detail("sensor approved") == f"key {first}"
+    request = sensor("rotate", "-c", machine / "sensor.conf").stdout.strip()
+    second = request.split(":")[2]
+    done = office.command("sensor", "rotate", "named-1", request)
+    assert "next key" in done.stdout and "Restart the sensor" in done.stdout
+    assert detail("next key approved") == f"key {second}; until it is used, {first} is valid"
+    shown = office.command("sensor", "show", "named-1").stdout
+    assert re.search(rf"\({first}\) added", shown) and re.search(rf"\({second}\) added .*, next key: not used yet", shown), shown
+    office.command("sensor", "revoke", "named-1")
+    assert detail("sensor revoked") == "key " + ", ".join(sorted([first, second]))
+    office.command("sensor", "revoke", "named-1")
+    assert detail("sensor revoked").endswith("| it had no key that was let in")
+    key = hirundo.Keys(pg, 1, enroll=False).pairs[0][0]
+    office.command("sensor", "add", "named-2", "--country", "JP", "--key", key)
+    assert detail("sensor added", "named-2") == f"with its key {hirundo.z85_decode(key).hex()}"
+    office.add("named-3", "--with-key")
+    made = pg.value("select encode(public_key, 'hex') from hirundo.sensor_key join hirundo.sensor using (sensor_id) where name = 'named-3'")
+    assert detail("sensor added", "named-3") == f"with a key made here, {made}"
+
+
+def test_next_key_that_was_lost_is_withdrawn(pg, collector, office, machine):
+    office.add("lost-1")
+    office.command("sensor", "approve", "lost-1", enroll(machine, office.directory / "lost-1.bundle").stdout.strip())
+    assert replay(machine).returncode == 0
+    nothing = office.command("sensor", "rotate", "lost-1", "--cancel", check=False)
+    assert nothing.returncode == 1 and "no next key" in nothing.stderr
+    request = sensor("rotate", "-c", machine / "sensor.conf").stdout.strip()
+    office.command("sensor", "rotate", "lost-1", request)
+    lost = machine / "elsewhere"  # the file is gone from the machine, and somebody has it
+    (machine / "sensor.key.next").rename(lost)
+    other = sensor("rotate", "-c", machine / "sensor.conf").stdout.strip()
+    refused = office.command("sensor", "rotate", "lost-1", other, check=False)
+    assert refused.returncode == 1 and "sensor rotate lost-1 --cancel" in refused.stderr
+    done = office.command("sensor", "rotate", "lost-1", "--cancel")
+    assert request.split(":")[2] in done.stdout and "withdrawn" in done.stdout
+    first = pg.value("select encode(public_key, 'hex') from hirundo.sensor_key join hirundo.sensor using (sensor_id) where name = 'lost-1' and "
+                     "sensor_key.revoked_at is null")
+    assert pg.value("select detail from hirundo.audit where sensor = 'lost-1' and action = 'next key withdrawn'") == (
+        f"key {request.split(':')[2]}; {first} goes on")
+    assert replay(machine, "two.pcap").returncode == 0  # the old key goes on
+    # the lost key is refused, and its refusal is told as that
+    (machine / "sensor.key.next").unlink()
+    lost.rename(machine / "sensor.key.next")
+    third = replay(machine, "three.pcap")
+    assert third.returncode == 0 and "its owner has withdrawn it; trying the present one" in third.stderr, third.stderr
+    collector.wait_log(r"sensor lost-1 from 127\.0\.0\.1 refused with its key \S+, which was withdrawn or replaced")
+    assert pg.value("select first_used_at is null from hirundo.sensor_key where public_key = decode(%s, 'hex')", request.split(":")[2])
+    # the machine puts it away, and asks for another
+    again = sensor("rotate", "-c", machine / "sensor.conf")
+    assert again.returncode == 0 and "was withdrawn" in again.stderr and again.stdout.strip() != request
+    office.command("sensor", "rotate", "lost-1", again.stdout.strip())
+    assert replay(machine, "four.pcap").returncode == 0
+    hirundo.wait_for(lambda: pg.value("select count(*) = 1 and bool_and(encode(public_key, 'hex') = %s) from hirundo.sensor_key join "
+                                      "hirundo.sensor using (sensor_id) where name = 'lost-1' and sensor_key.revoked_at is null",
+                                      again.stdout.split(":")[2]), "the key to be taken over")
+    used = office.command("sensor", "rotate", "lost-1", "--cancel", check=False)  # in use: no more to be withdrawn
+    assert used.returncode == 1 and "no next key" in used.stderr
+    assert pg.value("select sum(packets) from hirundo.flow join hirundo.sensor using (sensor_id) where name = 'lost-1'") == 2000
+
+
+def test_rotate_takes_a_request_or_cancel(office):
+    for words in ((), ("request:x:y:z", "--cancel")):
+        done = office.command("sensor", "rotate", "any-1", *words, check=False)
+        assert done.returncode == 2 and "sensor rotate NAME" in done.stderr
+    done = office.command("sensor", "rotate", "nobody-1", "--cancel", check=False)
+    assert done.returncode == 1 and "no sensor nobody-1" in done.stderr
+
+
+def test_status_tells_who_was_never_approved(pg, office):
+    def counts():
+        line = re.search(r"^sensors: (.*)$", office.command("status").stdout, re.M).group(1)
+        return [int((re.search(rf"(\d+) {what}", line) or [0, 0])[1]) for what in ("enrolled", "not approved yet", "revoked")]
+
+    before = counts()
+    office.add("bundled-1")
+    assert counts() == [before[0], before[1] + 1, before[2]]
+    assert re.search(r"^bundled-1 .*has no key yet.*sensor approve", office.command("status").stdout, re.M)
+    key = hirundo.Keys(pg, 1, enroll=False).pairs[0][0]
+    office.command("sensor", "add", "keyed-1", "--country", "JP", "--key", key)
+    assert counts() == [before[0] + 1, before[1] + 1, before[2]]
+    assert not re.search(r"^keyed-1 .*has no key yet", office.command("status").stdout, re.M)
+    office.command("sensor", "revoke", "keyed-1")
+    assert counts() == [before[0], before[1] + 1, before[2] + 1]
 
 
 def test_rotation_asks_for_the_same_until_approved(collector, office, machine):

@@ -543,9 +543,62 @@ static void test_one_process_only(void **state)
     assert_int_equal(spool_status_read(path, &status, &e), -ENOENT);
 }
 
+static void test_receipts(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config c = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&c, T0, 0);
+    struct spool_status status;
+    struct errmsg e;
+    append(s, 1);
+    assert_int_equal(spool_status(s, &status), 0);
+    assert_false(status.has_receipts); // as in a spool of an earlier version
+    struct spool_receipts told = {
+        .frames = 7, .seen_ms = T0 + 1, .taken_seq = 1, .taken_ms = T0 + 2};
+    spool_note_receipts(s, &told);
+    told.aside_seq = 2;
+    told.aside_ms = T0 + 3;
+    snprintf(told.aside_reason, sizeof told.aside_reason, "its windows are in the future");
+    spool_note_receipts(s, &told); // in place of the first
+    spool_free(s);
+    assert_int_equal(spool_status_read(path, &status, &e), 0);
+    assert_true(status.has_receipts);
+    assert_int_equal(status.receipts.frames, 7);
+    assert_int_equal(status.receipts.seen_ms, T0 + 1);
+    assert_int_equal(status.receipts.taken_seq, 1);
+    assert_int_equal(status.receipts.taken_ms, T0 + 2);
+    assert_int_equal(status.receipts.aside_seq, 2);
+    assert_int_equal(status.receipts.aside_ms, T0 + 3);
+    assert_string_equal(status.receipts.aside_reason, "its windows are in the future");
+    remove_all();
+}
+
+static void test_which_number_is_a_batch(void **state)
+{
+    (void)state;
+    remove_all();
+    struct spool_config c = config(true, false, SPOOL_CAP_DEFAULT);
+    struct spool *s = open_spool(&c, T0, 0);
+    append(s, 1);
+    append(s, 2);
+    assert_true(spool_is_batch(s, 1));
+    assert_true(spool_is_batch(s, 2));
+    assert_false(spool_is_batch(s, 0));
+    assert_false(spool_is_batch(s, 3));
+    spool_free(s); // unclean: the next one begins with a loss
+    s = open_spool(&c, T0 + 300000, 0);
+    assert_int_equal(spool_next_seq(s), 4);
+    assert_false(spool_is_batch(s, 3));
+    assert_true(spool_is_batch(s, 2));
+    spool_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_receipts),
+        cmocka_unit_test(test_which_number_is_a_batch),
         cmocka_unit_test(test_order_and_reopening),
         cmocka_unit_test(test_acked_goes_first_and_leaves_its_record),
         cmocka_unit_test(test_full_of_unacknowledged),
