@@ -26,6 +26,7 @@ from test_links import LINKS  # noqa: E402
 COUNT = 100000
 RATE = 20000  # packets a second: what the ring holds then outlasts any pause of a busy machine
 HERE, THERE = "10.71.0.1", "10.71.0.2"
+HERE6, THERE6 = "fd71::1", "fd71::2"
 
 
 def root_with_namespaces():
@@ -77,6 +78,16 @@ class Veth:
             ip("-n", name, "address", "add", f"{address}/30", "dev", link)
             ip("-n", name, "neigh", "replace", peer, "lladdr", f"02:00:00:00:00:0{last}", "dev", link, "nud",
                "permanent")
+
+    def addresses6(self, here=HERE6, there=THERE6):
+        """The same by IPv6, which the kernel has things of its own to say about: multicast groups, routers, link-local addresses."""
+        ends = ((self.here, "probe", here, there, 2), (self.there, "far", there, here, 1))
+        for name, link, address, peer, last in ends:
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "link", "set", link, "address", f"02:00:00:00:00:0{3 - last}")
+            ip("netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{link}.disable_ipv6=0")
+            ip("-n", name, "-6", "address", "add", f"{address}/64", "dev", link, "nodad")
+            ip("-n", name, "neigh", "replace", peer, "lladdr", f"02:00:00:00:00:0{last}", "dev", link, "nud", "permanent")
 
     def __exit__(self, *_):
         for name in (self.here, self.there):
@@ -147,11 +158,11 @@ def fixture_pg():
 class Inside(hirundo.Collector):
     """A collector in a namespace, the sensor's unless another is said; it reaches PostgreSQL by its unix socket."""
 
-    def __init__(self, postgres, veth, far=False):
+    def __init__(self, postgres, veth, far=False, host=THERE):
         super().__init__(postgres)
         self.command = veth.outside(*self.command) if far else veth.inside(*self.command)
         if far:
-            self.endpoint = f"tcp://{THERE}:0"
+            self.endpoint = f"tcp://{host}:0"
 
     def configure(self):
         super().configure()
