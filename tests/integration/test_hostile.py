@@ -14,7 +14,7 @@ import zmq
 
 import hirundo
 from peer import Peer, message
-from test_delivery import Replayer, capture
+from test_delivery import FILE_HEADER, FIRST, Replayer, capture
 from test_enrolment import Office, enroll
 
 sys.path[:0] = [str(hirundo.TOP / "tests" / "load"), str(hirundo.TOP / "tests" / "hostile")]
@@ -58,6 +58,37 @@ def fixture_guarded(postgres, collector, enrolled):
     _, pair = enrolled()
     with Peer(collector, pair) as good:
         yield Guarded(postgres, collector, good)
+
+
+class Fed:
+    """A real sensor in an open connection: it replays what it is given, an hour of 20,000 flows at a time, and waits for more."""
+
+    def __init__(self, sensor):
+        self.sensor, self.hours = sensor, 0
+        self.path = sensor.directory / "fed.pcap"
+        os.mkfifo(self.path)
+
+    def __enter__(self):
+        self.replay = self.sensor.start_replay(str(self.path))
+        self.pipe = open(self.path, "wb")
+        return self
+
+    def __exit__(self, *_):
+        self.replay.kill()
+        self.pipe.close()
+
+    def feed(self):
+        hour = capture(self.sensor.directory / "hour.pcap", 20000, sources=20000, first=FIRST + 3600 * self.hours)
+        with open(hour, "rb") as f:
+            self.pipe.write(f.read()[FILE_HEADER if self.hours else 0:])
+        self.pipe.flush()
+        self.hours += 1
+
+    def wait_delivered(self):
+        """Whole batches; the rest waits for what comes after."""
+        hirundo.wait_for(lambda: self.sensor.figures()[0] == 20000 * self.hours // 8192 * 8192, "whole batches to be in the database")
+        hirundo.wait_for(lambda: self.sensor.collector.postgres.value("select count(*) from hirundo.heartbeat join hirundo.sensor using (sensor_id) "
+                                                                      "where name = %s", self.sensor.name), "its heartbeat")
 
 
 def attempts(postgres, public_key):
@@ -113,6 +144,21 @@ def test_key_revoked_in_an_open_connection(postgres, guarded, enrolled):
         assert not [r for r in iter(lambda: peer.receive(0), None) if r.committed_through > 1]
 
 
+def test_key_revoked_in_an_open_connection_of_a_sensor(postgres, guarded, tmp_path):
+    sensor = Replayer(guarded.collector, tmp_path, "midway-1")
+    with Fed(sensor) as fed:
+        fed.feed()
+        fed.wait_delivered()
+        postgres.command("sensor", "revoke", "midway-1")
+        guarded.begin()
+        fed.feed()
+        fed.replay.wait_log("refuses the handshake: its owner has revoked this sensor's key.*adds this machine anew")
+        guarded.collector.wait_log("connection of 127.0.0.1 cut: its key was revoked meanwhile")
+        guarded.collector.wait_log("sensor midway-1 from 127.0.0.1 refused: its key is revoked.*add it anew")
+        guarded.check()
+        assert fed.replay.log().count("refuses the handshake") == 1
+
+
 def test_wrong_server_key(guarded, tmp_path):
     other = Replayer.run("keygen", str(tmp_path / "other.key")).stdout.strip()
     sensor = Replayer(guarded.collector, tmp_path, "misled-1", server_key=other)
@@ -145,6 +191,18 @@ def test_key_of_a_bundle_that_expired_unused(postgres, guarded, tmp_path):
                                    "sensor bundle stolen-1 .*sensor revoke stolen-1")
         assert not thief.receive(1)
         guarded.check()
+    machine = tmp_path / "machine"  # and one that has the bundle by right, and came too late with it
+    machine.mkdir()
+    enroll(machine, tmp_path / "stolen-1.bundle")  # it was in time
+    guarded.begin()
+    replay = hirundo.Server([hirundo.program("hirundo-sensor"), "replay", "-c", str(machine / "sensor.conf"),
+                             capture(tmp_path / "late.pcap", 100)]).start()
+    try:
+        replay.wait_log("refuses the handshake: it does not know this sensor's key .ask its owner")
+        guarded.check()
+    finally:
+        replay.kill()
+    assert len(guarded.lines("sensor stolen-1 .*bundle that has expired")) == 1
     with Peer(guarded.collector, keys["used-1"]) as peer:  # an expired bundle never stops an enrolled sensor
         peer.deliver(1)
     office.command("sensor", "bundle", "stolen-1", "--operator-key", str(office.key), "--endpoint", guarded.collector.endpoint,
@@ -379,8 +437,26 @@ def test_recorded_connection_is_replayed(guarded, enrolled):
     assert 1 <= len(guarded.lines("ended before any message")) <= 2
 
 
+BROKEN = "a frame beyond 1 MiB, or bytes that were changed on their way"
+
+
+def test_bytes_are_put_into_a_sensors_connection(guarded, tmp_path):
+    sensor = Replayer(guarded.collector, tmp_path, "tapped-1")
+    with Tap(guarded.collector) as tap:
+        sensor.conf.write_text(sensor.conf.read_text().replace(guarded.collector.endpoint, tap.endpoint))
+        with Fed(sensor) as fed:
+            fed.feed()
+            fed.wait_delivered()
+            guarded.begin()
+            tap.inject(b"\x00\x40" + os.urandom(64))  # a frame, as far as ZMTP goes
+            guarded.collector.wait_log(rf"connection of tapped-1 \(127.0.0.1\) cut: {BROKEN}")
+            fed.replay.wait_log("connection to collector .* broke; the spool keeps everything, trying on")
+            guarded.check()
+            assert len(guarded.lines("connection of tapped-1")) == 1 and fed.replay.log().count(" broke; ") == 1
+
+
 def test_recorded_message_is_sent_again_in_its_connection(guarded, enrolled):
-    _, pair = enrolled()
+    name, pair = enrolled()
     with Tap(guarded.collector) as tap, Peer(tap, pair) as peer:
         peer.deliver(1)
         before = len(tap.sent())
@@ -388,6 +464,7 @@ def test_recorded_message_is_sent_again_in_its_connection(guarded, enrolled):
         guarded.begin()
         tap.inject(tap.sent()[before:])  # both frames of the batch, as they were
         assert tap.closed.wait(hirundo.WAIT_S)
+        guarded.collector.wait_log(rf"connection of {name} \(127.0.0.1\) cut: {BROKEN}")
         guarded.check()
 
 
