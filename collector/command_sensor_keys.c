@@ -242,16 +242,20 @@ static int revoke_in_transaction(struct db *db, void *data, struct errmsg *e)
     const char *values[] = {v->name};
     _cleanup_(db_result_freep) PGresult *result = NULL;
     int r = sensor_require(db, v->name, e);
+    // Two statements, and now(): Citus takes neither coalesce nor a volatile function in an update.
     if (r == 0)
         r = db_query(db,
-                     "with s as (update hirundo.sensor set revoked_at = coalesce(revoked_at, "
-                     "clock_timestamp()) where name = $1 returning sensor_id), "
-                     "k as (update hirundo.sensor_key set revoked_at = clock_timestamp() where "
-                     "revoked_at is "
-                     "null and sensor_id in (select sensor_id from s) returning public_key) "
-                     "select (select count(*) from k), (select coalesce('key ' || "
-                     "string_agg(encode(public_key, 'hex'), ', ' order by public_key), 'it had no "
-                     "key that was let in') from k), pg_notify('hirundo_keys', '') from s",
+                     "update hirundo.sensor set revoked_at = now() where name = $1 and revoked_at "
+                     "is null",
+                     1, values, NULL, e);
+    if (r == 0)
+        r = db_query(db,
+                     "with k as (update hirundo.sensor_key k set revoked_at = now() from "
+                     "hirundo.sensor s where s.name = $1 and k.sensor_id = s.sensor_id and "
+                     "k.revoked_at is null returning k.public_key) "
+                     "select count(*), coalesce('key ' || string_agg(encode(public_key, 'hex'), "
+                     "', ' order by public_key), 'it had no key that was let in'), "
+                     "pg_notify('hirundo_keys', '') from k",
                      1, values, &result, e);
     if (r != 0)
         return r;

@@ -80,7 +80,12 @@ static int insert_sensor(struct db *db, struct enrolment *x, struct errmsg *e)
                             (const char *)x->key};
     const int lengths[] = {-1, -1, -1, -1, -1, x->key ? KEY_SIZE : -1};
     _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query_mixed(
+    // Citus would read the distributed tables in parallel, and then write no table that others
+    // refer to. Elsewhere it is a name without a meaning.
+    int r = db_exec(db, "set local citus.multi_shard_modify_mode = 'sequential'", e);
+    if (r != 0)
+        return r;
+    r = db_query_mixed(
         db,
         // past every id that rows are left of: the sensor's own row may be older than they are,
         // where parts of a database were set back

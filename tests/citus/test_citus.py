@@ -132,3 +132,25 @@ def test_retention(citus):
     citus.query("update hirundo.setting set value = '2 days' where name = 'retention_flow'")
     assert "1 days of flow dropped" in citus.command("maintain").stdout
     assert citus.value("select count(*) from hirundo.flow") == 3 * 6000
+
+
+def test_life_of_a_key(citus, tmp_path):
+    """Added with a key, a next key, withdrawn, another, revoked; who was never approved is counted apart."""
+    def sensor(*words):
+        return subprocess.run([program("hirundo-sensor"), *map(str, words)], capture_output=True, text=True, check=True).stdout.strip()
+
+    conf = tmp_path / "sensor.conf"
+    conf.write_text(f"[sensor]\nname = keys-1\nkey = {tmp_path}/sensor.key\n[collector]\nendpoint = tcp://127.0.0.1:1\n"
+                    f"server_key = {sensor('keygen', tmp_path / 'server.key').split()[-1]}\n[spool]\npath = {tmp_path}/spool.db\n")
+    citus.command("sensor", "add", "keys-1", "--country", "JP", "--key", sensor("keygen", "-c", conf).split()[-1])
+    request = sensor("rotate", "-c", conf)
+    citus.command("sensor", "rotate", "keys-1", request)
+    assert "withdrawn" in citus.command("sensor", "rotate", "keys-1", "--cancel").stdout
+    assert citus.command("sensor", "rotate", "keys-1", "--cancel", check=False).returncode == 1
+    assert citus.query("select count(*), count(k.revoked_at) from hirundo.sensor_key k join hirundo.sensor s using (sensor_id) where "
+                       "s.name = 'keys-1'") == [(2, 1)]
+    citus.command("sensor", "add", "keys-2", "--country", "JP")
+    assert re.search(r"^sensors: \d+ enrolled: .*; 1 not approved yet", citus.command("status").stdout, re.M)
+    citus.command("sensor", "revoke", "keys-1")
+    assert [action for action, in citus.query("select action from hirundo.audit where sensor = 'keys-1' order by audit_id")] == [
+        "sensor added", "next key approved", "next key withdrawn", "sensor revoked"]
