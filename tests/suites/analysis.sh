@@ -1,5 +1,5 @@
 #!/bin/bash
-# cppcheck and gcc's analyzer over all of the C code; its shape (clang-tidy, and who includes whom: suite "style")
+# cppcheck, clang's and gcc's analyzers over all of the C code; its shape (clang-tidy, and who includes whom: suite "style")
 # shellcheck source=tests/lib/suite.sh
 . "$(dirname "$0")/../lib/suite.sh"
 
@@ -8,6 +8,8 @@ build test
 mapfile -t shipped < <(sources 'common/*.c' 'sensor/*.c' 'collector/*.c')
 check 'cppcheck' cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability -j2 -I. \
     --suppressions-list=tests/lib/cppcheck.supp common sensor collector tests
+mapfile -t c_units < <(sources '*.c')
+check 'clang-tidy, with what functions call' "$PYTHON" tests/lib/tidy.py --deep "$HIRUNDO_BUILD" "${c_units[@]}"
 check 'gcc -fanalyzer' "$PYTHON" tests/lib/analyzer.py "$HIRUNDO_BUILD" tests/lib/analyzer.known "${shipped[@]}"
 
 shape() {
