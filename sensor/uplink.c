@@ -292,7 +292,8 @@ static void finish(struct uplink *u)
     note_reading(u, 0);
     if (q.items > 0)
         say_lost(u, q.items);
-    note_receipts(u, INT64_MAX);
+    u->receipts_at = 0; // likewise
+    note_receipts(u, 0);
     // Not closed cleanly, so that the next start declares the gap.
     bool lost = q.items > 0 || atomic_load(&u->left_behind);
     int r = lost && u->config.spool.live ? spool_sync(u->spool) : spool_close_clean(u->spool);
