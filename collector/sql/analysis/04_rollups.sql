@@ -34,6 +34,21 @@ $$;
 comment on function hirundo.rollup_gone_before(text) is
   'The day before which one of these rollups (separated by commas) does not answer any more; -infinity where retention deleted nothing. Example: select hirundo.rollup_gone_before(''source_day,ttl_day'').';
 ----
+-- Figures read flow from where the rest begins to where it ends. A part of which there is nothing (before the first sensor came, while nobody observed, what
+-- is yet to come) would make them read all days in between, which rollups have. Every window with rows has its observation, so flow need not be asked.
+create or replace function hirundo.rest_observed(rest tstzmultirange)
+returns tstzmultirange
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce((select range_agg(r) from unnest(rest) r where hirundo.observed_within(lower(r), upper(r))), '{}');
+end
+$$;
+----
+comment on function hirundo.rest_observed(tstzmultirange) is
+  'Part of hirundo.rollup_cover: the ranges in which any sensor observed or delivered anything, the others left out. Example: select hirundo.rest_observed(''{[1999-01-01,1999-01-02),[2023-02-03,2023-02-04)}'').';
+----
 create or replace function hirundo.rollup_cover(first timestamptz, past timestamptz, day_table text, hour_table text default null,
                                                 month_table text default null, out days date[], out hours timestamptz[],
                                                 out rest tstzmultirange, out months date[])
@@ -87,11 +102,14 @@ begin
                       where m.hour < h.hour + interval '1 hour' and m.hour > h.hour - interval '1 hour');
     rest := rest - coalesce(v_covered, '{}');
   end if;
+  if (select count(*) from unnest(rest)) > 1 then
+    rest := hirundo.rest_observed(rest);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.rollup_cover(timestamptz, timestamptz, text, text, text) is
-  'How to answer for [first, past): whole months that this monthly rollup has, whole days of the daily one outside of these, whole hours of the hourly one, nothing of them dirty (a table that is NULL has none); and the rest, to be read from flow. Several tables of a kind are separated by commas. Example: select * from hirundo.rollup_cover(''2023-02-03'', ''2023-02-05'', ''port_day'', ''port_hour'', ''port_month'').';
+  'How to answer for [first, past): whole months that this monthly rollup has, whole days of the daily one outside of these, whole hours of the hourly one, nothing of them dirty (a table that is NULL has none); and the rest, to be read from flow (of several ranges those in which anybody observed). Several tables of a kind are separated by commas. Example: select * from hirundo.rollup_cover(''2023-02-03'', ''2023-02-05'', ''port_day'', ''port_hour'', ''port_month'').';
 ----
 create or replace function hirundo.observed_time(first timestamptz, past timestamptz)
 returns table (sensor_id smallint, day date, covered_ms bigint)
