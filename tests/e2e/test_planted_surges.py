@@ -86,10 +86,10 @@ def test_each_planted_surge_is_found_once_on_its_days_and_everywhere(found, trut
 
 
 def test_the_published_surges_are_found(found):
-    days = {port: [(f[1], f[2]) for f in found if f[0] == port] for port in PUBLISHED}
+    spans = {port: [(f[1], f[2]) for f in found if f[0] == port] for port in PUBLISHED}
     peak = datetime.date(2023, 2, 8)
-    assert any(a <= peak <= b for a, b in days["22/TCP"]), days
-    assert min(a for a, _ in days["5900/TCP"]) == datetime.date(2023, 2, 10), days
+    assert any(a <= peak <= b for a, b in spans["22/TCP"]), spans
+    assert min(a for a, _ in spans["5900/TCP"]) == datetime.date(2023, 2, 10), spans
 
 
 def test_at_most_one_false_alarm_a_month(found, truth):
@@ -100,15 +100,77 @@ def test_at_most_one_false_alarm_a_month(found, truth):
     assert len(false) <= judged / 30.4, false
 
 
-def test_days_that_stand_out_are_those_of_the_captures(ask, truth):
+@pytest.fixture(scope="module", name="seen")
+def fixture_seen(truth):
+    del truth
+    return witness.Witness(HOME / "scenario")
+
+
+def days(first, last):
+    """What hirundo.period takes for first to last, whose end is not in it."""
+    return f"{first}..{last + datetime.timedelta(days=1)}"
+
+
+def asked_of_scope(truth):
+    """(port, first day, last day): what was planted, what was published, and the same ports when nothing was."""
+    weeks = [datetime.date(2023, 2, 6), datetime.date(2023, 2, 27)]
+    for surge in truth["surges"]:
+        first, last = (datetime.date.fromisoformat(surge[k]) for k in ("first_day", "last_day"))
+        yield surge["port"], first, last
+        yield surge["port"], first - datetime.timedelta(days=9), first - datetime.timedelta(days=2)
+    for port in [*sorted(PUBLISHED), "23/TCP", "ICMP"]:
+        for first in weeks:
+            yield port, first, first + datetime.timedelta(days=6)
+
+
+def test_scope_names_the_sensors_that_surges_were_sent_to(ask, truth):
+    for surge in truth["surges"]:
+        rows = ask("select sensor, sources, expected, coalesce(rose, false), p_value is not null, verdict from hirundo.scope(hirundo.period(%s), %s)",
+                   days(*(datetime.date.fromisoformat(surge[k]) for k in ("first_day", "last_day"))), surge["port"])
+        assert {r[5] for r in rows} == {"global"}, (surge, rows)
+        compared = {r[0] for r in rows if r[4]}
+        rose = {r[0] for r in rows if r[3]}
+        sent = set(surge["sensors"])
+        # to no other sensor came more, and every one that it came to saw it
+        assert rose and rose == sent & compared, (surge["port"], rose ^ (sent & compared))
+        # its sources are there beside those of every day
+        for sensor, sources, expected, *_ in rows:
+            planted = surge["sources_per_day"] if sensor in sent else 0
+            assert sensor not in compared or abs(float(sources) - float(expected) - planted) <= max(3, 0.25 * planted), (surge["port"], sensor, sources, expected)
+
+
+def test_scope_is_that_of_the_captures(ask, truth, seen):
+    """Every sensor's row, and the verdict, by the definition, from frames alone."""
+    country = {s["code"]: s["country"] for s in truth["sensors"]}
+    covered = {code: dict.fromkeys(dates, surge_model.DAY_MS) for code, dates in seen.observed.items()}
+    counts = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for (code, day, label), sources in seen.seen.items():
+        counts[label][code][day] = len(sources)
+    verdicts = collections.Counter()
+    for port, first, last in asked_of_scope(truth):
+        got = ask("select sensor, sources, expected, p_value, coalesce(rose, false), sensors_rose, sensors_compared, verdict "
+                  "from hirundo.scope(hirundo.period(%s), %s)", days(first, last), port)
+        want = surge_model.scope(counts[port], covered, country, first, last)
+        verdicts[want["verdict"]] += 1
+        assert got and {r[5:] for r in got} == {(want["k"], want["n"], want["verdict"])}, (port, first, last, got, want)
+        rows = want["rows"]
+        for sensor, sources, expected, p, rose, *_ in got:
+            row = rows[sensor]
+            assert (row is None) == (p is None), (port, first, sensor)
+            if row is not None:
+                assert (float(sources), float(expected), rose) == (pytest.approx(row["sources"], abs=0.0051), pytest.approx(row["expected"], abs=0.0051), row["rose"])
+                assert p == pytest.approx(row["p"], rel=1e-5, abs=1e-9)
+    assert verdicts["global"] >= len(truth["surges"]) and verdicts["no_rise"] >= len(truth["surges"]), verdicts
+
+
+def test_days_that_stand_out_are_those_of_the_captures(ask, truth, seen):
     """By the definition, from frames alone."""
-    seen = witness.Witness(HOME / "scenario")
     hosts = collections.defaultdict(collections.Counter)
     for day, _, label in seen.hosts:
         hosts[label][day] += 1
-    days = seen.days(FIRST, PAST)
-    observed = {d: seen.covered[d] * surge_model.DAY_MS for d in days if seen.covered[d]}
-    want = surge_model.alarms(hosts, observed, days, 0.3 * 12 / 365.25)
+    judged = seen.days(FIRST, PAST)
+    observed = {d: seen.covered[d] * surge_model.DAY_MS for d in judged if seen.covered[d]}
+    want = surge_model.alarms(hosts, observed, judged, 0.3 * 12 / 365.25)
     got = ask("select hirundo.port_label(port_code), day, hosts, expected, p_value, ports::int from hirundo.surge_days(hirundo.quarter('2023Q1')) "
               "where p_value * ports < 0.3 * 12 / 365.25 and hosts >= 1.5 * expected")
     assert {(r[0], r[1]) for r in got} == set(want) and len(want) >= 2 * len(truth["surges"])

@@ -58,6 +58,8 @@ class Witness:
         self.countries = collections.Counter()
         self.hosts = collections.defaultdict(lambda: [0, set()])  # (day, src, label): packets, sensors
         self.covered = collections.Counter()  # day: sensors that observed it
+        self.observed = collections.defaultdict(set)  # sensor: its days
+        self.seen = collections.defaultdict(set)  # (sensor, day, label): sources by class, as hirundo.scope counts them
         flows = {}
         for sensor in self.truth["sensors"]:
             for file in sensor["files"]:
@@ -76,6 +78,7 @@ class Witness:
         day = day_of(first)
         while day <= day_of(last):
             self.covered[day] += 1
+            self.observed[code].add(day)
             day += datetime.timedelta(days=1)
 
     def _count(self, packet, body, code, flows):
@@ -84,6 +87,7 @@ class Witness:
         self.countries[day, self.networks.find(*src)[1]] += 1
         if reader.traffic_class(packet) == "backscatter":
             return
+        self.seen[code, day, label].add((reader.traffic_class(packet), src))
         host = self.hosts[day, src, label]
         host[0] += 1
         host[1].add(code)

@@ -13,7 +13,6 @@ import random
 import re
 import subprocess
 
-import common
 import functions
 import psycopg2
 import test_every_function
