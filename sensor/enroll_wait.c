@@ -167,19 +167,24 @@ static bool saw_something(const struct waiting *w, const struct spool_status *s)
 }
 
 // What was delivered proves nothing if the key was revoked since.
-static bool is_revoked(const struct waiting *w)
+static bool is_revoked(const struct waiting *w, struct probe *ret)
 {
-    struct probe p;
-    return probe_collectors(w->conf, w->keys, &p, NULL) >= 0 && p.answer == PROBE_REVOKED;
+    return probe_collectors(w->conf, w->keys, ret, NULL) >= 0 && ret->answer == PROBE_REVOKED;
 }
 
-static void say_enrolled(const struct waiting *w, const struct spool_status *s, const char *other)
+static void say_enrolled(const struct waiting *w, const struct spool_status *s,
+                         const struct probe *p, const char *other)
 {
-    char text[CLOCK_TEXT];
+    char text[CLOCK_TEXT], off[96];
     bool noted = s->has_receipts;
     clock_text(noted ? s->receipts.taken_ms : s->last_ack_ms, text);
     fprintf(stderr, "enrolled: collector %s committed batch %llu at %s\n", s->peer,
             (unsigned long long)(noted ? s->receipts.taken_seq : s->acked_through), text);
+    if (clock_words(p, off, sizeof off))
+        fprintf(stderr,
+                "note: this machine's clock is %s: set it (NTP), for its times stand in the "
+                "database\n",
+                off);
     if (other)
         fprintf(stderr,
                 "note: it listens on %s, but this machine's way to the Internet is %s: if that is "
@@ -208,14 +213,15 @@ static bool look(struct waiting *w)
 {
     struct spool_status status;
     struct errmsg why = {""};
+    struct probe probe = {0};
     char room[64];
     int found = spool_status_read(w->conf->values.spool_path, &status, NULL);
     w->since_ms = MIN(w->since_ms, wall_ms()); // the clock was set back meanwhile
     w->unseen = false;
-    if (found == 0 && is_delivered(w, &status) && !is_revoked(w)) {
+    if (found == 0 && is_delivered(w, &status) && !is_revoked(w, &probe)) {
         const char *other = other_interface(w, room);
         if (!other || saw_something(w, &status)) {
-            say_enrolled(w, &status, other);
+            say_enrolled(w, &status, &probe, other);
             return true;
         }
         explain_unseen(w, &status, other, &why);

@@ -237,6 +237,23 @@ def test_a_batch_in_quarantine_is_no_proof(pg, collector, office, machine, days)
         waiting.stderr.close()
 
 
+def test_a_proof_with_a_clock_that_is_wrong_says_so(collector, office, machine):
+    if "asan" in str(hirundo.build_directory()):
+        pytest.skip("a sanitizer and libfaketime both want to be loaded first")
+    if not pathlib.Path("/usr/bin/faketime").exists():
+        pytest.skip("faketime is not installed")
+    office.add("behind-1")
+    bundle = office.directory / "behind-1.bundle"
+    office.command("sensor", "approve", "behind-1", enroll(machine, bundle).stdout.strip())
+    assert replay(machine).returncode == 0
+    assert "clock is" not in enroll(machine, bundle, "--wait=20").stderr
+    done = subprocess.run(["faketime", "-f", "-10h", hirundo.program("hirundo-sensor"), "enroll", str(bundle), "-c",
+                           str(machine / "sensor.conf"), "--spool", str(machine / "spool" / "spool.db"), "--interface", "lo", "--wait=60"],
+                          capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=120)
+    assert done.returncode == 0 and "enrolled: collector" in done.stderr, done.stderr
+    assert re.search(r"note: this machine's clock is 3[56]\d{3} s behind the collector's: set it", done.stderr), done.stderr
+
+
 @pytest.mark.parametrize("exclude", ["192.0.2.300", "192.0.2.0/24:tcp/99999", "192.0.2.0/33", "tcp/22", ""])
 def test_exclude_that_no_sensor_would_take(office, exclude):
     done = office.add("never-1", "--exclude", exclude, check=False)
