@@ -81,8 +81,7 @@ class Clock:
         if not fake:
             raise FileNotFoundError("libfaketime is missing")
         return dict(os.environ, LD_PRELOAD=" ".join([*shims, *fake]), FAKETIME_TIMESTAMP_FILE=str(self.path),
-                    FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1",
-                    NO_FAKE_STAT="1")
+                    FAKETIME_NO_CACHE="1", NO_FAKE_STAT="1", **hirundo.REAL_MONOTONIC)
 
 
 class Process(hirundo.Server):
@@ -278,6 +277,7 @@ class Database(hirundo.Postgres):
 
     def wait_up(self, database="postgres", timeout=120):
         def up():
+            self.supervise()  # who waits may hold the lock, and the supervisor would wait for it
             with contextlib.suppress(Exception):
                 with self.connect(database):
                     return True

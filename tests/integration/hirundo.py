@@ -32,6 +32,10 @@ def build_directory():
     return pathlib.Path(os.environ.get("HIRUNDO_BUILD", TOP / "build")).resolve()
 
 
+# libfaketime is to move the wall clock only. Without the last of these, waits until a time of the monotonic clock end at once.
+REAL_MONOTONIC = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}
+
+
 def program(name):
     """The path of hirundo-collector, hirundo-sensor or a test tool in the build directory."""
     build = build_directory()

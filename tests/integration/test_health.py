@@ -75,7 +75,7 @@ def test_what_a_hostile_sensor_says_breaks_nothing(postgres, collector, enrolled
 def test_collector_whose_clock_was_wrong_hides_nothing(postgres, days):
     keys = hirundo.Keys(postgres, 1, prefix=f"wrong{abs(days) if days < 0 else 0}")
     wrong = hirundo.Collector(postgres)
-    wrong.env = dict(os.environ, LD_PRELOAD=LIBFAKETIME, FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    wrong.env = dict(os.environ, LD_PRELOAD=LIBFAKETIME, FAKETIME=f"{days:+d}d", **hirundo.REAL_MONOTONIC)
     with wrong, Peer(wrong, keys.pairs[0]) as peer:
         peer.wait_connected()
         peer.send(*heartbeat(peer.spool, f1="0.0.9"))
@@ -100,7 +100,7 @@ def test_collector_whose_clock_was_wrong_hides_nothing(postgres, days):
 @pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime), or a sanitizer is in")
 def test_collector_whose_clock_is_not_the_databases_says_so(postgres):
     wrong = hirundo.Collector(postgres)
-    wrong.env = dict(os.environ, LD_PRELOAD=LIBFAKETIME, FAKETIME="-2d", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    wrong.env = dict(os.environ, LD_PRELOAD=LIBFAKETIME, FAKETIME="-2d", **hirundo.REAL_MONOTONIC)
     with wrong:
         said = wrong.wait_log(r"this collector's clock is (\S+) s behind PostgreSQL's, and too few sensors")
         assert abs(float(said.group(1)) - 2 * 86400) < 60
@@ -212,7 +212,8 @@ def test_running_sensor_is_online_and_stopped_it_is_late_then_silent(postgres, v
 @pytest.mark.skipif(not LIBFAKETIME, reason="libfaketime is not installed (Debian: faketime), or a sanitizer is in")
 @pytest.mark.parametrize("shift,words", [("-3600", "3600.* s behind"), ("+90", "(89|90).* s ahead of")])
 def test_clock_that_is_off_shows(postgres, veth, live, shift, words):
-    live.server = hirundo.Server(veth.inside("env", f"LD_PRELOAD={LIBFAKETIME}", f"FAKETIME={shift}", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    live.server = hirundo.Server(veth.inside("env", f"LD_PRELOAD={LIBFAKETIME}", f"FAKETIME={shift}",
+                                             *(f"{name}={value}" for name, value in hirundo.REAL_MONOTONIC.items()),
                                              hirundo.program("hirundo-sensor"), "run", "-c", str(live.conf))).start()
     live.server.wait_log("connected to collector")
     veth.send(100)
