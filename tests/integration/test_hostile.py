@@ -130,13 +130,19 @@ def test_revoked_key(postgres, guarded, tmp_path):
     assert "revoked key of revoked-1" in postgres.command("sensor", "list", "--unknown").stdout
 
 
+def revoke(postgres, guarded, name):
+    """And the collector knows it, which is a moment later."""
+    known = len(guarded.lines(r"\d+ keys are enrolled"))
+    postgres.command("sensor", "revoke", name)
+    hirundo.wait_for(lambda: len(guarded.lines(r"\d+ keys are enrolled")) > known, "the collector to know that it is revoked")
+
+
 def test_key_revoked_in_an_open_connection(postgres, guarded, enrolled):
     name, pair = enrolled()
     with Peer(guarded.collector, pair) as peer:
         peer.deliver(1)
-        postgres.command("sensor", "revoke", name)
+        revoke(postgres, guarded, name)
         guarded.begin()
-        guarded.collector.wait_log(r"\d+ keys are enrolled")
         peer.send_message("batch", 2)
         peer.wait_cut()
         guarded.check()
@@ -149,7 +155,7 @@ def test_key_revoked_in_an_open_connection_of_a_sensor(postgres, guarded, tmp_pa
     with Fed(sensor) as fed:
         fed.feed()
         fed.wait_delivered()
-        postgres.command("sensor", "revoke", "midway-1")
+        revoke(postgres, guarded, "midway-1")
         guarded.begin()
         fed.feed()
         fed.replay.wait_log("refuses the handshake: its owner has revoked this sensor's key.*adds this machine anew")
