@@ -102,7 +102,7 @@ select fixture.send('2023-03-08', '198.18.0.', 1, 12, '{"jp1": 8}');
 select alike(fixture.verdict('2023-03-08'), 'undetermined: too few regions: only 0 away%', 'seen at home only');
 select results_eq($$select * from hirundo.ttl_origin(hirundo.day('2023-03-09'), '{198.18.0.0/24}', '{22/TCP}')$$,
   $$values (null::text, 0::bigint, null::int, null::numeric, null::float8, null::int, null::int, 0::bigint, 0::bigint, false, 'undetermined',
-    'no packets that count from these sources on these ports in this period', null::text, 0::bigint, null::bigint, null::bigint)$$, 'nothing: one row, region null');
+    'no packets that count from these sources on these ports in this period', null::text, 0::bigint, null::bigint, null::bigint, 0::numeric)$$, 'nothing: one row, region null');
 -- 10 -- randomised TTLs: more than a fifth of the cells of several packets spread by more than 4 hops
 select fixture.send('2023-03-10', '198.18.0.', 1, 20, '{"jp1": 8, "my": 18, "bn": 19, "au": 22}', packets => 2);
 select alike(fixture.verdict('2023-03-10'), 'home_nearest%', 'not randomised');

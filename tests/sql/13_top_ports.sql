@@ -41,9 +41,9 @@ select fixture.observe('jp2', '2023-02-07T15:00Z', '2023-02-09T03:00Z');
 select fixture.observe('tw', '2023-02-07T15:00Z', '2023-02-07T15:15Z');
 -- February at home: 10 + 6 + 7 + 6 + 6 + 2 + 1000 = 1037 over 3.5 days; overseas 5000000001 over 1/96 day
 prepare average as select bucket, side, packets, sensor_days, average from hirundo.sensor_average(hirundo.quarter('2023Q1'), 'month');
-prepare averages as values ('2023-01-01'::date, 'home', 0::numeric, 0::numeric, null::numeric), ('2023-01-01', 'overseas', 0, 0, null),
+prepare averages as values ('2023-01-01'::date, 'home', null::numeric, 0::numeric, null::numeric), ('2023-01-01', 'overseas', null, 0, null),
   ('2023-02-01', 'home', 1037, 3.5, 296.285714), ('2023-02-01', 'overseas', 5000000001, 0.010417, 480000000096),
-  ('2023-03-01', 'home', 0, 0, null), ('2023-03-01', 'overseas', 0, 0, null);
+  ('2023-03-01', 'home', null, 0, null), ('2023-03-01', 'overseas', null, 0, null);
 select results_eq('average', 'averages', 'by observed sensor-days; nothing observed is null, not 0');
 set local timezone = 'America/Los_Angeles';
 select results_eq('average', 'averages', 'in any session time zone');
@@ -61,7 +61,7 @@ select is_empty($$select * from hirundo.sensor_average('empty', 'month')$$, 'emp
 select is((select count(*) from hirundo.sensor_average(hirundo.day('2999-01-01'), 'day') where average is null), 2::bigint, 'future: no average');
 select fixture.home('');
 select results_eq($$select side, packets, average from hirundo.sensor_average(hirundo.month('2023-02'), 'month')$$,
-  $$values ('home', 0::numeric, null::numeric), ('overseas', 5000001038, round(5000001038 * 96 / 337.0, 6))$$, 'no home: all is overseas');
+  $$values ('home', null::numeric, null::numeric), ('overseas', 5000001038, round(5000001038 * 96 / 337.0, 6))$$, 'no home: all is overseas');
 
 select * from finish();
 rollback;

@@ -74,15 +74,15 @@ select is((select string_agg(a, ',') from (select unnest(coalesce(nullif(p.proar
     (select array_agg(t.attname::text order by t.attnum) from pg_attribute t where t.attrelid = y.typrelid and t.attnum > 0 and not t.attisdropped))) as a
   from pg_proc p join pg_type y on y.oid = p.prorettype where p.pronamespace = 'hirundo'::regnamespace and p.proname = f) x), columns, f || ' has the columns of the design')
 from (values
-  ('ttl_spread', 'region,ttl_min,ttl_max,ttl_median,sources,packets,all_sources,missing,flood_packets,flood_sources_min,flood_sources_max'),
-  ('ttl_origin', 'region,pairs,median_d,share_positive,p_value,ttl_min,ttl_max,sources,packets,weak,verdict,reason,missing,flood_packets,flood_sources_min,flood_sources_max'),
+  ('ttl_spread', 'region,ttl_min,ttl_max,ttl_median,sources,packets,all_sources,missing,flood_packets,flood_sources_min,flood_sources_max,sensor_days'),
+  ('ttl_origin', 'region,pairs,median_d,share_positive,p_value,ttl_min,ttl_max,sources,packets,weak,verdict,reason,missing,flood_packets,flood_sources_min,flood_sources_max,sensor_days'),
   ('source_hosts_daily', 'day,port,hosts,packets,sensors,sensor_days,missing,flood_packets,flood_sources_min,flood_sources_max'),
   ('sensor_average', 'bucket,side,packets,sensor_days,average,flood_packets,missing,flood_sources_min,flood_sources_max'),
   ('top_ports', 'sensor,label_en,label_ja,country,rank,port,packets,sensor_days,missing,flood_packets,flood_sources_min,flood_sources_max'),
   ('tool_share', 'day,item,rank,tool,packets,hosts,all_packets,share,flood_packets,sensor_days,missing,flood_sources_min,flood_sources_max'),
   ('port_trend', 'bucket,rank,port,packets,flood_packets,sensors,sensor_days,average,missing,flood_sources_min,flood_sources_max'),
   ('quarter_top', 'kind,rank,item,packets,share,average,previous_rank,previous,previous_packets,flood_packets,sensor_days,previous_sensor_days,missing,flood_sources_min,flood_sources_max'),
-  ('scanners', 'day,src,ports,sensors,packets,asn,as_name,country,organisation,scanner,missing,flood_packets,flood_sources_min,flood_sources_max'),
+  ('scanners', 'day,src,ports,sensors,packets,asn,as_name,country,organisation,scanner,missing,flood_packets,flood_sources_min,flood_sources_max,sensor_days'),
   ('scanner_organisations', 'day,organisation,kind,hosts,ports,packets,sensor_days,missing,flood_packets,flood_sources_min,flood_sources_max'),
   ('activity_calendar', 'kind,days,compared_days,sensor_days,hosts_per_day,packets,average,ratio,p_value,weeks,reason,missing,flood_packets,flood_sources_min,flood_sources_max'),
   ('scope', 'sensor,country,days_before,days,before,expected,sources,packets_before,packets,ratio,p_value,rose,share_of_rise,sensors_rose,sensors_compared,sensors_left_out,largest_share,mean_expected,mean,median_expected,median,verdict,reason,note,missing,flood_packets,flood_sources_min,flood_sources_max'),

@@ -154,10 +154,17 @@ class Case:
         out = []
         for sensor in sorted(self.country, key=self.name.get):
             ranked = sorted(((-c, port) for (s, port), c in count.items() if s == sensor))[:n]
+            if not ranked and self.is_out(sensor):
+                out.append((self.name[sensor], None, None, None))
             out += [
                 (self.name[sensor], rank + 1, port, -c) for rank, (c, port) in enumerate(ranked)
             ]
         return out
+
+    def is_out(self, sensor):
+        """It had begun by the end, and observed nothing."""
+        slots = [(slot, ms) for (s, slot), ms in self.covered.items() if s == sensor]
+        return any(slot < self.past for slot, _ in slots) and not any(ms and self.within(slot) for slot, ms in slots)
 
     def source_hosts(self, sources, ports):
         hits = [
@@ -208,7 +215,8 @@ class Case:
             for home in (True, False):
                 n, ms = packets[b, home], covered[b, home]
                 average = round(Fraction(n * 86400000, ms), 9) if ms else None
-                out.append((b, 'home' if home else 'overseas', n, Fraction(ms, 86400000), average))
+                # nobody observed and nothing came: not known
+                out.append((b, 'home' if home else 'overseas', n if n or ms else None, Fraction(ms, 86400000), average))
         return out
 
 

@@ -91,7 +91,7 @@ comment on function hirundo.sources_by_region(timestamptz, timestamptz) is
 drop function if exists hirundo.distinct_sources(tstzrange, text);
 ----
 create function hirundo.distinct_sources(period tstzrange, by text default 'all')
-returns table (item text, sources bigint, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
+returns table (item text, sources bigint, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint, sensor_days numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -112,22 +112,25 @@ begin
   select c.months, c.days, c.rest into v_months, v_days, v_rest
   from hirundo.rollup_cover(v_first, v_past, 'source_day', null, 'source_month') c;
   if v_by = 'region' then
-    return query select r.region, r.sources, l.missing, coalesce(f.n, 0), f.low, f.high
+    return query select r.region, r.sources, l.missing, coalesce(f.n, 0), f.low, f.high, o.days
                  from hirundo.sources_by_region(v_first, v_past) r
                  join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = r.region
+                 join hirundo.kept_days(v_first, v_past, v_rest, v_by) o on o.item = r.region
                  left join (select s.country::text as item, sum(x.packets)::bigint as n, max(x.sources_min) as low, sum(x.sources_max)::bigint as high
                             from hirundo.floods(v_first, v_past, null, true) x join hirundo.sensor s on s.sensor_id = x.sensor_id group by 1) f on f.item = r.region
                  where r.sources > 0 order by r.region collate "C";
   elsif v_by = 'sensor' then
-    return query select g.item, g.sources, l.missing, coalesce(f.n, 0), f.low, f.high
+    return query select g.item, g.sources, l.missing, coalesce(f.n, 0), f.low, f.high, o.days
                  from hirundo.sources_by_group(v_first, v_past, true) g
                  join hirundo.lacking(v_first, v_past, v_rest, v_by) l on l.item = g.item
+                 join hirundo.kept_days(v_first, v_past, v_rest, v_by) o on o.item = g.item
                  left join (select s.name as item, sum(x.packets)::bigint as n, max(x.sources_min) as low, sum(x.sources_max)::bigint as high
                             from hirundo.floods(v_first, v_past, null, true) x join hirundo.sensor s on s.sensor_id = x.sensor_id group by 1) f on f.item = g.item
                  where g.sources > 0 order by g.item collate "C";
   elsif v_by in ('all', 'received', 'class') then
     return query
-      select c.item, c.n, (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l), coalesce(f.n, 0), f.low, f.high
+      select c.item, c.n, (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l), coalesce(f.n, 0), f.low, f.high,
+        (select o.days from hirundo.kept_days(v_first, v_past, v_rest) o)
       from (
         select u.item, count(*) as n
         from (
@@ -151,8 +154,11 @@ begin
     raise exception '% is nothing to count sources by', quote_literal(by)
       using errcode = 'invalid_parameter_value', hint = 'Take all, received, class, region or sensor.';
   end if;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, 'no packet with a source came' || hirundo.flood_aside(v_first, v_past));
+  end if;
 end
 $$;
 ----
 comment on function hirundo.distinct_sources(tstzrange, text) is
-  'How many different sources sent anything in a period, exact, of any class: by all (one row), received (one row; all but class local, what totals of packets count), class, region (of the sensors) or sensor. Without flood rows, which have no source; nothing has no row. missing: what the count lacks (of the region or sensor; hirundo.lacking; null: nothing). flood_packets: what came as flood rows beside (of the class, region or sensor); flood_sources_min and flood_sources_max: of how many sources (the largest estimate and the sum of them; null: none). Example: select * from hirundo.distinct_sources(hirundo.quarter(''2023Q1''), ''region'').';
+  'How many different sources sent anything in a period, exact, of any class: by all (one row), received (one row; all but class local, what totals of packets count), class, region (of the sensors) or sensor. Without flood rows, which have no source; nothing has no row, and a NOTICE says why (hirundo.why_no_rows). missing: what the count lacks (of the region or sensor; hirundo.lacking; null: nothing). flood_packets: what came as flood rows beside (of the class, region or sensor); flood_sources_min and flood_sources_max: of how many sources (the largest estimate and the sum of them; null: none); sensor_days: observed (by the region''s sensors, or the sensor; else by all) and of which data are kept. Example: select * from hirundo.distinct_sources(hirundo.quarter(''2023Q1''), ''region'').';

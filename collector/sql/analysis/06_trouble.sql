@@ -231,3 +231,120 @@ $$;
 ----
 comment on function hirundo.lacking_days(timestamptz, timestamptz, tstzmultirange) is
   'hirundo.lacking by day of the reporting time zone, over all sensors: day, missing, gone (whether data of the day are); rows only for days that lack something. Example: select * from hirundo.lacking_days(''2023-02-03'', ''2023-02-05'', ''{}'').';
+----
+create or replace function hirundo.kept_days(first timestamptz, past timestamptz, rest tstzmultirange, by text default 'all')
+returns table (item text, days numeric)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+set plan_cache_mode = force_custom_plan
+set jit = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with kept as (
+      select k.sensor_id, sum(k.covered_ms) as ms from hirundo.kept_time(kept_days.first, kept_days.past, kept_days.rest) k group by 1
+    ), item as (
+      select case kept_days.by when 'region' then s.country::text when 'sensor' then s.name else 'all' end as item, k.ms
+      from hirundo.sensor s left join kept k on k.sensor_id = s.sensor_id
+      union all
+      select 'all', 0 where kept_days.by = 'all'
+    )
+    select i.item, round(coalesce(sum(i.ms), 0) / 86400000.0, 6) from item i group by i.item;
+end
+$$;
+----
+comment on function hirundo.kept_days(timestamptz, timestamptz, tstzmultirange, text) is
+  'hirundo.kept_time in days, by all (one row), region or sensor: for columns called sensor_days, where an outage is less of it. Example: select * from hirundo.kept_days(''2023-02-03'', ''2023-02-05'', ''{}'', ''region'').';
+----
+-- No row may mean that nobody observed, that nothing came, or that it is gone. Functions whose rows are of something that was seen say which.
+create or replace function hirundo.why_no_rows(first timestamptz, past timestamptz, rest tstzmultirange, nothing text)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+#variable_conflict use_column
+declare
+  v_sensors bigint;
+  v_ms numeric;
+  v_left bigint; -- whose data are kept
+  v_kept numeric;
+  v_gone text;
+  v_trouble text;
+begin
+  if first is null or past is null or first >= past then
+    return 'no row: the period is empty';
+  end if;
+  -- a quarter of an hour that the period begins in counts too
+  select count(distinct o.sensor_id), coalesce(sum(o.covered_ms), 0) into v_sensors, v_ms
+  from hirundo.observed_time(date_bin('15 minutes', why_no_rows.first, timestamptz '2000-01-01 00:00:00+00'), why_no_rows.past) o;
+  if v_ms = 0 then
+    return case
+      when not exists (select from hirundo.sensor s) then 'no row: there is no sensor yet'
+      when why_no_rows.first > now() then 'no row: the period is in the future'
+      else 'no row: no sensor observed anything in the period' end;
+  end if;
+  select format(case g.n when 1 then 'data of 1 day (%2$s) gone by retention' else 'data of %1$s days (%2$s to %3$s) gone by retention' end,
+    g.n, to_char(g.a, 'YYYY-MM-DD'), to_char(g.b, 'YYYY-MM-DD'))
+  into v_gone
+  from (select count(*) as n, min(d.day) as a, max(d.day) as b from hirundo.flow_gone_days(why_no_rows.rest) d) g where g.n > 0;
+  select count(distinct o.sensor_id), coalesce(sum(o.covered_ms), 0) into v_left, v_kept
+  from hirundo.kept_time(date_bin('15 minutes', why_no_rows.first, timestamptz '2000-01-01 00:00:00+00'), why_no_rows.past, why_no_rows.rest) o;
+  if v_kept = 0 then
+    return format('no row: the period was observed (%s), and is not known any more: %s', hirundo.sensor_days_text(v_sensors, v_ms), v_gone);
+  end if;
+  select hirundo.trouble_text(sum(t.dropped), sum(t.lost), sum(t.quarantined), sum(t.unknown_s), max(t.clock_off_ms)) into v_trouble
+  from hirundo.trouble(why_no_rows.first, why_no_rows.past) t;
+  return format('no row: the period was observed (%s), and %s', hirundo.sensor_days_text(v_left, v_kept), nothing)
+    || coalesce('; missing: ' || nullif(concat_ws(', ', v_trouble, v_gone), ''), '');
+end
+$$;
+----
+comment on function hirundo.why_no_rows(timestamptz, timestamptz, tstzmultirange, text) is
+  'Why a figure of [first, past) has no row, in one sentence that begins with "no row: ": an empty period, no sensor yet, the future, nobody observed, all of it gone by retention (rest of hirundo.rollup_cover), or observed by so many sensors, and nothing of what is asked (its last argument) came; then it says what is missing, too. Example: select hirundo.why_no_rows(''2023-02-08'', ''2023-02-09'', ''{}'', ''nothing came'').';
+----
+create or replace function hirundo.sensor_days_text(sensors bigint, ms numeric)
+returns text
+language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_days numeric := greatest(round(ms / 86400000.0, 2), 0.01);
+begin
+  return format('%s by %s', case v_days when 1 then '1.00 sensor-day' else v_days || ' sensor-days' end,
+    case sensors when 1 then '1 sensor' else sensors || ' sensors' end);
+end
+$$;
+----
+comment on function hirundo.sensor_days_text(bigint, numeric) is
+  'Observed milliseconds of so many sensors as people write them. Example: select hirundo.sensor_days_text(3, 259200000) gives 3.00 sensor-days by 3 sensors.';
+----
+create or replace function hirundo.say_no_rows(first timestamptz, past timestamptz, rest tstzmultirange, nothing text)
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+begin
+  raise notice using errcode = '02000', message = hirundo.why_no_rows(first, past, rest, nothing);
+end
+$$;
+----
+comment on function hirundo.say_no_rows(timestamptz, timestamptz, tstzmultirange, text) is
+  'Internal to functions that may have no row: hirundo.why_no_rows as a NOTICE, SQLSTATE 02000 (no data). Example: see hirundo.why_no_rows.';
+----
+create or replace function hirundo.flood_aside(first timestamptz, past timestamptz, codes integer[] default null)
+returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+begin
+  return coalesce((select format('; %s packets came as flood rows, which have no source', sum(f.packets)) from hirundo.floods(first, past, codes) f having sum(f.packets) > 0), '');
+end
+$$;
+----
+comment on function hirundo.flood_aside(timestamptz, timestamptz, integer[]) is
+  'For hirundo.why_no_rows of figures by source: how many packets of [first, past), of these port codes (NULL: all), came as flood rows; empty where none did. Example: select hirundo.flood_aside(''2023-02-08'', ''2023-02-09'').';

@@ -62,11 +62,12 @@ begin
       %3$s
     )
     select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.sources, r.n, (select a.sources from counted a where a.region is null), l.missing,
-      coalesce(f.n, 0), f.low, f.high
+      coalesce(f.n, 0), f.low, f.high, o.days
     from by_region r
     left join flood f on f.country = r.country
     join counted c on c.region = r.country::text
     left join hirundo.lacking($1, $2, $11, 'region') l on l.item = r.country::text
+    left join hirundo.kept_days($1, $2, $11, 'region') o on o.item = r.country::text
     order by r.country::text is distinct from $10, r.country::text collate "C"$q$,
     case when codes is not null then 'f.src,' end,
     (select string_agg('select x.sensor_id, x.ttl, x.packets from ' || p, ' union all ' order by n) from unnest(v_parts) with ordinality t(p, n)), v_counted)
@@ -77,6 +78,23 @@ $$;
 ----
 comment on function hirundo.ttl_spread_all(timestamptz, timestamptz, integer[]) is
   'hirundo.ttl_spread of all sources, of these port codes (NULL: all), from smaller rollups. Example: select * from hirundo.ttl_spread_all(''2023-02-08'', ''2023-02-09'', null).';
+----
+create or replace function hirundo.ttl_spread_none(first timestamptz, past timestamptz, ranges hirundo.inetmultirange, codes integer[])
+returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+begin
+  perform hirundo.say_no_rows(first, past,
+    (select c.rest from hirundo.rollup_cover(first, past, case when ranges is null and codes is null then 'ttl_day,source_day' else 'source_port_day' end) c),
+    case when isempty(ranges) then 'no sources are asked about' when cardinality(codes) = 0 then 'no ports are asked about'
+         else 'no packet that is asked about came with a source' || hirundo.flood_aside(first, past, codes) end);
+end
+$$;
+----
+comment on function hirundo.ttl_spread_none(timestamptz, timestamptz, hirundo.inetmultirange, integer[]) is
+  'Internal to ttl_spread: says why it has no row. Example: see hirundo.why_no_rows.';
 ----
 create or replace function hirundo.ttl_spread(period tstzrange, sources cidr[] default null, ports text[] default null)
 returns setof hirundo.ttl_spread_row
@@ -93,13 +111,18 @@ declare
   v_ranges hirundo.inetmultirange := hirundo.address_ranges(sources);
   v_codes int[] := hirundo.port_codes(ports);
   v_home text := hirundo.home_country();
+  v_rest tstzmultirange;
   v_none bit varying := (select repeat('0', coalesce(max(s.sensor_id), 1))::bit varying from hirundo.sensor s);
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   if v_ranges is null then
     return query select * from hirundo.ttl_spread_all(v_first, v_past, v_codes);
+    if not found then
+      perform hirundo.ttl_spread_none(v_first, v_past, v_ranges, v_codes);
+    end if;
     return;
   end if;
+  select c.rest into v_rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c;
   return query
     with hit as materialized (
       select u.src, u.sensor_id, u.ttl, u.packets as n
@@ -135,15 +158,18 @@ begin
       group by 1
     )
     select r.country::text, r.lo::int, r.hi::int, r.mid::int, c.n, r.n, (select sum(e.n)::bigint from seen e), l.missing,
-      coalesce(f.n, 0), f.low, f.high
+      coalesce(f.n, 0), f.low, f.high, o.days
     from by_region r
     left join flood f on f.country = r.country
     join by_source c on c.country = r.country
-    left join hirundo.lacking(v_first, v_past,
-                              (select k.rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day') k), 'region') l on l.item = r.country::text
+    left join hirundo.lacking(v_first, v_past, v_rest, 'region') l on l.item = r.country::text
+    left join hirundo.kept_days(v_first, v_past, v_rest, 'region') o on o.item = r.country::text
     order by r.country::text is distinct from v_home, r.country::text collate "C";
+  if not found then
+    perform hirundo.ttl_spread_none(v_first, v_past, v_ranges, v_codes);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.ttl_spread(tstzrange, cidr[], text[]) is
-  'TTL range per sensor region (country), for packets from these sources on these ports (NULL: all): region, ttl_min, ttl_max, ttl_median (weighted by packets), sources, packets, all_sources (distinct over all regions, on every row), missing (what the region''s sensors lack: hirundo.lacking; null: nothing), flood_packets (to these ports at the region''s sensors as flood rows: these have no source, and are in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Home first. Example: select * from hirundo.ttl_spread(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'TTL range per sensor region (country), for packets from these sources on these ports (NULL: all): region, ttl_min, ttl_max, ttl_median (weighted by packets), sources, packets, all_sources (distinct over all regions, on every row), missing (what the region''s sensors lack: hirundo.lacking; null: nothing), flood_packets (to these ports at the region''s sensors as flood rows: these have no source, and are in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none), sensor_days (observed by the region''s sensors, and of which data are kept). Home first. A region that saw none has no row; where none did, a NOTICE says why (hirundo.why_no_rows). Example: select * from hirundo.ttl_spread(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

@@ -470,8 +470,9 @@ begin
   select c.rest into v_rest from hirundo.rollup_cover(v_first, v_past, 'source_port_day') c;
   if v -> 'regions' = '[]' then
     return query select null::text, 0::bigint, null::int, null::numeric, null::float8, null::int, null::int, 0::bigint, 0::bigint,
-                        false, v_verdict, v_reason, l.missing, coalesce(f.n, 0), f.low, f.high
+                        false, v_verdict, v_reason, l.missing, coalesce(f.n, 0), f.low, f.high, o.days
                  from hirundo.lacking(v_first, v_past, v_rest) l
+                 cross join hirundo.kept_days(v_first, v_past, v_rest) o
                  cross join (select sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
                              from hirundo.floods(v_first, v_past, v_codes) f
                              where f.class <> 'backscatter' and f.port_code >> 17 <> 1 and f.port_code >> 17 <> 58) f;
@@ -480,10 +481,11 @@ begin
   return query
     select r.region, r.pairs, r.median_d, round(r.positive::numeric / nullif(r.pairs, 0), 4),
       case when r.pairs > 0 then hirundo.sign_test_p(r.positive, r.positive + r.negative) end,
-      r.ttl_min, r.ttl_max, r.sources, r.packets, r.weak, v_verdict, v_reason, l.missing, coalesce(f.n, 0), f.low, f.high
+      r.ttl_min, r.ttl_max, r.sources, r.packets, r.weak, v_verdict, v_reason, l.missing, coalesce(f.n, 0), f.low, f.high, o.days
     from jsonb_to_recordset(v -> 'regions') r(region text, at_home bool, pairs bigint, median_d int, positive bigint,
       negative bigint, ttl_min int, ttl_max int, sources bigint, packets bigint, weak bool)
     left join hirundo.lacking(v_first, v_past, v_rest, 'region') l on l.item = r.region
+    left join hirundo.kept_days(v_first, v_past, v_rest, 'region') o on o.item = r.region
     left join (select s.country::text as region, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
                from hirundo.floods(v_first, v_past, v_codes, true) f join hirundo.sensor s on s.sensor_id = f.sensor_id
                where f.class <> 'backscatter' and f.port_code >> 17 <> 1 and f.port_code >> 17 <> 58
@@ -493,4 +495,4 @@ end
 $$;
 ----
 comment on function hirundo.ttl_origin(tstzrange, cidr[], text[], text) is
-  'Are these sources consistent with sending from home (NULL: setting home_country)? One row per region, home first: pairs (of a source seen at home and a sensor there that saw it too, under one initial TTL: one source at two sensors makes two), median_d (how many hops farther), share_positive, p_value (sign test), TTL range, sources, packets, weak (its hops overlap home''s); verdict and reason on every row; missing (what the region''s sensors lack: hirundo.lacking; null: nothing), flood_packets (to these ports at the region''s sensors as flood rows: these have no source and are no evidence), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Verdicts: consistent_with_home, home_nearest (too few controls), contradicts_home, undetermined. Never "genuine": somebody at home can forge a neighbour''s address. Example: select * from hirundo.ttl_origin(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';
+  'Are these sources consistent with sending from home (NULL: setting home_country)? One row per region, home first: pairs (of a source seen at home and a sensor there that saw it too, under one initial TTL: one source at two sensors makes two), median_d (how many hops farther), share_positive, p_value (sign test), TTL range, sources, packets, weak (its hops overlap home''s); verdict and reason on every row; missing (what the region''s sensors lack: hirundo.lacking; null: nothing), flood_packets (to these ports at the region''s sensors as flood rows: these have no source and are no evidence), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none), sensor_days (observed by the region''s sensors, and of which data are kept; without evidence by all). Verdicts: consistent_with_home, home_nearest (too few controls), contradicts_home, undetermined. Never "genuine": somebody at home can forge a neighbour''s address. Example: select * from hirundo.ttl_origin(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP,5900/TCP}'').';

@@ -109,8 +109,12 @@ begin
     left join observed o on o.d = d.d
     left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = d.d
     order by d.d, hirundo.port_label(c.code) collate "C";
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, case when cardinality(v_codes) = 0 then 'no ports are asked about'
+      else 'no packet that is asked about came with a source' || hirundo.flood_aside(v_first, v_past, v_codes) end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[], boolean) is
-  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off), flood_packets (to the port that day as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';
+  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off), flood_packets (to the port that day as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. No row (of no port, where NULL asks for those that occur): a NOTICE says why (hirundo.why_no_rows). Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';

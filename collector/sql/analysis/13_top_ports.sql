@@ -1,11 +1,38 @@
 -- Which ports receive most, at each sensor?
--- All packets but class local, flood rows included. A sensor that received nothing has no rows: see sensor_status.
+-- All packets but class local, flood rows included. A sensor that observed and received nothing has no rows; one that was out has one, without a port.
 --
 -- Whole months come from a head, which leaves out ports with few packets. So it gives a lower bound for each port, and for
 -- each month in which a port is missing at most head_packets - 1 are missing too. Ports that could still be among the n are
 -- looked up in port_day; where even a port that is in no head could be, all of the sensor's are.
 -- columns are only appended, which takes a new function
 drop function if exists hirundo.top_ports(tstzrange, integer);
+----
+create or replace function hirundo.sensors_out(first timestamptz, past timestamptz, observed smallint[])
+returns smallint[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+declare
+  v record;
+  v_out smallint[] := '{}';
+begin
+  if first is null or past is null or first >= past or first > now() then
+    return v_out;
+  end if;
+  -- one at a time, which Citus finds on one node
+  for v in select s.sensor_id, s.revoked_at from hirundo.sensor s where s.sensor_id <> all (observed) order by s.sensor_id loop
+    if exists (select 1 from hirundo.observation o where o.sensor_id = v.sensor_id and o.slot < sensors_out.past)
+       and (v.revoked_at is null or exists (select 1 from hirundo.observation o where o.sensor_id = v.sensor_id and o.slot >= sensors_out.first)) then
+      v_out := v_out || v.sensor_id;
+    end if;
+  end loop;
+  return v_out;
+end
+$$;
+----
+comment on function hirundo.sensors_out(timestamptz, timestamptz, smallint[]) is
+  'Sensors that might have observed in [first, past) and are not among these: they had begun by its end, and were not revoked before it (a sensor whose last data is older, and that is revoked, has ended). None in the future. Example: select hirundo.sensors_out(''2023-02-08'', ''2023-02-09'', ''{}'').';
 ----
 create function hirundo.top_ports(period tstzrange, n integer default 10)
 returns table (sensor text, label_en text, label_ja text, country text, rank integer, port text, packets bigint, sensor_days numeric, missing text,
@@ -30,6 +57,9 @@ declare
   v_rest_first timestamptz;
   v_rest_past timestamptz;
   v_n int := greatest(coalesce(n, 10), 0);
+  v_sensors smallint[]; -- that observed, and for how many days
+  v_observed numeric[];
+  v_out smallint[];
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.months, c.days, c.hours, c.rest, lower(c.rest), upper(c.rest)
@@ -37,6 +67,9 @@ begin
   from hirundo.rollup_cover(v_first, v_past, 'port_day,sensor_day', 'port_hour', 'port_month') c;
   v_month_days := hirundo.month_days(v_months);
   select max(m.head_packets) - 1 into v_missing from hirundo.rollup_month m where m.month = any (v_months);
+  select coalesce(array_agg(o.sensor_id), '{}'), coalesce(array_agg(o.days), '{}') into v_sensors, v_observed
+  from (select k.sensor_id, round(sum(k.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(v_first, v_past, v_rest) k group by 1) o;
+  v_out := case when v_n > 0 then hirundo.sensors_out(v_first, v_past, v_sensors) else '{}' end;
   return query
     with known as materialized (
       select u.sensor_id, u.code, sum(u.n)::bigint as n, coalesce(sum(u.n) filter (where u.month is not null), 0)::bigint as in_months,
@@ -113,18 +146,23 @@ begin
       from head t
       cross join lateral (select hirundo.port_label(t.code) as label) l
     ), observed as (
-      select o.sensor_id, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
+      select * from unnest(v_sensors, v_observed) o(sensor_id, days)
     )
-    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0), l.missing, coalesce(f.n, 0), f.low, f.high
-    from ranked r
+    select s.name, s.label_en, s.label_ja, s.country::text, r.r::int, r.label, r.n, coalesce(o.days, 0), l.missing,
+      coalesce(f.n, case when r.n is not null then 0 end), f.low, f.high
+    from (select w.sensor_id, w.code, w.label, w.n, w.r from ranked w where w.r <= v_n
+          union all
+          select u.sensor_id, null, null, null, null from unnest(v_out) u(sensor_id) where u.sensor_id not in (select w.sensor_id from ranked w)) r
     join hirundo.sensor s on s.sensor_id = r.sensor_id
     left join observed o on o.sensor_id = r.sensor_id
     left join flood f on f.sensor_id = r.sensor_id and f.code = r.code
     left join hirundo.lacking(v_first, v_past, v_rest, 'sensor') l on l.item = s.name
-    where r.r <= v_n
     order by s.name collate "C", r.r;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, case v_n when 0 then 'n asks for no port' else 'no packet that counts came (local ones do not)' end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.top_ports(tstzrange, integer) is
-  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed, and of which data are kept), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off), flood_packets (of packets, those that came as flood rows), flood_sources_min and flood_sources_max (of how many sources these were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';
+  'The n ports with most packets at each sensor, ICMP and ICMPv6 one row each, ties by port: sensor, label_en, label_ja, country, rank, port, packets, sensor_days (that the sensor observed, and of which data are kept), missing (what the figure lacks: dropped, lost, unknown, gone; a clock that was off), flood_packets (of packets, those that came as flood rows), flood_sources_min and flood_sources_max (of how many sources these were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. A sensor that had begun by the end of the period and observed nothing in it, or whose data are gone, has one row, rank, port and packets null; one that observed and received nothing has none. No row at all: a NOTICE says why (hirundo.why_no_rows). Example: select sensor, rank, port from hirundo.top_ports(hirundo.quarter(''2023Q1''), 10).';

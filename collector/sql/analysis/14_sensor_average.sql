@@ -78,8 +78,9 @@ begin
       union
       select r.b from received r
     )
-    select k.b, e.side, coalesce(r.n, 0), round(coalesce(o.ms, 0) / 86400000.0, 6),
-      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6), coalesce(r.flood, 0)::bigint, hirundo.missing_text(t.what, g.days),
+    select k.b, e.side, coalesce(r.n, case when o.ms > 0 then 0 end), round(coalesce(o.ms, 0) / 86400000.0, 6),
+      round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6), coalesce(r.flood, case when coalesce(o.ms, r.n) is not null then 0 end)::bigint,
+      hirundo.missing_text(t.what, g.days),
       r.low, r.high
     from buckets k
     cross join (values ('home'), ('overseas')) e(side)
@@ -88,8 +89,11 @@ begin
     left join trouble t on t.b = k.b and t.side = e.side
     left join gone g on g.b = k.b
     order by k.b, e.side;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, 'no packet that counts came (local ones do not)');
+  end if;
 end
 $$;
 ----
 comment on function hirundo.sensor_average(tstzrange, text) is
-  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets, sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
+  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets (0: observed, none came; null: nobody of the side observed, or the data are gone), sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. An empty period has no row, and a NOTICE says so. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';

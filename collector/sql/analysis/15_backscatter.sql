@@ -130,8 +130,12 @@ begin
     from flood f
     where f.packets > 0
     order by 4 desc, 1;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest,
+      case when v_min > 1 then format('no victim answered with %s packets or more', v_min) else 'no answer to a forged packet came' end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.backscatter(tstzrange, bigint) is
-  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, and of which data are kept; on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows; its note says between which bounds the number of victims may lie. UDP from port 53 may also be somebody who scans from that port. Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';
+  'Victims of floods under forged addresses, as seen by their answers at all sensors, most packets first: victim, first_seen and last_seen (first and last packet), packets, bytes, days (of the reporting time zone with any), kinds (SYN-ACK, RST, ICMP, UDP), ports (the victim''s; at most 10, most packets first; ICMP does not tell which), port_count, sensors, regions, AS, country of registration and organisation as of the period''s last day, sensor_days (observed in the period, and of which data are kept; on every row), note, missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off). min_packets leaves out victims with fewer. A row without victim: packets in flood rows; its note says between which bounds the number of victims may lie. UDP from port 53 may also be somebody who scans from that port. No row: a NOTICE says why (hirundo.why_no_rows). Example: select victim, first_seen, ports, packets, sensors from hirundo.backscatter(hirundo.quarter(''2023Q1''), 10) limit 20.';

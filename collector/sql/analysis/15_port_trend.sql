@@ -155,8 +155,11 @@ begin
     left join trouble b on b.b = date_trunc(v_lacking, k.b)
     left join gone g on g.b = date_trunc(v_lacking, k.b)
     order by k.b, t.r;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, case v_n when 0 then 'n asks for no port' else 'no packet that counts came (local ones do not)' end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.port_trend(tstzrange, text, integer) is
-  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed and with data kept, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). Nobody observed, or data gone: packets and average null. All traffic but class local. Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';
+  'Average packets per sensor and day of the n ports that receive most in the period, by hour, day, week (from Monday), month or quarter: bucket (its beginning by the clocks of the reporting time zone), rank (over the whole period), port, packets, flood_packets (contained in packets; exact), sensors (that observed), sensor_days (observed and with data kept, not calendar), average (per observed sensor-day, whatever the bucket), missing (what the bucket lacks, of an hour what its day lacks: hirundo.trouble; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). Nobody observed, or data gone: packets and average null. All traffic but class local. No port received anything: no row, and a NOTICE says why (hirundo.why_no_rows). Example: select bucket, port, average from hirundo.port_trend(hirundo.quarter(''2023Q1''), ''week'', 5).';

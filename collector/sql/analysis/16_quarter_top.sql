@@ -108,6 +108,7 @@ declare
 begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   if v_first is null then
+    perform hirundo.say_no_rows(v_first, v_past, '{}', null);
     return;
   end if;
   select p.before_first, p.before_past into v_before_first, v_before_past from hirundo.period_before(v_first, v_past) p;
@@ -170,8 +171,12 @@ begin
     join total t on t.kind = w.kind
     left join bound m on m.kind = w.kind and m.key = w.key and w.flood > 0
     order by w.kind desc, w.r nulls last;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, (select c.rest from hirundo.rollup_cover(v_first, v_past, 'network_port_day', 'port_hour') c),
+      case v_n when 0 then 'n asks for no place' else 'no packet that counts came (local ones do not)' end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.quarter_top(tstzrange, integer) is
-  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it, or its data are gone), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed, and of which data are kept), missing (what the period lacks: hirundo.trouble, and how many days'' data of the period before are gone; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';
+  'The n services (ports; any IP protocol is one) and source countries (where the address is registered) with most packets, all sensors together: kind (service, country), rank (ties by name), item, packets, share (of all packets of the kind), average (per observed sensor-day), previous_rank (in the period before that is as long, null outside its first ten or where nobody observed it, or its data are gone), previous (the same to print: - outside the first ten, null where nobody observed), previous_packets, flood_packets (contained in packets; exact), sensor_days and previous_sensor_days (observed, and of which data are kept), missing (what the period lacks: hirundo.trouble, and how many days'' data of the period before are gone; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). Packets without a country, those of floods among them, stand last without a rank. All traffic but class local. Nothing received: no row, and a NOTICE says why (hirundo.why_no_rows). Example: select kind, rank, item, previous from hirundo.quarter_top(hirundo.quarter(''2023Q1''), 10).';

@@ -19,9 +19,11 @@ drop function if exists hirundo.scanners(tstzrange, integer);
 ----
 drop function if exists hirundo.scanners(tstzrange, integer, boolean);
 ----
-create function hirundo.scanners(period tstzrange, min_ports integer default 10, with_backscatter boolean default false)
+drop function if exists hirundo.scanner_rows(tstzrange, integer, boolean);
+----
+create function hirundo.scanner_rows(period tstzrange, min_ports integer, with_backscatter boolean)
 returns table (day date, src inet, ports bigint, sensors bigint, packets bigint, asn bigint, as_name text, country text, organisation text,
-               scanner text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
+               scanner text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint, sensor_days numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -63,20 +65,59 @@ begin
           and (v_back or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2
       having count(distinct f.port_code) > v_min
+    ), lacking as materialized (
+      select l.* from hirundo.lacking_days(v_first, v_past, v_rest) l
+    ), flood as (
+      select f.day, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
+      from hirundo.floods(v_first, v_past) f where v_back or f.class <> 'backscatter' group by 1
+    ), observed as (
+      select o.day, round(sum(o.covered_ms) / 86400000.0, 6) as days from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     )
-    select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner, l.missing, coalesce(f.n, 0), f.low, f.high
-    from (select e.d, array_agg(e.src) as sources from hit e group by e.d) g
-    cross join lateral hirundo.lookup(g.sources, g.d) k
-    join hit h on h.d = g.d and h.src = k.address
-    left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = h.d
-    left join (select f.day, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
-               from hirundo.floods(v_first, v_past) f where v_back or f.class <> 'backscatter' group by 1) f on f.day = h.d
-    order by h.d, h.ports desc, h.src;
+    select e.d, e.src, e.ports, e.sensors, e.p, e.asn, e.as_name, e.country, e.organisation, e.scanner, l.missing,
+      coalesce(f.n, case when e.src is not null or o.days > 0 then 0 end), f.low, f.high, coalesce(o.days, 0)
+    from (
+      select h.d, h.src, h.ports, h.sensors, h.p, k.asn, k.as_name, k.country, k.organisation, k.scanner
+      from (select i.d, array_agg(i.src) as sources from hit i group by i.d) g
+      cross join lateral hirundo.lookup(g.sources, g.d) k
+      join hit h on h.d = g.d and h.src = k.address
+      union all
+      -- whom a day had whose data are gone is not known: it was not a day without
+      select w.day, null, null, null, null, null, null, null, null, null
+      from lacking w where w.gone and w.day not in (select i.d from hit i)) e
+    left join lacking l on l.day = e.d
+    left join flood f on f.day = e.d
+    left join observed o on o.day = e.d
+    order by e.d, e.ports desc, e.src;
+end
+$$;
+----
+comment on function hirundo.scanner_rows(tstzrange, integer, boolean) is
+  'Internal to scanners and scanner_organisations: the rows of hirundo.scanners. Example: select count(src) from hirundo.scanner_rows(hirundo.day(''2023-02-08''), 10, false).';
+----
+create function hirundo.scanners(period tstzrange, min_ports integer default 10, with_backscatter boolean default false)
+returns table (day date, src inet, ports bigint, sensors bigint, packets bigint, asn bigint, as_name text, country text, organisation text,
+               scanner text, missing text, flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint, sensor_days numeric)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+#variable_conflict use_column
+declare
+  v_first timestamptz;
+  v_past timestamptz;
+begin
+  return query select * from hirundo.scanner_rows(scanners.period, scanners.min_ports, scanners.with_backscatter);
+  if not found then
+    select b.first, b.past into v_first, v_past from hirundo.period_bounds(scanners.period) b;
+    perform hirundo.say_no_rows(v_first, v_past,
+      (select c.rest from hirundo.rollup_cover(v_first, v_past, hirundo.scanners_table(min_ports, with_backscatter)) c),
+      format('no source sent to more than %s ports within a day', greatest(coalesce(min_ports, 10), 0)) || hirundo.flood_aside(v_first, v_past));
+  end if;
 end
 $$;
 ----
 comment on function hirundo.scanners(tstzrange, integer, boolean) is
-  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner), missing (what the day lacks: hirundo.trouble; null: nothing), flood_packets (of the day, over all ports, as flood rows: scanners among their sources are not known), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Most ports first. Without local traffic and flood rows, and without backscatter unless with_backscatter (a victim that answers to many ports counts then). Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
+  'Sources that sent to strictly more than min_ports different ports within a day (of the reporting time zone; a part of a day counts as what it holds), over all sensors: day, src, ports, sensors (that saw it), packets, and as of that day asn, as_name, country (of registration), organisation (under watch), scanner (known research scanner), missing (what the day lacks: hirundo.trouble; null: nothing), flood_packets (of the day, over all ports, as flood rows: scanners among their sources are not known), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none), sensor_days (observed that day by all sensors, and of which data are kept). Most ports first. A day whose data are gone has one row, without src: count(src), not count(*), counts sources. No row: a NOTICE says why (hirundo.why_no_rows). Without local traffic and flood rows, and without backscatter unless with_backscatter (a victim that answers to many ports counts then). Example: select day, src, ports, organisation from hirundo.scanners(hirundo.week(''2023-W06''), 10).';
 ----
 -- columns and arguments are only appended, which takes a new function
 drop function if exists hirundo.scanner_organisations(tstzrange, integer);
@@ -105,7 +146,8 @@ begin
       select s.day as d, s.ports as n, s.packets as p,
         case when s.organisation is not null then 'watched' when s.scanner is not null then 'research' when s.asn is not null then 'as' else 'unknown' end as kind,
         coalesce(s.organisation, s.scanner, 'AS' || s.asn || coalesce(' ' || s.as_name, ''), 'unknown') as name
-      from hirundo.scanners(period, min_ports, with_backscatter) s
+      from hirundo.scanner_rows(period, min_ports, with_backscatter) s
+      where s.src is not null
     ), observed as (
       select o.day as d, sum(o.covered_ms) as ms from hirundo.kept_time(v_first, v_past, v_rest) o group by 1
     ), total as (
@@ -130,6 +172,9 @@ begin
     left join (select f.day, sum(f.packets)::bigint as n, max(f.sources_min) as low, sum(f.sources_max)::bigint as high
                from hirundo.floods(v_first, v_past) f where coalesce(with_backscatter, false) or f.class <> 'backscatter' group by 1) f on f.day = e.d
     order by e.d, e.kind = 'total', e.hosts desc, e.name collate "C", e.kind collate "C";
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, null);
+  end if;
 end
 $$;
 ----

@@ -136,8 +136,12 @@ begin
       -- nothing of it seen: 0 where somebody observed and it is still known, else null
       select case when w.ms > 0 then 0::bigint end as n) zero
     order by d.d, o.r nulls last, t.tool collate "C";
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest, case when cardinality(v_codes) = 0 then 'no ports are asked about'
+      else 'no packet that is asked about came with a source, so no tool was seen' || hirundo.flood_aside(v_first, v_past, v_codes) end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.tool_share(tstzrange, text[], text, integer, text) is
-  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). packets 0: observed, none seen; null: nobody observed, or gone. Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';
+  'Packets of each tool (hirundo.fingerprint; unknown: no rule fits), by day and by port or country (of the source, as registered), for the n with most packets of the tool (NULL: of any) in the period and their total: day, item (total: all ports asked for), rank (null: total), tool, packets, hosts (distinct; null where they cannot be told: several ports by country), all_packets (of the item and day), share, flood_packets (not in the others: no tool is known of them), sensor_days (observed, and of which data are kept), missing (what the day lacks: hirundo.trouble; null: nothing), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). packets 0: observed, none seen; null: nobody observed, or gone. Without tool, and where none was seen: no row, and a NOTICE says why (hirundo.why_no_rows). Without backscatter, local traffic and flood rows. Example: select day, item, packets, share from hirundo.tool_share(hirundo.month(''2023-02''), null, ''port'', 5, ''mirai'').';

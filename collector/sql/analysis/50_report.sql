@@ -148,7 +148,7 @@ drop function if exists hirundo.source_top_ports(tstzrange, cidr[], integer);
 ----
 create function hirundo.source_top_ports(period tstzrange, sources cidr[], n integer default 5)
 returns table (port text, hosts bigint, packets bigint, sensors bigint, missing text,
-               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint, sensor_days numeric)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -204,14 +204,20 @@ begin
       group by 1
     )
     select hirundo.port_label(t.code), t.hosts, t.n, t.sensors, (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l),
-      coalesce(f.n, 0), f.low, f.high
+      coalesce(f.n, 0), f.low, f.high,
+      (select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) from hirundo.kept_time(v_first, v_past, v_rest) o)
     from top t left join flood f on f.code = t.code
     order by t.hosts desc, t.n desc, t.code;
+  if not found then
+    perform hirundo.say_no_rows(v_first, v_past, v_rest,
+      case when coalesce(isempty(v_ranges), true) then 'no sources are asked about' when source_top_ports.n <= 0 then 'n asks for no port'
+           else 'no packet that is asked about came with a source' || hirundo.flood_aside(v_first, v_past) end);
+  end if;
 end
 $$;
 ----
 comment on function hirundo.source_top_ports(tstzrange, cidr[], integer) is
-  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors, missing (what the period lacks, on every row: hirundo.lacking; null: nothing), flood_packets (to the port as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). Without backscatter, local traffic and flood rows. Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
+  'The ports to which most hosts of these sources sent, by hosts and packets: port, hosts (distinct over the period), packets, sensors, missing (what the period lacks, on every row: hirundo.lacking; null: nothing), flood_packets (to the port as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none), sensor_days (observed in the period by all sensors, and of which data are kept; on every row). Without backscatter, local traffic and flood rows. No row: a NOTICE says why (hirundo.why_no_rows). Example: select * from hirundo.source_top_ports(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', 5).';
 ----
 create or replace function hirundo.observed_since(sensor_id smallint)
 returns timestamptz
@@ -471,6 +477,7 @@ returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
+set client_min_messages = warning -- a figure without rows says so on the page
 as $$
 begin
   return jsonb_build_object(

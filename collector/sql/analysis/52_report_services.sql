@@ -97,6 +97,7 @@ order by t.rank$q$, v_period, case t.kind when 'service' then 'port' else 'count
 select r.label_en, r.label_ja, r.country, t.rank, t.port, t.packets
 from hirundo.top_ports(%1$s, 10) t
 join hirundo.report_sensors('internal') with ordinality r(sensor, sensor_id, country, label_en, label_ja, n) on r.sensor = t.sensor
+where t.rank is not null
 order by r.n, t.rank$q$, v_period) else format($q$
 select t.port, t.share
 from hirundo.public_top_tens(%1$s) t
