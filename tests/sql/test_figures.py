@@ -191,9 +191,23 @@ class Case:
                         len({f['src'] for f in mine}) or none,
                         sum(f['packets'] for f in mine) or none,
                         len({f['sensor_id'] for f in mine}),
+                        *(self.alone(mine) if sources is not None and (mine or day in observed) else (None, None)),
                     )
                 )
         return out
+
+    def alone(self, flows):
+        """How many hosts one sensor alone saw, of the one with most such, and its name."""
+        seen = collections.defaultdict(set)
+        for f in flows:
+            seen[f['src']].add(f['sensor_id'])
+        count = collections.Counter(next(iter(s)) for s in seen.values() if len(s) == 1)
+        return self.largest(count) or (0, None)
+
+    def largest(self, count):
+        """(how much, name) of the first sensor of those with most; None where there is nothing."""
+        n, sensor = max(((n, -sensor) for sensor, n in count.items()), default=(0, None))
+        return (n, self.name[-sensor]) if n else None
 
     def bucket(self, day, kind):
         return {
@@ -204,9 +218,11 @@ class Case:
         }[kind]
 
     def averages(self, kind):
-        packets, covered = collections.Counter(), collections.Counter()
+        packets, covered, by_sensor = collections.Counter(), collections.Counter(), collections.defaultdict(collections.Counter)
         for ts, sensor, _, n in self.packets():
-            packets[self.bucket(self.day(ts), kind), self.country[sensor] == 'JP'] += n
+            key = self.bucket(self.day(ts), kind), self.country[sensor] == 'JP'
+            packets[key] += n
+            by_sensor[key][sensor] += n
         for (sensor, slot), ms in self.covered.items():
             if self.within(slot):
                 covered[self.bucket(self.day(slot), kind), self.country[sensor] == 'JP'] += ms
@@ -216,7 +232,9 @@ class Case:
                 n, ms = packets[b, home], covered[b, home]
                 average = round(Fraction(n * 86400000, ms), 9) if ms else None
                 # nobody observed and nothing came: not known
-                out.append((b, 'home' if home else 'overseas', n if n or ms else None, Fraction(ms, 86400000), average))
+                most, name = self.largest(by_sensor[b, home]) or (0, None)
+                share = Fraction((2 * most * 10**4 + n) // (2 * n), 10**4) if n else None
+                out.append((b, 'home' if home else 'overseas', n if n or ms else None, Fraction(ms, 86400000), average, share, name))
         return out
 
 
@@ -248,14 +266,14 @@ def check(case):
         yield f'top_ports {n}', cur.fetchall(), case.top_ports(n)
     for sources, ports in ((None, None), (ASKED, PORTS), (ASKED, None), (None, PORTS)):
         cur.execute(
-            'select day, port, hosts, packets, sensors from hirundo.source_hosts_daily(tstzrange(%s, %s), %s::cidr[], %s)',
+            'select day, port, hosts, packets, sensors, hosts_alone, largest_sensor from hirundo.source_hosts_daily(tstzrange(%s, %s), %s::cidr[], %s)',
             (*period, sources, ports),
         )
         yield f'source_hosts_daily {sources} {ports}', cur.fetchall(), case.source_hosts(
             sources, ports
         )
     for kind in ('day', 'week', 'month', 'quarter'):
-        cur.execute('select bucket, side, packets, sensor_days, average from hirundo.sensor_average(tstzrange(%s, %s), %s)', (*period, kind))
+        cur.execute('select bucket, side, packets, sensor_days, average, largest_share, largest_sensor from hirundo.sensor_average(tstzrange(%s, %s), %s)', (*period, kind))
         yield f'sensor_average {kind}', cur.fetchall(), case.averages(kind)
 
 

@@ -9,7 +9,7 @@ drop function if exists hirundo.source_hosts_daily(tstzrange, cidr[], text[], bo
 create function hirundo.source_hosts_daily(period tstzrange, sources cidr[] default null, ports text[] default null,
                                            with_backscatter boolean default false)
 returns table (day date, port text, hosts bigint, packets bigint, sensors bigint, sensor_days numeric, missing text,
-               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint)
+               flood_packets bigint, flood_sources_min bigint, flood_sources_max bigint, hosts_alone bigint, largest_sensor text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -32,6 +32,7 @@ declare
   v_codes int[] := hirundo.port_codes(ports);
   v_zone text := hirundo.time_zone();
   v_back boolean := coalesce(with_backscatter, false);
+  v_asked boolean := sources is not null;
 begin
   if v_back and v_ranges is null then
     -- no rollup has all hosts with it
@@ -64,10 +65,17 @@ begin
           and (v_codes is null or f.port_code = any (v_codes))
           and (v_back or f.class <> 'backscatter') and f.class <> 'local') f
       group by 1, 2, 3, 4
-    ), by_port as materialized (
+    ), host as materialized (
       -- a day is wholly in the rollup or in the rest
+      select h.d, h.code, h.src, sum(h.n) as n, case count(*) when 1 then min(h.sensor_id) end as alone from hit h group by h.d, h.code, h.src
+    ), lone as (
+      -- an array is as large as its first element: of several as large, the first sensor
+      select e.d, e.code, max(array[e.n, -e.alone]) as top
+      from (select n.d, n.code, n.alone, count(*) as n from host n where v_asked and n.alone is not null group by 1, 2, 3) e
+      group by 1, 2
+    ), by_port as materialized (
       select n.d, n.code, count(*) as hosts, sum(n.n)::bigint as packets, null::bigint as sensors
-      from (select h.d, h.code, h.src, sum(h.n) as n from hit h group by h.d, h.code, h.src) n
+      from host n
       group by n.d, n.code
       union all
       -- of all sources: added up already
@@ -100,12 +108,15 @@ begin
       coalesce(s.hosts, case when o.d is not null then 0 end),
       coalesce(s.packets, case when o.d is not null then 0 end),
       coalesce(s.sensors, n.sensors, 0), coalesce(o.days, 0), l.missing,
-      coalesce(f.n, case when o.d is not null then 0 end), f.low, f.high
+      coalesce(f.n, case when o.d is not null then 0 end), f.low, f.high,
+      case when v_asked then coalesce(a.top[1], case when coalesce(s.hosts, case when o.d is not null then 0 end) is not null then 0 end) end, z.name
     from days d
     cross join codes c
     left join by_port s on s.d = d.d and s.code = c.code
     left join by_sensor n on n.d = d.d and n.code = c.code
     left join flood f on f.d = d.d and f.code = c.code
+    left join lone a on a.d = d.d and a.code = c.code
+    left join hirundo.sensor z on z.sensor_id = -a.top[2]
     left join observed o on o.d = d.d
     left join hirundo.lacking_days(v_first, v_past, v_rest) l on l.day = d.d
     order by d.d, hirundo.port_label(c.code) collate "C";
@@ -117,4 +128,4 @@ end
 $$;
 ----
 comment on function hirundo.source_hosts_daily(tstzrange, cidr[], text[], boolean) is
-  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off), flood_packets (to the port that day as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. No row (of no port, where NULL asks for those that occur): a NOTICE says why (hirundo.why_no_rows). Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';
+  'Source hosts per day (reporting time zone) and port: every day and port asked for (NULL: those that occur), hosts, packets, sensors that saw them, sensor_days (observed that day by all sensors, of which data are kept), missing (what the figures lack: dropped, lost, unknown, gone; clocks that were off), flood_packets (to the port that day as flood rows, in no other column), flood_sources_min and flood_sources_max (of how many sources: the largest estimate and the sum of them; null: none), hosts_alone (hosts that one sensor alone saw, of the sensor that has most of them: without it hosts were as many fewer; null where sources is NULL, of which rollups do not know it: hirundo.scope) and largest_sensor (its name). hosts 0: observed, none seen; null: no sensor observed, or the day''s data are gone. No row (of no port, where NULL asks for those that occur): a NOTICE says why (hirundo.why_no_rows). Without local traffic and flood rows, and without backscatter unless with_backscatter. Example: select day, hosts from hirundo.source_hosts_daily(hirundo.quarter(''2023Q1''), ''{198.18.0.0/20}'', ''{22/TCP}'').';

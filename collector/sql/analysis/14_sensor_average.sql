@@ -29,9 +29,13 @@ begin
   from hirundo.rollup_cover(v_first, v_past, 'sensor_day', 'port_hour') c;
   return query
     with received as (
-      select u.b, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n, sum(u.flood) as flood,
-        max(u.low) as low, sum(u.high)::bigint as high
-      from (select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n, sum(d.flood_packets) as flood,
+      -- an array is as large as its first element: of several as large, the first sensor
+      select e.b, e.side, sum(e.n) as n, sum(e.flood) as flood, max(e.low) as low, sum(e.high)::bigint as high, max(array[e.n, -e.sensor_id]) as top
+      from (
+        select u.b, u.sensor_id, case when s.country::text = v_home then 'home' else 'overseas' end as side, sum(u.n) as n, sum(u.flood) as flood,
+          max(u.low) as low, sum(u.high) as high
+        from (
+            select date_trunc(v_bucket, d.day::timestamp)::date as b, d.sensor_id, sum(d.packets) as n, sum(d.flood_packets) as flood,
               max(d.flood_sources_min) as low, sum(d.flood_sources_max) as high
             from hirundo.sensor_day d
             where d.day = any (v_days) and d.class <> 'local'
@@ -56,7 +60,8 @@ begin
             cross join lateral hirundo.floods(lower(r), upper(r), null, true) f
             where not isempty(v_rest)
             group by 1, 2) u
-      join hirundo.sensor s on s.sensor_id = u.sensor_id
+        join hirundo.sensor s on s.sensor_id = u.sensor_id
+        group by 1, 2, 3) e
       group by 1, 2
     ), observed as (
       select date_trunc(v_bucket, o.day::timestamp)::date as b,
@@ -81,10 +86,11 @@ begin
     select k.b, e.side, coalesce(r.n, case when o.ms > 0 then 0 end), round(coalesce(o.ms, 0) / 86400000.0, 6),
       round(coalesce(r.n, 0) * 86400000 / nullif(o.ms, 0), 6), coalesce(r.flood, case when coalesce(o.ms, r.n) is not null then 0 end)::bigint,
       hirundo.missing_text(t.what, g.days),
-      r.low, r.high
+      r.low, r.high, round(r.top[1] / nullif(r.n, 0), 4), z.name
     from buckets k
     cross join (values ('home'), ('overseas')) e(side)
     left join received r on r.b = k.b and r.side = e.side
+    left join hirundo.sensor z on z.sensor_id = -r.top[2] and r.n > 0
     left join observed o on o.b = k.b and o.side = e.side
     left join trouble t on t.b = k.b and t.side = e.side
     left join gone g on g.b = k.b
@@ -96,4 +102,4 @@ end
 $$;
 ----
 comment on function hirundo.sensor_average(tstzrange, text) is
-  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets (0: observed, none came; null: nobody of the side observed, or the data are gone), sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none). All traffic but class local, flood rows included. An empty period has no row, and a NOTICE says so. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
+  'Average packets per sensor and day, home against overseas, by day, week, month or quarter of the reporting time zone: bucket (its first day), side, packets (0: observed, none came; null: nobody of the side observed, or the data are gone), sensor_days (observed and with data kept, not calendar), average (null where there are none), flood_packets (of packets), missing (what the figure lacks: dropped, lost, unknown, gone; clocks that were off), flood_sources_min and flood_sources_max (of how many sources the flood rows were: the largest estimate and the sum of them; null: none), largest_share (of packets, by the one sensor with most) and largest_sensor (its name; both null where none came). All traffic but class local, flood rows included. An empty period has no row, and a NOTICE says so. Example: select * from hirundo.sensor_average(hirundo.quarter(''2023Q1''), ''month'').';
