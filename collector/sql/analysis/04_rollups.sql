@@ -40,6 +40,7 @@ create or replace function hirundo.rest_observed(rest tstzmultirange)
 returns tstzmultirange
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
 as $$
 begin
   return coalesce((select range_agg(r) from unnest(rest) r where hirundo.observed_within(lower(r), upper(r))), '{}');
