@@ -97,10 +97,10 @@ begin
       union all
       select date_trunc(v_bucket, t.ts at time zone v_zone), t.port_code, t.sensor_id, sum(t.packets), coalesce(sum(t.packets) filter (where t.flood), 0), null, null
       from unnest(v_rest) r
-        cross join lateral (
-          select * from hirundo.traffic t
-          where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest)
-            and t.port_code = any (array(select t.code from top t)) and t.class <> 'local') t
+      cross join lateral (
+        select * from hirundo.traffic t
+        where t.ts >= lower(r) and t.ts < upper(r) and t.ts >= lower(v_rest) and t.ts < upper(v_rest)
+          and t.port_code = any (array(select t.code from top t)) and t.class <> 'local') t
       group by 1, 2, 3
       union all
       -- packets of these are in traffic
