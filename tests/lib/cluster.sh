@@ -9,6 +9,10 @@ home=$(mktemp -d "$RESULTS/cluster.XXXXXX") || exit 1
 trap 'pg_down; pg_remove; rm -rf -- "$home"' EXIT
 trap 'exit 143' HUP INT TERM
 mkdir -p "$home/log"
+pg_find
+pg_init
+# What lies in it is thrown away. Several tests at once share one table of locks.
+as_pg tee -a "$pg_data/postgresql.conf" >/dev/null <<<$'fsync = off\nmax_locks_per_transaction = 128'
 pg_up
 export PGHOST=$pg_socket PGPORT=$pg_port PGUSER=postgres
 
