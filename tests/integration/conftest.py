@@ -7,6 +7,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from hirundo import Collector, Keys, Postgres, wait_for  # noqa: E402
 
+# What takes longest begins first, so that with several files at a time none is left alone at the end.
+LONG = ("test_partner_attack", "test_collector", "test_live", "test_poison", "test_partners", "test_walkthrough")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture(scope="module")
 def postgres():

@@ -7,6 +7,7 @@
 
 Programs are looked for in $HIRUNDO_BUILD (a meson build directory), else in build/ at the top of the repository.
 """
+import atexit
 import contextlib
 import glob
 import os
@@ -53,19 +54,22 @@ def free_port():
 
 
 def wait_for(condition, what, timeout=WAIT_S):
-    """Polls until condition() is true and returns its value; fails naming what was waited for."""
-    end = time.monotonic() + timeout
+    """Polls until condition() is true and returns its value; fails naming what was waited for. What takes long is asked for less often."""
+    end, pause = time.monotonic() + timeout, 0.02
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {timeout:.0f} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.1, 0.1)
 
 
 class Postgres:
     """A private cluster: unix socket and 127.0.0.1, made by initdb as an unprivileged user when we are root."""
+
+    made = {}  # (programs, user) -> what initdb made in this process; every cluster is a copy
 
     def __init__(self, user="postgres", settings=()):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="hirundo-pg-", dir="/var/tmp"))
@@ -85,14 +89,26 @@ class Postgres:
         if done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}: {done.stdout.decode(errors='replace')}")
 
+    def _initdb(self):
+        """The directory that a cluster is a copy of."""
+        key = self.bin, self.os_user
+        if key not in self.made:
+            made = pathlib.Path(tempfile.mkdtemp(prefix="hirundo-initdb-", dir="/var/tmp"))
+            atexit.register(shutil.rmtree, made, ignore_errors=True)
+            if os.geteuid() == 0:
+                shutil.chown(made, self.os_user)
+            password_file = made / "password"
+            password_file.write_text(self.password)
+            password_file.chmod(0o644)
+            self._run(f"{self.bin}/initdb", "-D", str(made / "data"), "-U", "hirundo_admin", "-A", "scram-sha-256", "--pwfile",
+                      str(password_file), "-E", "UTF8", "--no-sync", "--locale=C")
+            self.made[key] = made / "data"
+        return self.made[key]
+
     def __enter__(self):
         if os.geteuid() == 0:
             shutil.chown(self.directory, self.os_user)
-        password_file = self.directory / "password"
-        password_file.write_text(self.password)
-        password_file.chmod(0o644)
-        self._run(f"{self.bin}/initdb", "-D", "data", "-U", "hirundo_admin", "-A", "scram-sha-256", "--pwfile",
-                  "password", "-E", "UTF8", "--no-sync", "--locale=C")
+        self._run("cp", "-a", str(self._initdb()), "data")
         with open(self.directory / "data" / "postgresql.conf", "a", encoding="utf-8") as f:
             f.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\n"
                     f"unix_socket_directories = '{self.directory}'\nmax_wal_size = 4GB\n")

@@ -138,7 +138,7 @@ def test_collector_killed_half_way(collector, tmp_path):
     collector.kill()
     replay.wait_log("broke|cannot be reached")
     collector.start()
-    assert replay.process.wait(60) == 0, replay.log()
+    assert replay.process.wait(2 * hirundo.WAIT_S) == 0, replay.log()
     assert sensor.figures() == (400000, 400000, 400000, 0)
 
 
@@ -220,7 +220,7 @@ def test_replay_told_to_end_declares_what_its_full_spool_did_not_take(collector,
     hirundo.wait_for(lambda: used.stands(int(sensor.status()["used"].split()[0])) and used.value > 1700000, "the spool to be full",
                      4 * hirundo.WAIT_S)
     replay.signal(signal.SIGTERM)
-    assert replay.process.wait(60) == 1
+    assert replay.process.wait(2 * hirundo.WAIT_S) == 1
     replay.wait_log("the next start with it declares that time as unknown|could not be written to the spool")
     collector.start()
     more = capture(tmp_path / "b.pcap", 1000, first=FIRST + 2 * 86400)
@@ -262,7 +262,7 @@ def test_key_approved_later_gets_through_without_restart(collector, tmp_path):
     line = replay.wait_log("refuses the handshake").string
     assert sensor.public_key in line and "sensor add" in line
     sensor.enroll()
-    assert replay.process.wait(60) == 0, replay.log()
+    assert replay.process.wait(2 * hirundo.WAIT_S) == 0, replay.log()
     assert sensor.figures()[0] == 1000
     assert replay.log().count("refuses the handshake") == 1  # however often it was tried
 
@@ -381,7 +381,7 @@ def test_disk_smaller_than_the_cap_gives_up_what_was_delivered(collector, small_
     replay = sensor.start_replay(path, options=["--progress"])
     replay.wait_log("^progress 400000 0 ")
     collector.start()
-    assert replay.process.wait(60) == 0, replay.log()
+    assert replay.process.wait(2 * hirundo.WAIT_S) == 0, replay.log()
     assert sensor.figures() == (400000, 400000, 400000, 0)
     assert int(sensor.status()["delivered_kept"]) < int(sensor.status()["acked_through"])
 
