@@ -23,7 +23,7 @@ sys.path.insert(0, str(TOP / "tests" / "sql"))
 import surge_model  # noqa: E402  pylint: disable=wrong-import-position
 
 GOLDEN = TOP.parent / "shared" / "golden"
-HOME = pathlib.Path(os.environ.get("RESULTS", TOP / "var" / "tests" / "quickstart")) / "home-surges"
+HOME = pathlib.Path(os.environ.get("RESULTS", TOP / "var" / "tests" / "quickstart")) / "surges"
 ENVIRONMENT = {**os.environ, "HIRUNDO_HOME": str(HOME)}
 SEED, SIZE = 3, 200
 PUBLISHED = {"22/TCP", "5900/TCP"}
