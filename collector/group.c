@@ -26,6 +26,7 @@ struct loss_row {
 };
 
 struct group {
+    struct sha256 *sha256;
     struct wire_decoder *decoder;
     struct copy_buffer flows, floods, batches;
     struct batch_row *batch_rows; // become `batches`, in key order
@@ -60,8 +61,8 @@ int group_new(struct group **ret)
     g->ids.flow_options = calloc(BATCH_FLOWS_MAX, sizeof *g->ids.flow_options);
     g->ids.flood_dst = calloc(BATCH_FLOODS_MAX, sizeof *g->ids.flood_dst);
     if (!g->moves || !g->ids.flow_dst || !g->ids.flow_options || !g->ids.flood_dst ||
-        wire_decoder_new(&g->decoder) < 0 || observations_new(&g->observations) < 0 ||
-        ledger_new(&g->ledger) < 0)
+        sha256_new(&g->sha256) < 0 || wire_decoder_new(&g->decoder) < 0 ||
+        observations_new(&g->observations) < 0 || ledger_new(&g->ledger) < 0)
         return -ENOMEM;
     group_clear(g);
     *ret = g;
@@ -73,6 +74,7 @@ void group_free(struct group *g)
 {
     if (!g)
         return;
+    sha256_free(g->sha256);
     wire_decoder_free(g->decoder);
     observations_free(g->observations);
     ledger_free(g->ledger);
@@ -252,7 +254,7 @@ static int add_batch(struct group *g, struct db *db, struct dims *dims, struct s
     struct batch b;
     const uint8_t *payload = zmq_msg_data((zmq_msg_t *)&m->payload);
     size_t size = zmq_msg_size((zmq_msg_t *)&m->payload);
-    int r = validate_payload(&m->header, payload, size, e);
+    int r = validate_payload(g->sha256, &m->header, payload, size, e);
     bool known = false;
     if (r == 0 && message_has_windows(m)) {
         r = find_known(g, db, stream, m->elsewhere, m->header.sha256, m->header.last_window_ms,
@@ -363,7 +365,7 @@ static int add_loss(struct group *g, struct db *db, struct stream *stream, const
     size_t size = zmq_msg_size((zmq_msg_t *)&m->payload);
     _cleanup_(freep) struct loss_item *items = NULL;
     size_t n = 0;
-    int r = validate_payload(&m->header, payload, size, e);
+    int r = validate_payload(g->sha256, &m->header, payload, size, e);
     if (r == 0)
         r = wire_loss_decode(payload, size, &items, &n, e);
     if (r == 0)

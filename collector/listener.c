@@ -39,6 +39,7 @@ struct listener {
     char endpoints[ENDPOINTS_MAX][ENDPOINT_MAX];
     uint16_t ports[ENDPOINTS_MAX];
     size_t n_endpoints;
+    struct sha256 *sha256; // of heartbeats
     struct unfinished *unfinished;
     struct handshakes *handshakes;
     struct quiet cuts;
@@ -372,7 +373,7 @@ static void take_heartbeat(struct listener *l, struct incoming *in, const struct
     struct errmsg e = {"out of memory"};
     const uint8_t *payload = zmq_msg_data(&in->payload);
     size_t size = zmq_msg_size(&in->payload);
-    int r = validate_payload(h, payload, size, &e);
+    int r = validate_payload(l->sha256, h, payload, size, &e);
     if (r == 0)
         r = wire_heartbeat_decode(payload, size, &beat.beat, &e);
     memcpy(beat.peer, peer->address, sizeof beat.peer);
@@ -546,6 +547,7 @@ void listener_free(struct listener *l)
     close_socket(l->replies);
     close_socket(l->router);
     unfinished_free(l->unfinished);
+    sha256_free(l->sha256);
     free(l);
 }
 DEFINE_CLEANUP(struct listener *, listener_free)
@@ -579,6 +581,8 @@ int listener_new(const struct listener_options *options, struct listener **ret, 
     int r = unfinished_new(&l->unfinished);
     if (r == 0)
         r = queue_new(&l->missed);
+    if (r == 0)
+        r = sha256_new(&l->sha256);
     if (r == 0)
         r = make_sockets(l, e);
     if (r == 0)

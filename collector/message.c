@@ -127,6 +127,8 @@ struct queue {
     pthread_cond_t changed;
     struct message *first;
     struct message **last;
+    size_t n;
+    size_t wanted; // so many wake who waits
     bool closed;
 };
 
@@ -166,7 +168,9 @@ void queue_push(struct queue *q, struct message *m)
     pthread_mutex_lock(&q->lock);
     *q->last = m;
     q->last = &m->next;
-    pthread_cond_signal(&q->changed);
+    q->n++;
+    if (q->n >= q->wanted)
+        pthread_cond_signal(&q->changed);
     pthread_mutex_unlock(&q->lock);
 }
 
@@ -183,22 +187,52 @@ static struct timespec deadline_in(int timeout_ms)
     return t;
 }
 
+// With the lock held.
+static void wait_for(struct queue *q, size_t n, int timeout_ms)
+{
+    if (q->n >= n || q->closed || timeout_ms <= 0)
+        return;
+    struct timespec deadline = deadline_in(timeout_ms);
+    q->wanted = n;
+    for (int r = 0; q->n < n && !q->closed && r == 0;)
+        r = pthread_cond_timedwait(&q->changed, &q->lock, &deadline);
+}
+
 struct message *queue_pop(struct queue *q, int timeout_ms)
 {
-    struct timespec deadline = deadline_in(timeout_ms);
     pthread_mutex_lock(&q->lock);
-    int r = 0;
-    while (!q->first && !q->closed && timeout_ms > 0 && r == 0)
-        r = pthread_cond_timedwait(&q->changed, &q->lock, &deadline);
+    wait_for(q, 1, timeout_ms);
     struct message *m = q->first;
     if (m) {
         q->first = m->next;
+        q->n--;
         if (!q->first)
             q->last = &q->first;
         m->next = NULL;
     }
     pthread_mutex_unlock(&q->lock);
     return m;
+}
+
+struct message *queue_take(struct queue *q, int timeout_ms)
+{
+    pthread_mutex_lock(&q->lock);
+    wait_for(q, 1, timeout_ms);
+    struct message *first = q->first;
+    q->first = NULL;
+    q->last = &q->first;
+    q->n = 0;
+    pthread_mutex_unlock(&q->lock);
+    return first;
+}
+
+size_t queue_wait(struct queue *q, size_t n, int timeout_ms)
+{
+    pthread_mutex_lock(&q->lock);
+    wait_for(q, n, timeout_ms);
+    size_t waiting = q->n;
+    pthread_mutex_unlock(&q->lock);
+    return waiting;
 }
 
 void queue_close(struct queue *q)

@@ -87,6 +87,11 @@ DEFINE_CLEANUP(struct queue *, queue_free)
 void queue_push(struct queue *q, struct message *m);
 // The oldest message, NULL after timeout_ms without one or when closed and empty.
 struct message *queue_pop(struct queue *q, int timeout_ms);
+// All that wait, oldest first, linked by `next` and the caller's now; NULL as above.
+struct message *queue_take(struct queue *q, int timeout_ms);
+// Waits until n messages wait in it, timeout_ms, or less if it is closed; how many wait. Those that
+// come before the last of them do not wake it.
+size_t queue_wait(struct queue *q, size_t n, int timeout_ms);
 // No pop waits any more.
 void queue_close(struct queue *q);
 bool queue_is_closed(struct queue *q);

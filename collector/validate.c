@@ -9,8 +9,8 @@
 #define SLOT_MS 900000
 #define DAY_MS  86400000LL
 
-int validate_payload(const struct wire_header *h, const uint8_t *payload, size_t size,
-                     struct errmsg *e)
+int validate_payload(struct sha256 *sha256, const struct wire_header *h, const uint8_t *payload,
+                     size_t size, struct errmsg *e)
 {
     if (size == 0)
         return errmsg_set(e, VALIDATE_REFUSED, "the payload is empty");
@@ -20,7 +20,8 @@ int validate_payload(const struct wire_header *h, const uint8_t *payload, size_t
     if (h->kind == WIRE_BATCH && h->codec != WIRE_CODEC_ZSTD_COLUMNS)
         return errmsg_set(e, VALIDATE_REFUSED, "codec %" PRIu32 " is not known here", h->codec);
     uint8_t digest[WIRE_SHA256_SIZE];
-    wire_sha256(payload, size, digest);
+    if (sha256_of(sha256, payload, size, digest) < 0)
+        return errmsg_set(e, -ENOMEM, "out of memory");
     if (!h->has_sha256 || memcmp(digest, h->sha256, sizeof digest) != 0)
         return errmsg_set(e, VALIDATE_REFUSED, "the payload does not have the header's SHA-256");
     return 0;

@@ -1,7 +1,7 @@
 // What an enrolled sensor may put into the database beyond what the wire format checks.
 #pragma once
 
-#include "common/wire.h"
+#include "collector/sha256.h"
 
 // Bounds on what one batch may make the collector do. Real batches stay far below; what exceeds
 // them goes to quarantine.
@@ -17,9 +17,9 @@ struct validate_limits {
 
 #define VALIDATE_REFUSED 1 // with *e saying why
 
-// The payload as it came against its header. 0 or VALIDATE_REFUSED, as below.
-int validate_payload(const struct wire_header *h, const uint8_t *payload, size_t size,
-                     struct errmsg *e);
+// The payload as it came against its header. 0 or VALIDATE_REFUSED, as below; -ENOMEM.
+int validate_payload(struct sha256 *sha256, const struct wire_header *h, const uint8_t *payload,
+                     size_t size, struct errmsg *e);
 int validate_batch(const struct wire_header *h, const struct batch *b,
                    const struct validate_limits *limits, struct errmsg *e);
 int validate_loss(const struct wire_header *h, const struct loss_item *items, size_t n,

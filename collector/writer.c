@@ -12,6 +12,11 @@
 #define IDLE_MS          200
 #define SLOW_MS          10000 // a database that needs longer for one step takes nothing for now
 #define BURST_ITEMS      1024  // messages at once after which memory is given back
+#define GATHER_FROM      128
+#define GATHER_MORE      32
+#define GATHER_FULL      4096 // messages; of four flows each, not far from a full group
+#define GATHER_STEP_MS   4
+#define GATHER_STEPS     20
 
 static void forget_streams(struct writer *w)
 {
@@ -117,12 +122,41 @@ static bool work_off(struct writer *w)
     }
 }
 
+// In a burst few in a commit cost more than the time it takes to gather them: waits while at least
+// GATHER_MORE come in each GATHER_STEP_MS, GATHER_STEPS times at most. A burst is what follows a
+// commit of GATHER_FROM, more than full batches can be on the way of a few sensors.
+static void gather(struct writer *w)
+{
+    size_t n = w->n_items < GATHER_FROM ? 0 : queue_wait(w->queue, 0, 0);
+    for (int i = 0; i < GATHER_STEPS && n >= GATHER_MORE && n < GATHER_FULL; i++) {
+        size_t before = n;
+        n = queue_wait(w->queue, GATHER_FULL, GATHER_STEP_MS);
+        if (n < before + GATHER_MORE)
+            return;
+    }
+}
+
+// The next message that waits; NULL: none within timeout_ms.
+static struct message *next_message(struct writer *w, int timeout_ms)
+{
+    if (!w->waiting)
+        w->waiting = queue_take(w->queue, timeout_ms);
+    struct message *m = w->waiting;
+    if (m) {
+        w->waiting = m->next;
+        m->next = NULL;
+    }
+    return m;
+}
+
 // Takes the first message that comes and all that wait behind it.
 static void fetch_items(struct writer *w)
 {
     size_t bytes = 0;
+    if (!w->waiting)
+        gather(w);
     w->n_items = 0;
-    struct message *m = queue_pop(w->queue, IDLE_MS);
+    struct message *m = next_message(w, IDLE_MS);
     while (m) {
         if (!m->missed) // it waited: its spool may have given way to another since
             writer_watch_clones(w, m);
@@ -130,7 +164,7 @@ static void fetch_items(struct writer *w)
         bytes += zmq_msg_size(&m->payload);
         if (w->n_items == GROUP_MESSAGES || bytes > 8 * 1024 * 1024)
             return;
-        m = queue_pop(w->queue, 0);
+        m = next_message(w, 0);
     }
 }
 
@@ -140,6 +174,8 @@ static void discard_items(struct writer *w)
     for (size_t i = 0; i < w->n_items; i++)
         message_free(w->items[i].m);
     w->n_items = 0;
+    while (w->waiting)
+        message_free(next_message(w, 0));
 }
 
 // While the database's disk is nearly full nothing is committed, at a stop neither: what was not

@@ -58,7 +58,8 @@ struct writer {
     pthread_t thread;
     struct pulse pulse;
     struct queue *queue;
-    void *replies; // PUSH, made and used by the thread
+    struct message *waiting; // taken from the queue, not yet in hand
+    void *replies;           // PUSH, made and used by the thread
     atomic_bool db_ok;
     atomic_llong waiting_since; // monotonic ms of the last step while there is work; 0: none
     struct db *db;

@@ -1,5 +1,6 @@
 // Small parts of the collector: accounting slots, the map, array texts, the CSV, TCP option
 // layouts, memory and credit.
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -454,6 +455,51 @@ static void test_queue(void **state)
     free(budget);
 }
 
+static void *push_three(void *data)
+{
+    struct queue *q = data;
+    for (int i = 0; i < 3; i++)
+        queue_push(q, message_new_bare((int16_t)i));
+    return NULL;
+}
+
+static void test_queue_in_bulk(void **state)
+{
+    (void)state;
+    struct queue *q;
+    pthread_t thread;
+    assert_int_equal(queue_new(&q), 0);
+    assert_null(queue_take(q, 0));
+    assert_int_equal(queue_wait(q, 1, 1), 0);
+    for (int round = 0; round < 20; round++) {
+        assert_int_equal(pthread_create(&thread, NULL, push_three, q), 0);
+        assert_int_equal(queue_wait(q, 3, 100000), 3);
+        pthread_join(thread, NULL);
+        struct message *m = queue_take(q, round % 2 ? 100000 : 0);
+        for (int16_t i = 0; i < 3; i++) {
+            assert_non_null(m);
+            assert_int_equal(m->sensor_id, i);
+            struct message *next = m->next;
+            message_free(m);
+            m = next;
+        }
+        assert_null(m);
+        assert_null(queue_pop(q, 0));
+    }
+    assert_int_equal(pthread_create(&thread, NULL, push_three, q), 0);
+    struct message *m = queue_take(q, 100000); // as soon as one is there
+    pthread_join(thread, NULL);
+    assert_int_equal(m->sensor_id, 0);
+    while (m) {
+        struct message *next = m->next;
+        message_free(m);
+        m = next;
+    }
+    queue_close(q);
+    assert_true(queue_wait(q, 4, 100000) < 3);
+    queue_free(q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +520,7 @@ int main(void)
         cmocka_unit_test(test_missed_messages),
         cmocka_unit_test(test_whose_clock_is_off),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_queue_in_bulk),
     };
     return cmocka_run_group_tests_name("collector_parts", tests, NULL, NULL);
 }

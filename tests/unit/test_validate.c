@@ -174,24 +174,28 @@ static void test_no_window(void **state)
 static void test_payload(void **state)
 {
     (void)state;
+    _cleanup_(sha256_freep) struct sha256 *sha256 = NULL;
+    assert_int_equal(sha256_new(&sha256), 0);
     const uint8_t payload[] = "payload";
     struct wire_header h = {
         .kind = WIRE_BATCH, .codec = WIRE_CODEC_ZSTD_COLUMNS, .has_sha256 = true};
     wire_sha256(payload, sizeof payload, h.sha256);
-    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), 0);
-    assert_int_equal(validate_payload(&h, payload, sizeof payload - 1, NULL), VALIDATE_REFUSED);
-    assert_int_equal(validate_payload(&h, payload, 0, NULL), VALIDATE_REFUSED);
-    assert_int_equal(validate_payload(&h, payload, BATCH_PAYLOAD_MAX + 1, NULL), VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, NULL), 0);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload - 1, NULL),
+                     VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(sha256, &h, payload, 0, NULL), VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(sha256, &h, payload, BATCH_PAYLOAD_MAX + 1, NULL),
+                     VALIDATE_REFUSED);
     h.has_sha256 = false;
-    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
     h.has_sha256 = true;
     h.sha256[5] ^= 1;
-    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
     h.sha256[5] ^= 1;
     h.codec = 9;
-    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, NULL), VALIDATE_REFUSED);
     h.kind = WIRE_LOSS; // has no codec
-    assert_int_equal(validate_payload(&h, payload, sizeof payload, NULL), 0);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, NULL), 0);
 }
 
 static void test_loss(void **state)
