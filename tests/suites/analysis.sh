@@ -9,7 +9,7 @@ mapfile -t shipped < <(sources 'common/*.c' 'sensor/*.c' 'collector/*.c')
 check 'cppcheck' cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability -j2 -I. \
     --suppressions-list=tests/lib/cppcheck.supp common sensor collector tests
 mapfile -t c_units < <(sources '*.c')
-check 'clang-tidy, with what functions call' "$PYTHON" tests/lib/tidy.py --deep "$HIRUNDO_BUILD" "${c_units[@]}"
+check "clang-tidy with clang's analyzer" "$PYTHON" tests/lib/tidy.py "$HIRUNDO_BUILD" "${c_units[@]}"
 check 'gcc -fanalyzer' "$PYTHON" tests/lib/analyzer.py "$HIRUNDO_BUILD" tests/lib/analyzer.known "${shipped[@]}"
 
 shape() {

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/../lib/suite.sh"
 
 mapfile -t c_files < <(sources '*.c' '*.h')
-mapfile -t c_units < <(sources '*.c')
+mapfile -t shipped < <(sources 'common/*.c' 'sensor/*.c' 'collector/*.c')
+mapfile -t test_units < <(sources 'tests/*.c')
 mapfile -t python_files < <(sources '*.py')
 mapfile -t scripts < <(sources '*' | while read -r file; do
     # By name, or by the first line.
@@ -29,7 +30,8 @@ mapfile -t ours < <(sources '*' | grep -vE '^tests/suites/style\.sh$|\.(pcap|pca
 check 'a release build has no warnings' build_with shipped gcc --buildtype=release -Dtests=false
 build test
 check 'clang-format' clang-format-14 --dry-run -Werror "${c_files[@]}"
-check 'clang-tidy' "$PYTHON" tests/lib/tidy.py "$HIRUNDO_BUILD" "${c_units[@]}"
+check 'clang-tidy' "$PYTHON" tests/lib/tidy.py "$HIRUNDO_BUILD" "${shipped[@]}"
+check 'clang-tidy of tests' "$PYTHON" tests/lib/tidy.py --no-analyzer "$HIRUNDO_BUILD" "${test_units[@]}" # with it: suite analysis
 check 'shellcheck' shellcheck -x "${scripts[@]}"
 check 'pyflakes' "$PYTHON" -m pyflakes "${python_files[@]}"
 check 'the sensor does not include the collector' \
