@@ -1,4 +1,5 @@
 """Enrolment: a bundle, a request, an approval; what is refused, and what each side says of it."""
+import contextlib
 import datetime
 import os
 import pathlib
@@ -481,6 +482,14 @@ def test_unknown_keys_are_bounded(pg, collector, office):
 
 # ---- the life of a key
 
+@contextlib.contextmanager
+def heard_by(collector):
+    """The collector hears of a key a moment after the command, and a sensor that comes before that goes on with its present one."""
+    before = collector.log().count("keys are enrolled")
+    yield
+    hirundo.wait_for(lambda: collector.log().count("keys are enrolled") > before, "the collector to know the key")
+
+
 def test_rotation_loses_no_batch(pg, collector, office, machine):
     office.add("turn-1")
     office.command("sensor", "approve", "turn-1", enroll(machine, office.directory / "turn-1.bundle").stdout.strip())
@@ -490,7 +499,8 @@ def test_rotation_loses_no_batch(pg, collector, office, machine):
     assert done.returncode == 0 and request.startswith("request:turn-1:"), done.stderr
     # Not approved yet: the old key goes on.
     assert replay(machine, "two.pcap").returncode == 0
-    assert "next key" in office.command("sensor", "rotate", "turn-1", request).stdout
+    with heard_by(collector):
+        assert "next key" in office.command("sensor", "rotate", "turn-1", request).stdout
     assert replay(machine, "three.pcap").returncode == 0
     hirundo.wait_for(lambda: pg.value("select count(*) filter (where k.revoked_at is null) = 1 and count(*) = 2 from "
                                       "hirundo.sensor_key k join hirundo.sensor using (sensor_id) where name = 'turn-1'"),
@@ -562,7 +572,8 @@ def test_next_key_that_was_lost_is_withdrawn(pg, collector, office, machine):
     # the machine puts it away, and asks for another
     again = sensor("rotate", "-c", machine / "sensor.conf")
     assert again.returncode == 0 and "was withdrawn" in again.stderr and again.stdout.strip() != request
-    office.command("sensor", "rotate", "lost-1", again.stdout.strip())
+    with heard_by(collector):
+        office.command("sensor", "rotate", "lost-1", again.stdout.strip())
     assert replay(machine, "four.pcap").returncode == 0
     hirundo.wait_for(lambda: pg.value("select count(*) = 1 and bool_and(encode(public_key, 'hex') = %s) from hirundo.sensor_key join "
                                       "hirundo.sensor using (sensor_id) where name = 'lost-1' and sensor_key.revoked_at is null",
