@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-// As tzdata 2025b has them (iso3166.tab), and XK.
+// As tzdata 2025b has them (iso3166.tab); XK and ZZ.
 static const char codes[] = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ "
                             "BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ "
                             "CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ "
@@ -29,7 +29,7 @@ static const char codes[] = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ "
                             "WF WS "
                             "XK "
                             "YE YT "
-                            "ZA ZM ZW ";
+                            "ZA ZM ZW ZZ ";
 
 bool country_is_known(const char code[2])
 {

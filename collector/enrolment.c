@@ -27,7 +27,7 @@ int enrol_check_country(const char *text, char ret[3], struct errmsg *e)
     if (!country_is_known(code))
         return errmsg_set(e, -EINVAL,
                           "country \"%s\": there is no such country: must be an ISO 3166-1 alpha-2 "
-                          "code, such as JP%s",
+                          "code, such as JP, or ZZ for none%s",
                           code, strcmp(code, "UK") == 0 ? "; the United Kingdom is GB" : "");
     memcpy(ret, code, sizeof code);
     return 0;
