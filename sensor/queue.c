@@ -163,6 +163,8 @@ void queue_drop(struct queue *q, size_t n)
         q->first = (q->first + 1) % q->max_items;
         q->n--;
     }
+    if (q->n == 0)
+        q->first = 0; // so that one that is mostly empty never touches most of its pages
     pthread_cond_signal(&q->room);
     pthread_mutex_unlock(&q->mutex);
 }

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,10 +126,35 @@ static void test_two_threads(void **state)
     assert_true(s.bytes_max <= 500);
 }
 
+static long resident_pages(void)
+{
+    long size = 0, resident = 0;
+    _cleanup_(fclosep) FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%ld %ld", &size, &resident), 2);
+    return resident;
+}
+
+// One after the other, for ever: a queue of a hundred thousand items takes the memory of one.
+static void test_mostly_empty(void **state)
+{
+    (void)state;
+    _cleanup_(queue_freep) struct queue *q = NULL;
+    assert_int_equal(queue_new(1000, 100000, &q), 0);
+    long before = resident_pages();
+    for (int i = 0; i < 100000; i++) {
+        struct queue_item item = {.size = 1};
+        assert_int_equal(queue_push(q, &item, 0), 0);
+        queue_drop(q, 1);
+    }
+    assert_true(resident_pages() < before + 100); // 4,000 and more, if each place was used
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_mostly_empty),
         cmocka_unit_test(test_wakes_and_stops),
         cmocka_unit_test(test_two_threads),
     };
