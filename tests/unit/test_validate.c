@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/evp.h>
 
 #include "collector/validate.h"
+#include "tests/unit/fail_alloc.h"
 #include "tests/unit/rand_batch.h"
 
 #define YEAR_MS (365 * 86400000LL)
@@ -171,6 +173,29 @@ static void test_no_window(void **state)
     assert_refused(f, "without a window");
 }
 
+int __real_EVP_DigestUpdate(EVP_MD_CTX *context, const void *p, size_t size);
+int __wrap_EVP_DigestUpdate(EVP_MD_CTX *context, const void *p, size_t size);
+int __wrap_EVP_DigestUpdate(EVP_MD_CTX *context, const void *p, size_t size)
+{
+    return fail_alloc_now() ? 0 : __real_EVP_DigestUpdate(context, p, size);
+}
+
+// What cannot be reckoned is no reason to refuse a batch: it is tried again.
+static void test_digest_fails(void **state)
+{
+    (void)state;
+    _cleanup_(sha256_freep) struct sha256 *sha256 = NULL;
+    assert_int_equal(sha256_new(&sha256), 0);
+    const uint8_t payload[] = "payload";
+    struct wire_header h = {.kind = WIRE_LOSS, .has_sha256 = true};
+    wire_sha256(payload, sizeof payload, h.sha256);
+    struct errmsg e = {""};
+    fail_alloc_at(1);
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, &e), -ENOMEM);
+    assert_true(fail_alloc_end());
+    assert_int_equal(validate_payload(sha256, &h, payload, sizeof payload, &e), 0);
+}
+
 static void test_payload(void **state)
 {
     (void)state;
@@ -256,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_flood_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_window, set_up, tear_down),
         cmocka_unit_test(test_payload),
+        cmocka_unit_test(test_digest_fails),
         cmocka_unit_test(test_loss),
         cmocka_unit_test(test_times_of_what_is_lost),
     };
