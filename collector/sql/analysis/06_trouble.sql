@@ -267,6 +267,8 @@ set datestyle = 'ISO, MDY'
 as $$
 #variable_conflict use_column
 declare
+  -- a quarter of an hour that the period begins in counts too
+  v_slot timestamptz := date_bin('15 minutes', why_no_rows.first, timestamptz '2000-01-01 00:00:00+00');
   v_sensors bigint;
   v_ms numeric;
   v_left bigint; -- whose data are kept
@@ -277,9 +279,8 @@ begin
   if first is null or past is null or first >= past then
     return 'no row: the period is empty';
   end if;
-  -- a quarter of an hour that the period begins in counts too
   select count(distinct o.sensor_id), coalesce(sum(o.covered_ms), 0) into v_sensors, v_ms
-  from hirundo.observed_time(date_bin('15 minutes', why_no_rows.first, timestamptz '2000-01-01 00:00:00+00'), why_no_rows.past) o;
+  from hirundo.observed_time(v_slot, why_no_rows.past) o;
   if v_ms = 0 then
     return case
       when not exists (select from hirundo.sensor s) then 'no row: there is no sensor yet'
@@ -291,7 +292,7 @@ begin
   into v_gone
   from (select count(*) as n, min(d.day) as a, max(d.day) as b from hirundo.flow_gone_days(why_no_rows.rest) d) g where g.n > 0;
   select count(distinct o.sensor_id), coalesce(sum(o.covered_ms), 0) into v_left, v_kept
-  from hirundo.kept_time(date_bin('15 minutes', why_no_rows.first, timestamptz '2000-01-01 00:00:00+00'), why_no_rows.past, why_no_rows.rest) o;
+  from hirundo.kept_time(v_slot, why_no_rows.past, why_no_rows.rest) o;
   if v_kept = 0 then
     return format('no row: the period was observed (%s), and is not known any more: %s', hirundo.sensor_days_text(v_sensors, v_ms), v_gone);
   end if;

@@ -66,7 +66,7 @@ begin
   select b.first, b.past into v_first, v_past from hirundo.period_bounds(period) b;
   select c.days, c.rest into v_days, v_rest from hirundo.rollup_cover(v_first, v_past, 'backscatter_day,port_day') c;
   v_known := (case when isfinite(v_past) then v_past - interval '1 microsecond' else now() end at time zone v_zone)::date;
-  select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) into v_sensor_days from hirundo.kept_time(v_first, v_past, v_rest) o;
+  select o.days into v_sensor_days from hirundo.kept_days(v_first, v_past, v_rest) o;
   select l.missing into v_missing from hirundo.lacking(v_first, v_past, v_rest) l;
   return query
     with part as materialized (

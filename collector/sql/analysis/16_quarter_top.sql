@@ -62,32 +62,33 @@ begin
       select e.d, hirundo.prefix_set_for(e.d) as id from (select distinct w.d from row w) e
     )
     -- an array is as large as its first element: of several as large, the first sensor
-    select e.country, sum(e.n)::bigint, sum(e.flood)::bigint, (case when by_sensor then max(array[e.n, -e.sensor_id]) end)[1]::bigint,
-      -(case when by_sensor then max(array[e.n, -e.sensor_id]) end)[2]::smallint
+    select e.country, e.n, e.flood, e.top[1]::bigint, (-e.top[2])::smallint
     from (
-     select u.country, u.sensor_id, sum(u.n) as n, sum(u.flood) as flood
-     from (
-      select c.country, case when by_sensor then c.sensor_id end as sensor_id, c.packets as n, 0::bigint as flood
-      from hirundo.country_day c where c.day = any (v_days) and c.class <> 'local'
-      union all
-      -- in country_day already, under no country
-      select '', case when by_sensor then s.sensor_id end, 0, s.flood_packets
-      from hirundo.sensor_day s where s.day = any (v_days) and s.class <> 'local' and s.flood_packets > 0
-      union all
-      select coalesce(n.country::text, ''), w.sensor_id, w.n, 0
-      from row w
-      join set s on s.d = w.d
-      left join lateral (
-        select x.hi, x.country from hirundo.network x
-        where x.set_id = s.id and x.lo <= w.src order by x.lo desc limit 1) n on n.hi >= w.src
-      union all
-      select '', case when by_sensor then f.sensor_id end, f.packets, f.packets
-      from unnest(v_rest) r
-      cross join lateral (
-        select * from hirundo.flood_classed f
-        where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest) and f.class <> 'local') f) u
-     group by 1, 2) e
-    group by e.country;
+      select i.country, sum(i.n)::bigint as n, sum(i.flood)::bigint as flood, max(array[i.n, -i.sensor_id]) filter (where by_sensor) as top
+      from (
+        select u.country, u.sensor_id, sum(u.n) as n, sum(u.flood) as flood
+        from (
+          select c.country, case when by_sensor then c.sensor_id end as sensor_id, c.packets as n, 0::bigint as flood
+          from hirundo.country_day c where c.day = any (v_days) and c.class <> 'local'
+          union all
+          -- in country_day already, under no country
+          select '', case when by_sensor then s.sensor_id end, 0, s.flood_packets
+          from hirundo.sensor_day s where s.day = any (v_days) and s.class <> 'local' and s.flood_packets > 0
+          union all
+          select coalesce(n.country::text, ''), w.sensor_id, w.n, 0
+          from row w
+          join set s on s.d = w.d
+          left join lateral (
+            select x.hi, x.country from hirundo.network x
+            where x.set_id = s.id and x.lo <= w.src order by x.lo desc limit 1) n on n.hi >= w.src
+          union all
+          select '', case when by_sensor then f.sensor_id end, f.packets, f.packets
+          from unnest(v_rest) r
+          cross join lateral (
+            select * from hirundo.flood_classed f
+            where f.ts >= lower(r) and f.ts < upper(r) and f.ts >= lower(v_rest) and f.ts < upper(v_rest) and f.class <> 'local') f) u
+        group by 1, 2) i
+      group by 1) e;
 end
 $$;
 ----
@@ -113,7 +114,6 @@ declare
   v_rest tstzmultirange;
   v_codes int[] := codes;
   v_short bigint; -- what a sensor may have had at most in a month that has none of it
-  v_open int[];
 begin
   select c.months, c.days, c.hours, c.rest into v_months, v_days, v_hours, v_rest
   from hirundo.rollup_cover(first, past, 'port_day', 'port_hour', 'port_month') c;

@@ -205,7 +205,7 @@ begin
     )
     select hirundo.port_label(t.code), t.hosts, t.n, t.sensors, (select l.missing from hirundo.lacking(v_first, v_past, v_rest) l),
       coalesce(f.n, 0), f.low, f.high,
-      (select round(coalesce(sum(o.covered_ms), 0) / 86400000.0, 6) from hirundo.kept_time(v_first, v_past, v_rest) o)
+      (select o.days from hirundo.kept_days(v_first, v_past, v_rest) o)
     from top t left join flood f on f.code = t.code
     order by t.hosts desc, t.n desc, t.code;
   if not found then
