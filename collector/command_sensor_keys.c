@@ -7,8 +7,6 @@
 #include "collector/enrol.h"
 #include "common/bundle.h"
 
-#define KEY_HEX_SIZE (2 * KEY_SIZE + 1)
-
 struct change {
     const char *name;
     uint8_t key[KEY_SIZE];

@@ -260,7 +260,7 @@ static int write_new_file(const char *path, const char *text, size_t size, struc
 static int note_bundle(struct db *db, const struct bundle *b, const char *fingerprint,
                        struct errmsg *e)
 {
-    char issued[32], expires[32], operator_text[2 * KEY_SIZE + 1], detail[160];
+    char issued[32], expires[32], operator_text[KEY_HEX_SIZE], detail[160];
     snprintf(issued, sizeof issued, "%lld", (long long)b->issued_s);
     snprintf(expires, sizeof expires, "%lld", (long long)b->expires_s);
     sodium_bin2hex(operator_text, sizeof operator_text, b->operator_key, KEY_SIZE);

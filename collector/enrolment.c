@@ -60,7 +60,7 @@ static int explain(struct db *db, const struct enrolment *x, int r, struct errms
 
 static int audit_added(struct db *db, const struct enrolment *x, struct errmsg *e)
 {
-    char hex[2 * KEY_SIZE + 1], detail[160];
+    char hex[KEY_HEX_SIZE], detail[160];
     if (!x->key)
         return enrol_audit(db, "sensor added", x->name, x->country, e);
     sodium_bin2hex(hex, sizeof hex, x->key, KEY_SIZE); // as in a request

@@ -158,7 +158,7 @@ static void say_revoked(const struct zap *z, const struct asker *a, const char *
 static void refuse(struct zap *z, const struct asker *a)
 {
     int64_t now = mono_ms();
-    char hex[2 * KEY_SIZE + 1] = "", key[KEY_Z85_SIZE] = "(none)", more[QUIET_MORE_MAX];
+    char hex[KEY_HEX_SIZE] = "", key[KEY_Z85_SIZE] = "(none)", more[QUIET_MORE_MAX];
     atomic_fetch_add(&z->refused, 1);
     if (!atomic_load(&z->open))
         return; // the self-test

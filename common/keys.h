@@ -8,6 +8,7 @@
 
 #define KEY_SIZE     32
 #define KEY_Z85_SIZE 41 // with its NUL
+#define KEY_HEX_SIZE (2 * KEY_SIZE + 1)
 
 struct key_pair {
     uint8_t public_key[KEY_SIZE];
