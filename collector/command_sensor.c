@@ -13,7 +13,7 @@ const char sensor_usage[] =
     "       hirundo-collector sensor rotate NAME REQUEST | --cancel  NAME's next key; withdraw it\n"
     "       hirundo-collector sensor list [--unknown] | show NAME | revoke NAME\n"
     "NAME: lower-case letters, digits and hyphens. CC: ISO 3166-1 alpha-2 code of where it "
-    "stands.\n"
+    "stands; ZZ: of no country.\n"
     "add writes a signed bundle, NAME.bundle, for hirundo-sensor enroll on the new machine; that "
     "prints\n"
     "the REQUEST to approve. --key PUBKEY (from hirundo-sensor keygen) enrols without a bundle.\n"

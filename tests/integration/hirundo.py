@@ -283,6 +283,15 @@ class Collector(Server):
         self.endpoint, self.server_key = ready.group(1), ready.group(2)
         return self
 
+    @contextlib.contextmanager
+    def hears_of_a_key(self):
+        """Of what is done within to a key the collector hears a moment after the command: here it has."""
+        def told():
+            return sum("keys are enrolled" in line for line in self.lines)
+        before = told()
+        yield
+        wait_for(lambda: told() > before, "the collector to hear of the key")
+
     def __enter__(self):
         return self.start()
 

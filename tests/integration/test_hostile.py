@@ -131,10 +131,20 @@ def test_revoked_key(postgres, guarded, tmp_path):
 
 
 def revoke(postgres, guarded, name):
-    """And the collector knows it, which is a moment later."""
-    known = len(guarded.lines(r"\d+ keys are enrolled"))
-    postgres.command("sensor", "revoke", name)
-    hirundo.wait_for(lambda: len(guarded.lines(r"\d+ keys are enrolled")) > known, "the collector to know that it is revoked")
+    with guarded.collector.hears_of_a_key():
+        postgres.command("sensor", "revoke", name)
+
+
+def expect_unknown(guarded, machine):
+    """A sensor with a key that nobody knows is refused, hears so, and gets nothing in."""
+    guarded.begin()
+    replay = hirundo.Server([hirundo.program("hirundo-sensor"), "replay", "-c", str(machine / "sensor.conf"),
+                             capture(machine / "unknown.pcap", 100)]).start()
+    try:
+        replay.wait_log("refuses the handshake: it does not know this sensor's key .ask its owner")
+        guarded.check()
+    finally:
+        replay.kill()
 
 
 def test_key_revoked_in_an_open_connection(postgres, guarded, enrolled):
@@ -200,14 +210,7 @@ def test_key_of_a_bundle_that_expired_unused(postgres, guarded, tmp_path):
     machine = tmp_path / "machine"  # and one that has the bundle by right, and came too late with it
     machine.mkdir()
     enroll(machine, tmp_path / "stolen-1.bundle")  # it was in time
-    guarded.begin()
-    replay = hirundo.Server([hirundo.program("hirundo-sensor"), "replay", "-c", str(machine / "sensor.conf"),
-                             capture(tmp_path / "late.pcap", 100)]).start()
-    try:
-        replay.wait_log("refuses the handshake: it does not know this sensor's key .ask its owner")
-        guarded.check()
-    finally:
-        replay.kill()
+    expect_unknown(guarded, machine)
     assert len(guarded.lines("sensor stolen-1 .*bundle that has expired")) == 1
     with Peer(guarded.collector, keys["used-1"]) as peer:  # an expired bundle never stops an enrolled sensor
         peer.deliver(1)
@@ -233,14 +236,7 @@ def test_expired_bundle_without_a_key_is_worth_nothing(postgres, guarded, tmp_pa
                           stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 1 and len([line for line in done.stderr.splitlines() if "sensor bundle old-1" in line]) == 1
     enroll(machine, bundle)  # as if it had not looked
-    guarded.begin()
-    replay = hirundo.Server([hirundo.program("hirundo-sensor"), "replay", "-c", str(machine / "sensor.conf"),
-                             capture(tmp_path / "a.pcap", 100)]).start()
-    try:
-        replay.wait_log("refuses the handshake")
-        guarded.check()
-    finally:
-        replay.kill()
+    expect_unknown(guarded, machine)
     assert guarded.lines("refused: nobody enrolled it")
 
 
