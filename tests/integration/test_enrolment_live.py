@@ -1,4 +1,5 @@
 """enroll --wait on an interface that sees nothing, in a namespace: delivery is proven, the interface is not."""
+import contextlib
 import os
 import pathlib
 import re
@@ -48,6 +49,17 @@ class Machine:
         os.utime(self.conf, (made, made))
         return waiting
 
+    @contextlib.contextmanager
+    def waiting(self, interface):
+        waiting = self.start(interface)
+        try:
+            yield waiting
+        finally:
+            waiting.kill()
+            waiting.wait()
+            waiting.stdout.close()
+            waiting.stderr.close()
+
 
 @pytest.fixture(name="office")
 def fixture_office(pg, veth, tmp_path):
@@ -74,8 +86,7 @@ def fixture_machine(veth, office, request):
 
 
 def test_nothing_seen_on_the_wrong_interface(veth, machine):
-    waiting = machine.start("quiet")
-    try:
+    with machine.waiting("quiet") as waiting:
         said = wait_until(waiting, "is committed, but nothing was seen on quiet; this machine's way to the Internet is probe: enroll "
                                    "again with --interface probe --replace")
         assert "enrolled:" not in said
@@ -85,20 +96,9 @@ def test_nothing_seen_on_the_wrong_interface(veth, machine):
         veth.send_frames([frame(1, 23)], veth.here, "mouth")  # something comes after all: it is meant, perhaps
         said = waiting.stderr.read()
         assert waiting.wait(60) == 0 and "enrolled: collector" in said and "note: it listens on quiet" in said, said
-    finally:
-        waiting.kill()
-        waiting.wait()
-        waiting.stdout.close()
-        waiting.stderr.close()
 
 
 def test_nothing_seen_yet_on_the_right_interface(machine):
-    waiting = machine.start("probe")
-    try:
+    with machine.waiting("probe") as waiting:
         said = waiting.stderr.read()
         assert waiting.wait(60) == 0 and "enrolled: collector" in said and "nothing was seen on probe yet" in said, said
-    finally:
-        waiting.kill()
-        waiting.wait()
-        waiting.stdout.close()
-        waiting.stderr.close()
