@@ -119,8 +119,9 @@ size_t group_rows(const struct group *g)
 
 bool group_is_full(const struct group *g)
 {
-    return group_rows(g) >= GROUP_ROWS || g->messages >= GROUP_MESSAGES ||
-           observations_count(g->observations) >= GROUP_SLOTS;
+    size_t rows = group_rows(g);
+    return rows >= (g->messages < GROUP_FEW ? GROUP_ROWS : GROUP_ROWS_MAX) ||
+           g->messages >= GROUP_MESSAGES || observations_count(g->observations) >= GROUP_SLOTS;
 }
 
 static int64_t to_bigint(uint64_t v)

@@ -8,8 +8,11 @@
 #include "collector/message.h"
 #include "collector/receiver.h"
 
-#define GROUP_ROWS     20000 // rows of a full group (a commit of that size reaches the best rate)
-#define GROUP_MESSAGES 8192  // so that batches of few flows fill a group, too
+// A group is full with so many
+#define GROUP_ROWS     20000 // rows of few messages: a commit of that size reaches the best rate,
+#define GROUP_FEW      1024  // and sensors that have all on the way that they may wait for its ack
+#define GROUP_ROWS_MAX 65536 // rows in any case
+#define GROUP_MESSAGES 16384 // messages; each commit has costs of its own for each of their sensors
 #define GROUP_SLOTS    50000 // accounting slots
 
 // A spool in the ledger, as this writer knows it.

@@ -8,6 +8,7 @@
 
 struct entry {
     uint8_t key[KEY_SIZE];
+    char text[KEY_Z85_SIZE]; // the same
     int16_t sensor_id;
     char name[KEYRING_NAME_MAX];
     enum keyring_state state;
@@ -15,13 +16,16 @@ struct entry {
     atomic_bool new; // used since then: written under the read lock, too
 };
 
+#define KEY_TEXT       (KEY_Z85_SIZE - 1)
+#define ENROLLED_WORDS ((INT16_MAX + 1) / 64)
+
 struct keyring {
     pthread_rwlock_t lock;
     struct entry *entries;
     size_t n;
     size_t n_enrolled;
-    struct map *by_key;                      // position in entries
-    uint64_t enrolled[(INT16_MAX + 1) / 64]; // a bit for each sensor that has a key
+    struct map *by_key; // position in entries; by the text, which comes with each message
+    _Atomic uint64_t enrolled[ENROLLED_WORDS]; // a bit for each sensor that has a key; no lock
     int64_t accept_from_ms;
     int64_t accept_ahead_ms;
 };
@@ -31,7 +35,7 @@ int keyring_new(struct keyring **ret)
     struct keyring *k = calloc(1, sizeof *k);
     if (!k)
         return -ENOMEM;
-    if (map_new(KEY_SIZE, &k->by_key) < 0) {
+    if (map_new(KEY_TEXT, &k->by_key) < 0) {
         free(k);
         return -ENOMEM;
     }
@@ -78,6 +82,7 @@ static int read_entries(struct db *db, struct entry **ret, size_t *ret_n, struct
     for (int i = 0; i < rows; i++) {
         if (key_parse(PQgetvalue(result, i, 0), entries[n].key) < 0)
             continue;
+        key_format(entries[n].key, entries[n].text);
         entries[n].sensor_id = (int16_t)atoi(PQgetvalue(result, i, 1));
         snprintf(entries[n].name, sizeof entries[n].name, "%s", PQgetvalue(result, i, 2));
         entries[n].unused = *PQgetvalue(result, i, 3) == 't';
@@ -109,9 +114,9 @@ static int read_limits(struct db *db, int64_t *ret_from, int64_t *ret_ahead, str
 static int index_entries(const struct entry *entries, size_t n, struct map **ret)
 {
     _cleanup_(map_freep) struct map *index = NULL;
-    int r = map_new(KEY_SIZE, &index);
+    int r = map_new(KEY_TEXT, &index);
     for (size_t i = 0; i < n && r == 0; i++)
-        r = map_put(index, entries[i].key, (uint32_t)i);
+        r = map_put(index, entries[i].text, (uint32_t)i);
     if (r < 0)
         return r;
     *ret = index;
@@ -119,11 +124,18 @@ static int index_entries(const struct entry *entries, size_t n, struct map **ret
     return 0;
 }
 
+static struct entry *find_text(struct entry *entries, const struct map *index, const char *text)
+{
+    const uint32_t *at = strlen(text) == KEY_TEXT ? map_get(index, text) : NULL;
+    return at ? &entries[*at] : NULL;
+}
+
 static struct entry *find(struct entry *entries, const struct map *index,
                           const uint8_t key[KEY_SIZE])
 {
-    const uint32_t *at = map_get(index, key);
-    return at ? &entries[*at] : NULL;
+    char text[KEY_Z85_SIZE];
+    key_format(key, text);
+    return find_text(entries, index, text);
 }
 
 // What was used in the meantime stays known.
@@ -159,26 +171,28 @@ int keyring_refresh(struct keyring *k, struct db *db, struct errmsg *e)
     entries = old_entries; // released at the end
     index = old_index;
     k->n = n;
-    memset(k->enrolled, 0, sizeof k->enrolled);
+    uint64_t enrolled[ENROLLED_WORDS] = {0};
     k->n_enrolled = 0;
     for (size_t i = 0; i < n; i++) {
         int16_t id = k->entries[i].sensor_id;
         if (id < 0 || k->entries[i].state != KEYRING_ENROLLED)
             continue;
         k->n_enrolled++;
-        k->enrolled[id / 64] |= 1ull << (id % 64);
+        enrolled[id / 64] |= 1ull << (id % 64);
     }
+    for (size_t i = 0; i < ENROLLED_WORDS; i++)
+        atomic_store(&k->enrolled[i], enrolled[i]);
     k->accept_from_ms = from;
     k->accept_ahead_ms = ahead;
     pthread_rwlock_unlock(&k->lock);
     return 0;
 }
 
-enum keyring_state keyring_look(struct keyring *k, const uint8_t key[KEY_SIZE],
-                                int16_t *ret_sensor_id, char ret_name[KEYRING_NAME_MAX])
+enum keyring_state keyring_look(struct keyring *k, const char *key, int16_t *ret_sensor_id,
+                                char ret_name[KEYRING_NAME_MAX])
 {
     pthread_rwlock_rdlock(&k->lock);
-    const struct entry *found = find(k->entries, k->by_key, key);
+    const struct entry *found = find_text(k->entries, k->by_key, key);
     enum keyring_state state = found ? found->state : KEYRING_UNKNOWN;
     if (found) {
         *ret_sensor_id = found->sensor_id;
@@ -212,10 +226,7 @@ bool keyring_take_used(struct keyring *k, uint8_t ret_key[KEY_SIZE])
 
 bool keyring_has_sensor(struct keyring *k, int16_t sensor_id)
 {
-    pthread_rwlock_rdlock(&k->lock);
-    bool there = sensor_id >= 0 && k->enrolled[sensor_id / 64] >> (sensor_id % 64) & 1;
-    pthread_rwlock_unlock(&k->lock);
-    return there;
+    return sensor_id >= 0 && atomic_load(&k->enrolled[sensor_id / 64]) >> (sensor_id % 64) & 1;
 }
 
 size_t keyring_count(struct keyring *k)

@@ -24,9 +24,9 @@ enum keyring_state {
     KEYRING_EXPIRED, // it came in a bundle and was not used before that expired
 };
 
-// What is known of a key; unless it is unknown, whose it is.
-enum keyring_state keyring_look(struct keyring *k, const uint8_t key[KEY_SIZE],
-                                int16_t *ret_sensor_id, char ret_name[KEYRING_NAME_MAX]);
+// What is known of a key, in Z85; unless it is unknown, whose it is.
+enum keyring_state keyring_look(struct keyring *k, const char *key, int16_t *ret_sensor_id,
+                                char ret_name[KEYRING_NAME_MAX]);
 // Somebody has connected with this key: remembered if the database does not know of a first use.
 void keyring_note_used(struct keyring *k, const uint8_t key[KEY_SIZE]);
 // One of the keys so remembered, which is then forgotten; false: there is none.

@@ -226,11 +226,10 @@ static bool identify(struct listener *l, struct incoming *in, struct peer *ret)
 {
     zmq_msg_t *last = in->frames >= 2 ? &in->payload : &in->header;
     const char *user = zmq_msg_gets(last, "User-Id");
-    const char *key_text = zmq_msg_gets(last, ZAP_KEY);
+    const char *key = zmq_msg_gets(last, ZAP_KEY);
     const char *address = zmq_msg_gets(last, "Peer-Address");
-    uint8_t key[KEY_SIZE];
     snprintf(ret->address, sizeof ret->address, "%s", address ? address : "?");
-    if (!user || !key_text || key_parse(key_text, key) < 0)
+    if (!user || !key)
         return false;
     return keyring_look(l->options.keyring, key, &ret->sensor_id, ret->name) == KEYRING_ENROLLED &&
            atoi(user) == ret->sensor_id;

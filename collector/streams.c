@@ -100,16 +100,6 @@ static struct stream_key key_of(const struct message *m)
     return key;
 }
 
-bool streams_know(const struct streams *s, const struct message *m, struct stream **ret)
-{
-    const struct stream_key key = key_of(m);
-    const uint32_t *at = map_get(s->index, &key);
-    if (!at || s->list[*at]->stale)
-        return false;
-    *ret = s->list[*at];
-    return true;
-}
-
 // The stream of a message, made if it is not there: without its row yet, so stale.
 static int find_stream(struct streams *s, const struct message *m, struct stream **ret)
 {
@@ -181,20 +171,19 @@ static int load_streams(struct db *db, struct stream *const *wanted, size_t n,
 }
 
 int streams_prefetch(struct streams *s, struct db *db, struct message *const *messages, size_t n,
-                     struct errmsg *e)
+                     struct stream **ret, struct errmsg *e)
 {
     _cleanup_(freep) struct stream **wanted = calloc(n + 1, sizeof(struct stream *));
     size_t n_wanted = 0;
     if (!wanted)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        struct stream *stream;
-        int r = find_stream(s, messages[i], &stream);
+        int r = find_stream(s, messages[i], &ret[i]);
         if (r < 0)
             return r;
-        if (stream->stale && !stream->listed) {
-            stream->listed = true;
-            wanted[n_wanted++] = stream;
+        if (ret[i]->stale && !ret[i]->listed) {
+            ret[i]->listed = true;
+            wanted[n_wanted++] = ret[i];
         }
     }
     for (size_t i = 0; i < n_wanted; i++)

@@ -18,12 +18,15 @@ size_t streams_count(const struct streams *s);
 // valid until streams_clear. 0; DB_REFUSED, -EPIPE, -ENOMEM.
 int streams_get(struct streams *s, struct db *db, const struct message *m, struct stream **ret,
                 struct errmsg *e);
-// The stream of a message where its row has been read.
-bool streams_know(const struct streams *s, const struct message *m, struct stream **ret);
-// Reads the rows of all messages' streams that are new or stale, in one query; streams_get then
-// finds them. Nothing depends on it but speed.
+// The streams of n messages; the rows of those that are new or stale are read in one query, unless
+// it is a single one.
 int streams_prefetch(struct streams *s, struct db *db, struct message *const *messages, size_t n,
-                     struct errmsg *e);
+                     struct stream **ret, struct errmsg *e);
+// Whether a stream was looked up (else NULL) and its row has been read and not been found old.
+static inline bool stream_is_read(const struct stream *stream)
+{
+    return stream && !stream->stale;
+}
 // How SQL names a stream: sensor_id, and spool_id in hex.
 struct stream_words {
     char sensor[16], spool[2 * WIRE_SPOOL_ID_SIZE + 1];

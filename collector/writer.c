@@ -3,7 +3,6 @@
 #include <malloc.h>
 #include <string.h>
 
-#include "collector/map.h"
 #include "collector/writer_internal.h"
 #include "common/log.h"
 
@@ -94,6 +93,7 @@ static bool work_off(struct writer *w)
     int backoff_ms = BACKOFF_FIRST_MS;
     for (;;) {
         note_step(w);
+        keyring_limits(w->options.keyring, wall_ms(), &w->limits);
         struct errmsg e = {"out of memory, or the ledger keeps changing"};
         int r = w->db ? 0 : connect_db(w, &e);
         bool was_ok = atomic_load(&w->db_ok);
@@ -157,6 +157,7 @@ static void fetch_items(struct writer *w)
         gather(w);
     w->n_items = 0;
     struct message *m = next_message(w, IDLE_MS);
+    w->now_ms = mono_ms();
     while (m) {
         if (!m->missed) // it waited: its spool may have given way to another since
             writer_watch_clones(w, m);
@@ -237,8 +238,8 @@ static void writer_free(struct writer *w)
         return;
     group_free(w->group);
     streams_free(w->streams);
-    map_free(w->spool_index);
-    free(w->spools);
+    for (size_t i = 0; i < ARRAY_SIZE(w->spools); i++)
+        free(w->spools[i]);
     free(w->items);
     free(w->ahead);
     dims_free(w->dims);
@@ -257,8 +258,7 @@ int writer_start(const struct writer_options *options, struct writer **ret, stru
     w->items = calloc(GROUP_MESSAGES, sizeof *w->items);
     w->ahead = calloc(1, sizeof *w->ahead);
     if (!w->items || !w->ahead || queue_new(&w->queue) < 0 || dims_new(&w->dims) < 0 ||
-        group_new(&w->group) < 0 || streams_new(&w->streams) < 0 ||
-        map_new(sizeof(int16_t), &w->spool_index) < 0)
+        group_new(&w->group) < 0 || streams_new(&w->streams) < 0)
         return -ENOMEM;
     int r = connect_db(w, e);
     if (r != 0)

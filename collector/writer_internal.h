@@ -9,6 +9,7 @@
 #include "collector/group.h"
 #include "collector/quiet.h"
 #include "collector/streams.h"
+#include "collector/validate.h"
 #include "collector/writer.h"
 #include "common/clock.h"
 
@@ -33,7 +34,7 @@ enum item_state { ITEM_OPEN, ITEM_GROUPED, ITEM_DUPLICATE, ITEM_GAP, ITEM_FORK, 
 
 struct item {
     struct message *m;
-    struct stream *stream;
+    struct stream *stream; // NULL: not looked up
     enum item_state state;
     uint64_t fork; // ITEM_FORK: the number
     uint64_t last; // the last number it covers
@@ -66,9 +67,9 @@ struct writer {
     struct dims *dims;
     struct group *group;
     struct streams *streams;
-    struct map *spool_index;
-    struct sensor_spools *spools;
-    size_t n_spools;
+    struct sensor_spools *spools[INT16_MAX + 1]; // by sensor, made when it is met
+    int64_t now_ms;                              // monotonic, of the last step
+    struct validate_limits limits;               // of this attempt
     struct quiet forks, poison;
     struct item *items; // GROUP_MESSAGES
     size_t n_items;
@@ -79,8 +80,9 @@ struct writer {
 // The database answered, or is asked for the first time.
 static inline void note_step(struct writer *w)
 {
-    atomic_store(&w->waiting_since, mono_ms());
-    pulse_beat(&w->pulse);
+    w->now_ms = mono_ms();
+    atomic_store(&w->waiting_since, w->now_ms);
+    pulse_beat_at(&w->pulse, w->now_ms);
 }
 
 // ---- writer_items.c

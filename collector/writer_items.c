@@ -4,7 +4,6 @@
 
 #include "collector/alarms.h"
 #include "collector/known.h"
-#include "collector/map.h"
 #include "collector/writer_internal.h"
 #include "common/log.h"
 
@@ -13,17 +12,10 @@
 // NULL: no memory.
 static struct sensor_spools *sensor_of(struct writer *w, const struct message *m)
 {
-    const uint32_t *at = map_get(w->spool_index, &m->sensor_id);
-    if (at)
-        return &w->spools[*at];
-    struct sensor_spools *spools = realloc(w->spools, (w->n_spools + 1) * sizeof *spools);
-    if (!spools)
-        return NULL;
-    w->spools = spools;
-    if (map_put(w->spool_index, &m->sensor_id, (uint32_t)w->n_spools) < 0)
-        return NULL;
-    spools[w->n_spools] = (struct sensor_spools){.alarmed_ms = INT64_MIN / 2};
-    return &spools[w->n_spools++];
+    struct sensor_spools **s = &w->spools[m->sensor_id];
+    if (!*s && (*s = malloc(sizeof **s)))
+        **s = (struct sensor_spools){.alarmed_ms = INT64_MIN / 2};
+    return *s;
 }
 
 void writer_watch_clones(struct writer *w, const struct message *m)
@@ -31,10 +23,9 @@ void writer_watch_clones(struct writer *w, const struct message *m)
     struct sensor_spools *s = sensor_of(w, m);
     if (!s)
         return; // no alarm then
-    int64_t now = mono_ms();
     if (receiver_spool_seen(&s->spools, m->header.spool_id) &&
-        now - s->alarmed_ms > CLONE_AGAIN_MS) {
-        s->alarmed_ms = now;
+        w->now_ms - s->alarmed_ms > CLONE_AGAIN_MS) {
+        s->alarmed_ms = w->now_ms;
         metrics_add(&w->options.metrics->clones, 1);
         alarms_raise(w->options.alarms, "alarm clone", m->name,
                      "two spools send in turn: two machines have its key");
@@ -136,10 +127,9 @@ static void message_range(const struct message *m, uint64_t *ret_first, uint64_t
 
 static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
 {
-    struct validate_limits limits;
-    keyring_limits(w->options.keyring, wall_ms(), &limits);
-    int r = item->poison ? GROUP_POISON
-                         : group_add(w->group, w->db, w->dims, item->stream, item->m, &limits, e);
+    int r = item->poison
+                ? GROUP_POISON
+                : group_add(w->group, w->db, w->dims, item->stream, item->m, &w->limits, e);
     if (r == DB_REFUSED && db_is_data_error(w->db))
         r = GROUP_POISON; // a day that gets no partition
     if (r != GROUP_POISON)
@@ -257,7 +247,7 @@ static int ask_for_missed(struct writer *w, struct item *item, struct errmsg *e)
         item_settle(item);
         return 0;
     }
-    receiver_told(receiver, mono_ms());
+    receiver_told(receiver, w->now_ms);
     item->state = ITEM_GAP;
     return 0;
 }
@@ -270,7 +260,7 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
         item_settle(item);
         return 0;
     }
-    int r = streams_get(w->streams, w->db, m, &item->stream, e);
+    int r = stream_is_read(item->stream) ? 0 : streams_get(w->streams, w->db, m, &item->stream, e);
     if (r != 0)
         return r;
     if (item->stream->revoked) {
@@ -286,13 +276,13 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
     message_range(m, &first, &last);
     item->last = last;
     struct receiver *receiver = &item->stream->receiver;
-    enum receiver_verdict verdict = receiver_judge(receiver, first, last, mono_ms());
+    enum receiver_verdict verdict = receiver_judge(receiver, first, last, w->now_ms);
     if (verdict == RECEIVER_GAP && receiver->pending_seq == receiver->next_seq) {
         // Another collector may have taken what seems to be missing.
         r = stream_load(w->db, item->stream, e);
         if (r != 0)
             return r;
-        verdict = receiver_judge(receiver, first, last, mono_ms());
+        verdict = receiver_judge(receiver, first, last, w->now_ms);
     }
     switch (verdict) {
     case RECEIVER_TAKE:
@@ -303,7 +293,7 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
     case RECEIVER_GAP:
         if (message_is_missed(w->options.budget, m->sensor_id))
             break; // dropped for want of memory: it is asked for when there is room
-        receiver_told(receiver, mono_ms());
+        receiver_told(receiver, w->now_ms);
         item->state = ITEM_GAP;
         return 0;
     case RECEIVER_GAP_TOLD:
@@ -342,10 +332,10 @@ static int compare_known(struct writer *w, struct errmsg *e)
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
         if ((item->state != ITEM_OPEN && item->state != ITEM_DUPLICATE) || item->compared ||
-            item->m->header.kind != WIRE_BATCH ||
-            !streams_know(w->streams, item->m, &w->ahead->streams[n]) ||
-            item->m->header.seq >= w->ahead->streams[n]->receiver.next_seq)
+            item->m->header.kind != WIRE_BATCH || !stream_is_read(item->stream) ||
+            item->m->header.seq >= item->stream->receiver.next_seq)
             continue;
+        w->ahead->streams[n] = item->stream;
         w->ahead->items[n++] = item;
     }
     return compare_many(w, n, e);
@@ -365,13 +355,14 @@ static int look_elsewhere(struct writer *w, struct errmsg *e)
     struct ahead *a = w->ahead;
     size_t n = 0;
     for (size_t i = 0; i < w->n_items; i++) {
-        struct message *m = w->items[i].m;
-        const uint32_t *at = m ? map_get(w->spool_index, &m->sensor_id) : NULL;
-        if (!at || !w->spools[*at].siblings || w->items[i].state != ITEM_OPEN ||
-            m->header.kind != WIRE_BATCH || !message_has_windows(m) ||
-            !streams_know(w->streams, m, &a->streams[n]) ||
-            m->header.seq < a->streams[n]->receiver.next_seq)
+        const struct item *item = &w->items[i];
+        struct message *m = item->m;
+        const struct sensor_spools *s = m ? w->spools[m->sensor_id] : NULL;
+        if (!s || !s->siblings || item->state != ITEM_OPEN || m->header.kind != WIRE_BATCH ||
+            !message_has_windows(m) || !stream_is_read(item->stream) ||
+            m->header.seq < item->stream->receiver.next_seq)
             continue;
+        a->streams[n] = item->stream;
         a->messages[n++] = m;
     }
     if (n < 2)
@@ -388,12 +379,15 @@ int writer_prefetch(struct writer *w, struct errmsg *e)
         struct message *m = w->items[i].m;
         if (w->items[i].state != ITEM_OPEN || !keyring_has_sensor(w->options.keyring, m->sensor_id))
             continue;
+        a->items[n] = &w->items[i];
         a->sensors[n] = m->sensor_id;
         a->messages[n++] = m;
     }
     if (n < 2)
         return 0;
-    int r = streams_prefetch(w->streams, w->db, a->messages, n, e);
+    int r = streams_prefetch(w->streams, w->db, a->messages, n, a->streams, e);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        a->items[i]->stream = a->streams[i];
     if (r == 0)
         r = dims_prefetch(w->dims, w->db, a->sensors, n, e);
     if (r == 0)

@@ -112,7 +112,9 @@ static void look(struct zap *z, const struct frame frames[FRAMES], size_t n, str
     if (!ret->has_key)
         return;
     memcpy(ret->key, frames[6].bytes, KEY_SIZE);
-    ret->state = keyring_look(z->keyring, ret->key, &ret->sensor_id, ret->name);
+    char key[KEY_Z85_SIZE];
+    key_format(ret->key, key);
+    ret->state = keyring_look(z->keyring, key, &ret->sensor_id, ret->name);
 }
 
 // A sensor with a good key. False: it comes again and again, and is not let in for now.

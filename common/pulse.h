@@ -11,9 +11,14 @@ struct pulse {
     _Atomic int64_t at_ms; // monotonic
 };
 
+static inline void pulse_beat_at(struct pulse *p, int64_t now_ms)
+{
+    atomic_store(&p->at_ms, now_ms);
+}
+
 static inline void pulse_beat(struct pulse *p)
 {
-    atomic_store(&p->at_ms, mono_ms());
+    pulse_beat_at(p, mono_ms());
 }
 
 // Before a call that may take so long, and ends by itself after that: no stall until then.

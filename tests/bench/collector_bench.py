@@ -4,8 +4,8 @@
     collector_bench.py WORK_DIRECTORY [PAIRS [SHAPES]]
 
 One private PostgreSQL, one collector with two writers (and one with one), the load generator hirundo-load: all on the
-cores of this machine. A pair is one run of the collector and one of raw_copy; PAIRS (5) of each shape, interleaved. SHAPES:
-words among full, one-writer, small (all three).
+cores of this machine. A pair is one run of the collector and one of raw_copy; PAIRS (5) of each shape, three times as many of
+the small one, interleaved. SHAPES: words among full, one-writer, small (all three).
 
 The collector's clock runs in the generator, from the first message sent to the last acknowledgement received; batches were
 encoded and connections made before, encryption and sending are part of it. raw_copy has the rows in memory and runs its
@@ -34,8 +34,9 @@ SETTINGS = ("shared_buffers = 1GB", "max_wal_size = 8GB", "checkpoint_timeout = 
 
 
 class Shape:
-    def __init__(self, name, label, sensors, batches, flows, writers):
+    def __init__(self, name, label, sensors, batches, flows, writers, times=1):
         self.name, self.label = name, label
+        self.times = times  # as many pairs as are asked for
         self.sensors, self.batches, self.flows, self.writers = sensors, batches, flows, writers
 
     def rows(self):
@@ -48,7 +49,7 @@ class Shape:
 SHAPES = (
     Shape("full", "full batches, two writers", 8, 40, 8192, 2),
     Shape("one-writer", "full batches, one writer", 8, 40, 8192, 1),
-    Shape("small", "4 flows a batch, two writers", 1000, 100, 4, 2),
+    Shape("small", "4 flows a batch, two writers", 1000, 100, 4, 2, 3),  # its runs are short
 )
 
 
@@ -106,6 +107,7 @@ class Bench:
         return {"seconds": seconds, "client": client, "postgres": cpu_of_postgres(self.pg_pid) - before}
 
     def measure(self, shape, keys_file, pairs):
+        pairs *= shape.times
         rows_file = self.work / f"{shape.name}.rows"
         collector = Collector(self.pg, lines=[f"writers = {shape.writers}"], log_level="notice")
         collector.conninfo = self.conninfo

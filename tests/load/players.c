@@ -185,7 +185,7 @@ static void send_batches(const struct players *p, struct player *player)
         const struct payload *load = &p->payloads[player->sent];
         const struct ready *header = &player->headers[player->sent];
         if (zmq_send(player->socket, header->bytes, header->size, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
-            zmq_send(player->socket, load->bytes, load->size, ZMQ_DONTWAIT) < 0)
+            zmq_send_const(player->socket, load->bytes, load->size, ZMQ_DONTWAIT) < 0)
             return;
         player->sent++;
     }
