@@ -227,10 +227,9 @@ static int compare_digests(struct db *db, struct array columns[3], struct messag
     return r;
 }
 
-int streams_compare(struct db *db, struct stream *const *streams, struct message *const *messages,
-                    size_t n, bool *ret_compared, bool *ret_other, struct errmsg *e)
+static void list_numbers(struct array columns[3], struct stream *const *streams,
+                         struct message *const *messages, size_t n)
 {
-    struct array columns[3] = {0};
     array_begin(&columns[0], ARRAY_INT2);
     array_begin(&columns[1], ARRAY_UUID);
     array_begin(&columns[2], ARRAY_INT8);
@@ -239,7 +238,45 @@ int streams_compare(struct db *db, struct stream *const *streams, struct message
         array_uuid(&columns[1], streams[i]->spool_id);
         array_int8(&columns[2], (int64_t)messages[i]->header.seq);
     }
+}
+
+int streams_compare(struct db *db, struct stream *const *streams, struct message *const *messages,
+                    size_t n, bool *ret_compared, bool *ret_other, struct errmsg *e)
+{
+    struct array columns[3] = {0};
+    list_numbers(columns, streams, messages, n);
     int r = compare_digests(db, columns, messages, n, ret_compared, ret_other, e);
+    array_release(columns, 3);
+    return r;
+}
+
+static const struct db_statement aside_many = {
+    "aside",
+    "select u.i, q.reason from "
+    "unnest($1::smallint[], $2::uuid[], $3::bigint[]) with ordinality u(s, p, q, i) "
+    "join hirundo.batch b on b.sensor_id = u.s and b.spool_id = u.p and b.seq = u.q "
+    "and b.outcome = 'quarantined' join hirundo.quarantine q on q.sensor_id = b.sensor_id "
+    "and q.spool_id = b.spool_id and q.seq = b.seq order by u.i, q.quarantine_id",
+    true};
+
+int streams_aside(struct db *db, struct stream *const *streams, struct message *const *messages,
+                  size_t n, streams_aside_fn found, void *context, struct errmsg *e)
+{
+    const char *values[3];
+    int lengths[3];
+    struct array columns[3] = {0};
+    list_numbers(columns, streams, messages, n);
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = array_end(columns, 3, values, lengths);
+    if (r == 0)
+        r = db_execute(db, &aside_many, 3, values, lengths, &result, e);
+    for (int k = 0; r == 0 && k < PQntuples(result); k++) {
+        uint64_t i;
+        memcpy(&i, PQgetvalue(result, k, 0), sizeof i);
+        i = be64toh(i);
+        if (i >= 1 && i <= n)
+            found(context, i - 1, PQgetvalue(result, k, 1));
+    }
     array_release(columns, 3);
     return r;
 }

@@ -40,6 +40,10 @@ int stream_load(struct db *db, struct stream *stream, struct errmsg *e);
 // other data; else stream_find_fork must look.
 int streams_compare(struct db *db, struct stream *const *streams, struct message *const *messages,
                     size_t n, bool *ret_compared, bool *ret_other, struct errmsg *e);
+// Which of these numbers stand in quarantine, and why: found is called for each that does.
+typedef void (*streams_aside_fn)(void *context, size_t i, const char *reason);
+int streams_aside(struct db *db, struct stream *const *streams, struct message *const *messages,
+                  size_t n, streams_aside_fn found, void *context, struct errmsg *e);
 // The first number of a message that the ledger holds with other data; 0: none. A loss message that
 // does not decode is none.
 int stream_find_fork(struct db *db, const struct stream *stream, const struct message *m,

@@ -53,8 +53,7 @@ static void send_reply(struct writer *w, const struct message *m, uint64_t seq, 
 void item_acknowledge(struct writer *w, const struct item *item)
 {
     struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
-    if (item->poison)
-        snprintf(body.detail, sizeof body.detail, "%s", item->reason);
+    snprintf(body.detail, sizeof body.detail, "%s", item->reason); // why it is in quarantine
     send_reply(w, item->m, item->m->header.seq, WIRE_ACK, &body);
 }
 
@@ -397,10 +396,35 @@ int writer_prefetch(struct writer *w, struct errmsg *e)
 
 // ---- duplicates and gaps
 
+static void note_aside(void *context, size_t i, const char *reason)
+{
+    struct item *item = ((struct ahead *)context)->items[i];
+    snprintf(item->reason, sizeof item->reason, "%s", reason);
+}
+
+// The first ack of a batch that went to quarantine may have been lost: what comes again is told the
+// same.
+static int look_aside(struct writer *w, struct errmsg *e)
+{
+    struct ahead *a = w->ahead;
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct item *item = &w->items[i];
+        if (item->state != ITEM_DUPLICATE)
+            continue;
+        a->items[n] = item;
+        a->streams[n] = item->stream;
+        a->messages[n++] = item->m;
+    }
+    return n == 0 ? 0 : streams_aside(w->db, a->streams, a->messages, n, note_aside, a, e);
+}
+
 int writer_settle_rest(struct writer *w, struct errmsg *e)
 {
     // What was the same as something in the open group is compared now.
     int r = compare_known(w, e);
+    if (r == 0)
+        r = look_aside(w, e);
     for (size_t i = 0; r == 0 && i < w->n_items; i++) {
         struct item *item = &w->items[i];
         r = item->state == ITEM_DUPLICATE ? look_for_fork(w, item, e) : 0;

@@ -403,7 +403,8 @@ static void note_taken(struct uplink *u, uint64_t seq)
 static void note_put_aside(struct uplink *u, const struct wire_header *h,
                            const struct wire_reply *reply)
 {
-    u->put_aside++;
+    if (u->put_aside == 0 || h->seq != u->receipts.aside_seq) // its ack may come again
+        u->put_aside++;
     u->receipts.aside_seq = h->seq;
     u->receipts.aside_ms = wall_ms();
     snprintf(u->receipts.aside_reason, sizeof u->receipts.aside_reason, "%s", reply->detail);

@@ -51,6 +51,7 @@ class Reply:
         self.reason = {0: None, 1: "gap", 2: "fork"}[body.get(3, 0)]
         self.credit = body.get(4, 0)
         self.db_ok = bool(body.get(5, 0))
+        self.detail = body.get(8, b"").decode()
 
 
 def message(kind, seq, spool, flows=10, seed=1, from_ms=0, last=None):

@@ -327,6 +327,11 @@ def test_poison_goes_to_quarantine_and_the_good_batches_behind_it_arrive(postgre
         assert (seq, bytes(header), bytes(payload), address) == (2, raw[0], raw[1], "127.0.0.1")
         assert reason
         assert next_seq(postgres, peer) == 4
+        for _ in range(2):  # as if its ack had been lost
+            peer.send_message("poison", 2, flows=500)
+        assert [peer.wait_reply("ack").detail for _ in range(2)] == [reason] * 2
+        peer.send_message("batch", 1)
+        assert peer.wait_reply("ack").detail == ""
     assert rows(postgres, name) == 20
     frames, booked, quarantined = postgres.query(
         "select sum(frames), sum(row_packets + flood_packets + non_ip + malformed + quarantined + lost), "
