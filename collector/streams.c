@@ -139,9 +139,12 @@ int streams_get(struct streams *s, struct db *db, const struct message *m, struc
 
 static const struct db_statement load_many = {
     "streams",
-    "select coalesce(l.next_seq, 1), x.sensor_id is not null from "
+    "select coalesce(l.next_seq, 1), x.sensor_id is not null, "
+    "coalesce(k.spools, 0) > case when l.next_seq is null then 0 else 1 end from "
     "unnest($1::smallint[], $2::uuid[]) with ordinality u(s, p, i) "
     "left join hirundo.ledger l on l.sensor_id = u.s and l.spool_id = u.p "
+    "left join (select sensor_id, count(*) as spools from hirundo.ledger "
+    "where sensor_id = any ($1::smallint[]) group by sensor_id) k on k.sensor_id = u.s "
     "left join hirundo.sensor x on x.sensor_id = u.s and x.revoked_at is null order by u.i",
     true};
 
@@ -165,6 +168,7 @@ static int load_streams(struct db *db, struct stream *const *wanted, size_t n,
         memcpy(&next_seq, PQgetvalue(result, (int)i, 0), sizeof next_seq);
         receiver_reload(&wanted[i]->receiver, be64toh(next_seq));
         wanted[i]->revoked = *PQgetvalue(result, (int)i, 1) == 0;
+        wanted[i]->siblings |= *PQgetvalue(result, (int)i, 2) != 0;
         wanted[i]->stale = false;
     }
     return r;

@@ -97,17 +97,22 @@ static bool wants_own_group(const struct item *item)
 // Takes open items from..to-1 in order into groups and commits them.
 static int commit_range(struct writer *w, size_t from, size_t to, struct errmsg *e)
 {
+    int r = writer_look_elsewhere(w, from, to, e);
+    if (r != 0)
+        return r;
     for (size_t i = from; i < to; i++) {
         struct item *item = &w->items[i];
         if (item->state != ITEM_OPEN)
             continue;
         note_step(w);
-        int r = wants_own_group(item) ? commit_group(w, e) : 0;
+        r = wants_own_group(item) ? commit_group(w, e) : 0;
         if (r == 0)
             r = item_judge(w, item, e);
-        if (r == 0 && item->state == ITEM_GROUPED &&
-            (group_is_full(w->group) || wants_own_group(item)))
+        bool full = group_is_full(w->group);
+        if (r == 0 && item->state == ITEM_GROUPED && (full || wants_own_group(item)))
             r = commit_group(w, e);
+        if (r == 0 && full) // a large part of those in hand: worth asking anew for the rest
+            r = writer_look_elsewhere(w, i + 1, to, e);
         if (r != 0) {
             roll_back(w);
             return r;

@@ -92,6 +92,9 @@ void writer_watch_clones(struct writer *w, const struct message *m);
 // Looks up in a few queries what the messages in hand refer to, where a thousand sensors come at
 // once.
 int writer_prefetch(struct writer *w, struct errmsg *e);
+// Asks whether open items from..to-1 are in the database under another spool of their sensor.
+// Nothing depends on it but speed: what was not asked for here is asked for one by one.
+int writer_look_elsewhere(struct writer *w, size_t from, size_t to, struct errmsg *e);
 // Something was committed: what was known of the open items' batches under other spools is old.
 void writer_forget_elsewhere(struct writer *w);
 // Judges one open item; takes it into the group where it is next in line.

@@ -217,7 +217,7 @@ static int look_for_siblings(struct writer *w, struct item *item, struct errmsg 
     bool asked = same_spool && s->asked_size == m->route_size &&
                  memcmp(s->asked_route, m->route, m->route_size) == 0;
     // Another one asked for before, which the ledger need not know yet.
-    if (s->asked_size > 0 && !same_spool)
+    if ((s->asked_size > 0 && !same_spool) || item->stream->siblings)
         s->siblings = true;
     bool foreign = false;
     int r = s->siblings || asked ? 0 : known_has_siblings(w->db, item->stream, &s->siblings, e);
@@ -348,21 +348,28 @@ void writer_forget_elsewhere(struct writer *w)
     w->asked_elsewhere = false;
 }
 
-// Batches of sensors with several spools, next in line for all that is known.
-static int look_elsewhere(struct writer *w, struct errmsg *e)
+// Of a sensor with several spools, next in line for all that is known, and not asked for yet.
+static bool may_be_elsewhere(const struct writer *w, const struct item *item)
+{
+    const struct message *m = item->m;
+    if (item->state != ITEM_OPEN || m->header.kind != WIRE_BATCH || !message_has_windows(m) ||
+        m->elsewhere != ELSEWHERE_NOT_ASKED || !stream_is_read(item->stream) ||
+        m->header.seq < item->stream->receiver.next_seq)
+        return false;
+    const struct sensor_spools *s = w->spools[m->sensor_id];
+    return item->stream->siblings || (s && s->siblings);
+}
+
+int writer_look_elsewhere(struct writer *w, size_t from, size_t to, struct errmsg *e)
 {
     struct ahead *a = w->ahead;
     size_t n = 0;
-    for (size_t i = 0; i < w->n_items; i++) {
+    for (size_t i = from; i < to; i++) {
         const struct item *item = &w->items[i];
-        struct message *m = item->m;
-        const struct sensor_spools *s = m ? w->spools[m->sensor_id] : NULL;
-        if (!s || !s->siblings || item->state != ITEM_OPEN || m->header.kind != WIRE_BATCH ||
-            !message_has_windows(m) || !stream_is_read(item->stream) ||
-            m->header.seq < item->stream->receiver.next_seq)
+        if (!may_be_elsewhere(w, item))
             continue;
         a->streams[n] = item->stream;
-        a->messages[n++] = m;
+        a->messages[n++] = item->m;
     }
     if (n < 2)
         return 0; // find_known does as well
@@ -389,8 +396,6 @@ int writer_prefetch(struct writer *w, struct errmsg *e)
         a->items[i]->stream = a->streams[i];
     if (r == 0)
         r = dims_prefetch(w->dims, w->db, a->sensors, n, e);
-    if (r == 0)
-        r = look_elsewhere(w, e);
     return r == 0 ? compare_known(w, e) : r;
 }
 

@@ -1,4 +1,5 @@
 """Rules of delivery whose answer only a collector with its database gives."""
+import contextlib
 import threading
 
 import hirundo
@@ -149,6 +150,54 @@ def test_many_batches_that_come_again_at_once_count_once(postgres, collector, en
         peer.wait_ack(5)
     rows, outcomes, losses, off = counts(postgres, name)
     assert (rows, outcomes, losses, off) == (260, {"committed": 26, "known": 23}, [], 0)
+
+
+@contextlib.contextmanager
+def held_commits(postgres):
+    """Within, every commit of a batch waits until the function given is called."""
+    postgres.query("create table public.gate (closed boolean); insert into public.gate values (true); "
+                   "grant select on public.gate to public; create function public.wait() returns trigger language plpgsql as 'begin while "
+                   "exists (select from public.gate) loop perform pg_sleep(0.01); end loop; return null; end'; "
+                   "create trigger held after insert on hirundo.batch for each statement execute function public.wait()")
+    try:
+        yield lambda: postgres.query("delete from public.gate")
+    finally:
+        postgres.query("drop trigger held on hirundo.batch; drop function public.wait(); drop table public.gate")
+
+
+def test_backlogs_of_sensors_with_several_spools_are_looked_up_together(postgres, enrolled):
+    """After a restart of the collector, and also what is left for a second commit: not one query for each batch."""
+    pairs = [enrolled()[1] for _ in range(3)]
+    postgres.query("alter role hirundo_admin set log_statement = 'all'")
+    try:
+        with hirundo.Collector(postgres, lines=["writers = 1"]) as collector:
+            for pair in pairs:
+                with Peer(collector, pair) as peer:
+                    peer.deliver(1)
+        with hirundo.Collector(postgres, lines=["writers = 1"]) as collector, contextlib.ExitStack() as stack:
+            first, *others = (stack.enter_context(Peer(collector, pair)) for pair in pairs)
+            backlogs = [[message("batch", seq, peer.spool, seed=seq + 1, flows=5000) for seq in range(1, 9)] for peer in others]
+            with held_commits(postgres) as let_go:
+                first.send_message("batch", 1, seed=9)
+                hirundo.wait_for(lambda: postgres.value("select count(*) from pg_stat_activity where query like 'copy hirundo.batch %'"),
+                                 "a commit to wait")
+                for peer, backlog in zip(others, backlogs):
+                    for frames in backlog:
+                        peer.send(*frames)
+                    peer.send_message("ping", 0)
+                    peer.wait_reply("pong")
+                logged = (postgres.directory / "log").stat().st_size
+                let_go()
+                for peer in others:
+                    peer.wait_ack(8)
+    finally:
+        postgres.query("alter role hirundo_admin reset log_statement")
+    with open(postgres.directory / "log", encoding="utf-8", errors="replace") as f:
+        f.seek(logged)
+        log = f.read()
+    assert log.count("copy hirundo.flow ") == 4
+    assert log.count("execute elsewhere: ") == 4
+    assert log.count("select exists (select 1 from hirundo.batch ") == 0
 
 
 def damaged(frames):
