@@ -159,6 +159,8 @@ static int run(char **argv, int n)
         printf("prepared: %zu batches of %.0f bytes\n", batches, (double)bytes / (double)batches);
         r = play(players, payloads, batches, flows, runs, &e);
     }
+    players_free(players); // libzmq holds payloads until then, also of what it sends again
+    players = NULL;
     for (size_t i = 0; payloads && i < batches; i++)
         payload_release(&payloads[i]);
     return r < 0 ? fail(&e) : EXIT_SUCCESS;
@@ -193,6 +195,8 @@ static int pace(char **argv)
         if (r < 0)
             errmsg_set(&e, r, "not all was acknowledged: %s", strerror(-r));
     }
+    players_free(players); // libzmq holds payloads until then, also of what it sends again
+    players = NULL;
     for (size_t i = 0; payloads && i < batches; i++)
         payload_release(&payloads[i]);
     return r < 0 ? fail(&e) : EXIT_SUCCESS;

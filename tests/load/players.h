@@ -33,6 +33,6 @@ struct drained {
 };
 // Each sends payloads[0..n-1] as the next n numbers of its spool, and waits for all acks. One
 // spool, as quiet sensors have: of a sensor with several the collector looks up each batch by its
-// digest.
+// digest. libzmq may hold payloads, which are not copied, until players_free.
 int players_drain(struct players *p, const struct payload *payloads, size_t n, int timeout_ms,
                   struct drained *ret);
