@@ -82,9 +82,11 @@ pytests() {
     ((status < 3)) || exit "$status" # pytest itself failed, and wrote no results
 }
 
-# pytests_by_two NAME PATH...: the same, two files at a time: for tests that wait more than they compute.
-pytests_by_two() {
-    HIRUNDO_TEST_WAIT=120 pytests "$@" --numprocesses 2 --dist loadfile
+# pytests_by N NAME PATH...: the same, N files at a time: for tests that wait more than they compute.
+pytests_by() {
+    local n=$1
+    shift
+    HIRUNDO_TEST_WAIT=120 pytests "$@" --numprocesses "$n" --dist loadfile
 }
 
 # check NAME COMMAND...: one test in TAP, of a command's success.

@@ -4,4 +4,4 @@
 . "$(dirname "$0")/../lib/suite.sh"
 
 build test
-pytests_by_two integration tests/integration tests/sim
+pytests_by 3 integration tests/integration tests/sim
