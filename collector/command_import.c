@@ -16,14 +16,18 @@ const char import_usage[] =
     "prefixes: a MaxMind database (.mmdb: Country, City, ASN, ISP), or lines of prefix, AS, "
     "country, separated by tabs; AS and country may be empty. Of several files each fills in what "
     "those before it leave open: Country.mmdb ASN.mmdb. They become the data set of that day "
-    "(default: today), replacing an earlier one of the same day.\n"
+    "(default: today), replacing an earlier one of the same day. A data set counts from its day "
+    "on until the next one's, the oldest for all days before it, too: what was rolled up of these "
+    "days is rolled up again, where their flows are kept. For earlier days load it with --as-of.\n"
     "scanners: known research scanners: lists of prefixes or addresses, one a line, whose file "
     "names say whose they are (censys_v4.txt) unless --name does; or CSV with the heading "
-    "prefix,name. All files together become the data set of that day.\n"
+    "prefix,name. All files together become the data set of that day, as with prefixes.\n"
     "asnames: lines of AS and name, separated by a tab, or a MaxMind database (ASN, ISP). They "
     "replace all names.\n"
     "organisations: CSV with the heading name,prefixes,contacts,tlp; prefixes separated by "
-    "semicolons. An organisation that is known is replaced.\n"
+    "semicolons. An organisation that is known is replaced. They have no date: all days, rolled up "
+    "or "
+    "not, are of the organisations as they are now.\n"
     "holidays: CSV with the heading country,day,name. The years of a country that are in it are "
     "replaced; where lines are refused only with --force, else what is there stays.\n"
     "sensors: CSV with the heading name,country,label_en,label_ja,hosted_by,key (the last four may "
@@ -159,8 +163,23 @@ void import_source(const struct import *i, char *text, size_t size)
         snprintf(text, size, "%s and %zu more", base, i->n_files - 1);
 }
 
+// For which days a set counts.
+static void print_span(const struct dataset_report *report)
+{
+    const char *first = report->first, *past = report->past;
+    if (*first && *past)
+        printf("it counts for the days from %s on, until the data set of %s\n", first, past);
+    else if (*first)
+        printf("it counts for the days from %s on; for those before, older data sets do\n", first);
+    else if (*past)
+        printf("it counts for all days before the data set of %s\n", past);
+    else
+        printf("it counts for all days\n");
+}
+
 void import_print_report(const struct dataset_report *report)
 {
+    print_span(report);
     if (report->days_marked > 0)
         printf("%" PRId64 " days will be rolled up again, with this data set\n",
                report->days_marked);

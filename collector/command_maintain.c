@@ -1,5 +1,6 @@
 #include <getopt.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "collector/command.h"
 #include "collector/migrate.h"
@@ -7,11 +8,15 @@
 
 static const char usage[] =
     "usage: hirundo-collector maintain [-c FILE] [--dry-run]\n"
-    "Rolls up what is dirty, raises new surges, and drops what is past retention or beyond its "
+    "Rolls up what came in since the last time, raises new surges, and drops what is past "
+    "retention or beyond its "
     "size (settings "
     "retention_* and max_size_*, never today). A running collector does the same by itself, every "
     "minute and every hour.\n"
-    "  --dry-run   only say what there is to do\n";
+    "  --dry-run   only say what there is to roll up, and what would be dropped: how much, from "
+    "when to when (of flow, flood, batch, quarantine and heartbeat_hour in UTC, else in the "
+    "setting time_zone), how large it is, and why: its age or its size, by which setting. Days of "
+    "flow and flood give the disk space back, deleted rows make room for new ones\n";
 
 static int on_option(int option, const char *value, void *data)
 {
@@ -21,30 +26,69 @@ static int on_option(int option, const char *value, void *data)
     return 0;
 }
 
-// What goes by the other settings; nothing about tables that are within them.
-static int print_sizes(struct db *db, struct errmsg *e)
+static const char *count_noun(const char *what)
+{
+    if (strcmp(what, "dirty hours") == 0)
+        return "hours of sensors";
+    return strcmp(what, "dirty days") == 0 ? "days of sensors" : "months";
+}
+
+static void print_span(const char *since, const char *until)
+{
+    printf("%s%s%s", since, strcmp(since, until) == 0 ? "" : " to ",
+           strcmp(since, until) == 0 ? "" : until);
+}
+
+static int print_marks(struct db *db, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r =
-        db_query(db, "select what, until, count, why from hirundo.retention_due() where count > 0",
-                 0, NULL, &result, e);
-    for (int i = 0; r == 0 && i < PQntuples(result); i++)
-        printf("%s to go: %s%s%s (%s)\n", PQgetvalue(result, i, 0), PQgetvalue(result, i, 2),
-               PQgetisnull(result, i, 1) ? "" : ", up to ", PQgetvalue(result, i, 1),
-               PQgetvalue(result, i, 3));
+    int r = db_query(db,
+                     "select what, count, since, until, waiting from hirundo.maintenance_due() "
+                     "where count > 0",
+                     0, NULL, &result, e);
+    for (int i = 0; r == 0 && i < PQntuples(result); i++) {
+        const char *waiting = PQgetvalue(result, i, 4);
+        printf("to roll up: %s %s, ", PQgetvalue(result, i, 1),
+               count_noun(PQgetvalue(result, i, 0)));
+        print_span(PQgetvalue(result, i, 2), PQgetvalue(result, i, 3));
+        if (strcmp(waiting, "0") != 0)
+            printf("; %s of them once it has ended", waiting);
+        putchar('\n');
+    }
+    if (r == 0 && PQntuples(result) == 0)
+        puts("nothing to roll up");
     return r;
+}
+
+static void print_going(PGresult *result, int i)
+{
+    const char *what = PQgetvalue(result, i, 0), *why = PQgetvalue(result, i, 5);
+    bool days = strcmp(what, "flow days") == 0;
+    if (days)
+        printf("to drop: %s days of flow and flood", PQgetvalue(result, i, 1));
+    else
+        printf("to delete: %s rows of %.*s", PQgetvalue(result, i, 1), (int)strcspn(what, " "),
+               what);
+    fputs(", ", stdout);
+    print_span(PQgetvalue(result, i, 2), PQgetvalue(result, i, 3));
+    if (!PQgetisnull(result, i, 4))
+        printf(", %s%s", days ? "frees " : "about ", PQgetvalue(result, i, 4));
+    printf(" (by %s: %s)\n", strncmp(why, "max_size_", 9) == 0 ? "size" : "age", why);
 }
 
 static int print_due(struct db *db, struct errmsg *e)
 {
     _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db, "select what, until, count from hirundo.maintenance_due()", 0, NULL,
-                     &result, e);
-    for (int i = 0; r == 0 && i < PQntuples(result); i++)
-        printf("%s: %s%s%s\n", PQgetvalue(result, i, 0), PQgetvalue(result, i, 2),
-               PQgetisnull(result, i, 1) ? "" : ", up to ", PQgetvalue(result, i, 1));
+    int r = print_marks(db, e);
     if (r == 0)
-        r = print_sizes(db, e);
+        r = db_query(db,
+                     "select what, count, since, until, pg_size_pretty(bytes), why from "
+                     "hirundo.retention_due() where count > 0",
+                     0, NULL, &result, e);
+    for (int i = 0; r == 0 && i < PQntuples(result); i++)
+        print_going(result, i);
+    if (r == 0 && PQntuples(result) == 0)
+        puts("nothing to drop or delete: all is within the settings retention_* and max_size_*");
     return r;
 }
 
@@ -76,8 +120,8 @@ static int maintain(struct db *db, struct errmsg *e)
     if (r == 0)
         r = rollup_retention(db, say, &dropped, e);
     if (r == 0)
-        printf("past retention: %d days of flow dropped, %" PRId64
-               " rows of rollups deleted, %" PRId64 " of other tables\n",
+        printf("in all: %d days of flow dropped, %" PRId64 " rows of rollups deleted, %" PRId64
+               " of other tables\n",
                dropped.flow_days, dropped.rollup_rows, dropped.other_rows);
     return r;
 }

@@ -11,17 +11,6 @@ bool dataset_shrunk(uint64_t before, uint64_t n)
     return before >= COMPARED_MIN && n < before / 10 * SHRUNK_TENTHS;
 }
 
-// One row of one statement with the day as $1, as numbers.
-static int query_numbers(struct db *db, const char *sql, const char *as_of, int64_t *ret, int n,
-                         struct errmsg *e)
-{
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db, sql, as_of != NULL, &as_of, &result, e);
-    for (int i = 0; r == 0 && i < n; i++)
-        ret[i] = PQntuples(result) > 0 ? strtoll(PQgetvalue(result, 0, i), NULL, 10) : 0;
-    return r;
-}
-
 static int check_size(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
                       struct errmsg *e)
 {
@@ -92,17 +81,45 @@ static int copy_ranges(struct db *db, const struct dataset_kind *kind, const str
     return r == 0 ? db_copy_end(db, e) : r;
 }
 
-// Days that were rolled up with another set than the one that counts for them now.
-static int mark_days(struct db *db, const struct dataset_kind *kind, const char *as_of,
-                     int64_t *ret, struct errmsg *e)
+static int expire(struct db *db, struct dataset_report *report, struct errmsg *e)
 {
-    char sql[480];
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, "select count(*) from hirundo.data_sets_expire()", 0, NULL, &result, e);
+    if (r == 0)
+        report->sets_deleted = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    return r;
+}
+
+// For which days the set counts.
+static int find_span(struct db *db, const struct dataset_kind *kind, const char *as_of,
+                     struct dataset_report *report, struct errmsg *e)
+{
+    char sql[320];
+    _cleanup_(db_result_freep) PGresult *result = NULL;
     snprintf(sql, sizeof sql,
-             "select hirundo.rollup_restamp(case when exists (select from %s where as_of < "
-             "$1::date) then $1::date else '-infinity' end, coalesce((select min(as_of) from %s "
-             "where as_of > $1::date), 'infinity'))",
+             "select (select $1::date from %s where as_of < $1::date limit 1), (select min(as_of) "
+             "from %s where as_of > $1::date)",
              kind->sets, kind->sets);
-    return query_numbers(db, sql, as_of, ret, 1, e);
+    int r = db_query(db, sql, 1, &as_of, &result, e);
+    if (r != 0)
+        return r;
+    snprintf(report->first, sizeof report->first, "%s", PQgetvalue(result, 0, 0));
+    snprintf(report->past, sizeof report->past, "%s", PQgetvalue(result, 0, 1));
+    return 0;
+}
+
+// Those days that were rolled up with another set.
+static int mark_days(struct db *db, struct dataset_report *report, struct errmsg *e)
+{
+    const char *span[] = {report->first, report->past};
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db,
+                     "select hirundo.rollup_restamp(coalesce(nullif($1, '')::date, '-infinity'), "
+                     "coalesce(nullif($2, '')::date, 'infinity'))",
+                     2, span, &result, e);
+    if (r == 0)
+        report->days_marked = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    return r;
 }
 
 static int in_transaction(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
@@ -121,10 +138,11 @@ static int in_transaction(struct db *db, const struct dataset_kind *kind, const 
         r = copy_ranges(db, kind, set, set_id, e);
     progress_show(set->progress, "committing", 0, 0);
     if (r == 0)
-        r = query_numbers(db, "select count(*) from hirundo.data_sets_expire()", NULL,
-                          &report->sets_deleted, 1, e);
+        r = expire(db, report, e);
+    if (r == 0)
+        r = find_span(db, kind, set->as_of, report, e);
     if (r == 0) // last: it holds up the rollup job until the commit
-        r = mark_days(db, kind, set->as_of, &report->days_marked, e);
+        r = mark_days(db, report, e);
     return r;
 }
 

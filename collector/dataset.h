@@ -26,6 +26,7 @@ struct dataset {
 };
 
 struct dataset_report {
+    char first[16], past[16]; // the set counts for the days between them; "": without an end
     int64_t days_marked;  // to be rolled up again with the new set
     int64_t sets_deleted; // that no day needs any more
 };

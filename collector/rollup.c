@@ -56,12 +56,15 @@ __attribute__((format(printf, 2, 3))) static void tell(void (*say)(const char *l
 // Transaction by transaction, until none is left.
 static int drop_flow(struct db *db, void (*say)(const char *line), int *ret_days, struct errmsg *e)
 {
-    _cleanup_(db_result_freep) PGresult *size = NULL;
+    _cleanup_(db_result_freep) PGresult *why = NULL;
     int r = db_query(db,
-                     "select case when exists (select from hirundo.flow_over_size()) then "
-                     "'max_size_flow = ' || hirundo.setting('max_size_flow') else "
-                     "'retention_flow = ' || hirundo.setting('retention_flow') end",
-                     0, NULL, &size, e);
+                     "select concat_ws(', ', case when exists (select from "
+                     "hirundo.partition_days() p where (p.day + 1)::timestamp at time zone 'UTC' "
+                     "<= hirundo.retention_cutoff()) then 'retention_flow = ' || "
+                     "hirundo.setting('retention_flow') end, case when exists (select from "
+                     "hirundo.flow_over_size()) then 'max_size_flow = ' || "
+                     "hirundo.setting('max_size_flow') end)",
+                     0, NULL, &why, e);
     char first[16] = "", last[16] = "";
     int all = 0;
     for (int n = 1; r == 0 && n > 0; all += n) {
@@ -78,7 +81,7 @@ static int drop_flow(struct db *db, void (*say)(const char *line), int *ret_days
     }
     if (all > 0)
         tell(say, "flow: %d days dropped, from %s to %s (%s)", all, first, last,
-             PQgetvalue(size, 0, 0));
+             PQgetvalue(why, 0, 0));
     *ret_days = all;
     return r;
 }

@@ -116,7 +116,9 @@ def test_retention(citus):
     due = dict(citus.query("select what, sum(count)::int from hirundo.retention_due() where count > 0 group by 1"))
     assert due["flow days"] == len(days) and due["batch rows"] >= 12 and due["quarantine rows"] == 13, due
     told = citus.command("maintain", "--dry-run").stdout
-    assert f"flow days to go: {len(days)}" in told and "max_size_quarantine" in told, told
+    assert f"to drop: {len(days)} days of flow and flood, {days[0]} to {days[-1]}, frees " in told and "(by size: max_size_flow = " in told, told
+    assert "to delete: 13 rows of quarantine, " in told and "(by size: max_size_quarantine = 150 kB, is " in told, told
+    assert "rows of batch, " in told and "(by age: retention_batch = 3 days)" in told, told
     told = citus.command("maintain").stdout
     assert f"{len(days)} days of flow dropped" in told, told
     assert citus.query("select hirundo.flow_over_size()") == [] and citus.query("select * from hirundo.retention_due() where count > 0") == []

@@ -45,7 +45,7 @@ def test_each_commit_marks_its_hours_and_maintain_rolls_them_up(postgres, collec
     # the job of the running collector may have taken the old hour already; this hour has not ended
     assert found.get(old, 2) <= 2 and found[now] == 1
     said = postgres.command("maintain", "--dry-run").stdout
-    assert re.search(r"^dirty hours: \d+, up to ", said, re.M), said
+    assert re.search(r"^to roll up: \d+ hours of sensors, \S+ \S+( to \S+ \S+)?; 1 of them once it has ended$", said, re.M), said
     postgres.command("maintain")
     assert [hour for hour, _ in marks(postgres, name)] == [now]
     query = ("select sum(packets) from hirundo.{} join hirundo.sensor using (sensor_id) where name = %s and {} < "
@@ -88,11 +88,16 @@ def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
     try:
         postgres.query("update hirundo.setting set value = '10 days' where name in ('retention_flow', 'retention_source_port_day')")
         said = postgres.command("maintain", "--dry-run").stdout
-        assert re.search(r"^flow days past retention: [1-9]", said, re.M), said
-        assert re.search(r"^source_port_day rows past retention: [1-9]", said, re.M), said
+        day = r"\d{4}-\d\d-\d\d"
+        assert re.search(rf"^to drop: [1-9]\d* days of flow and flood, {day} to {day}, frees \d+ kB \(by age: retention_flow = 10 days\)$", said, re.M), said
+        assert re.search(rf"^to delete: [1-9]\d* rows of source_port_day, {day}( to {day})?, about \d+ \w+ "
+                         r"\(by age: retention_source_port_day = 10 days\)$", said, re.M), said
         assert postgres.value(count.format("flow"), name) == 20, "a dry run changes nothing"
         said = postgres.command("maintain").stdout
-        assert re.search(r"past retention: [1-9]\d* days of flow dropped, [1-9]\d* rows of rollups deleted", said), said
+        assert re.search(r"^flow: [1-9]\d* days dropped, from \S+ to \S+ \(retention_flow = 10 days\)$", said, re.M), said
+        assert re.search(r"^in all: [1-9]\d* days of flow dropped, [1-9]\d* rows of rollups deleted", said, re.M), said
+        said = postgres.command("maintain", "--dry-run").stdout
+        assert "nothing to drop or delete: all is within the settings retention_* and max_size_*" in said and "to drop: " not in said, said
         assert postgres.value(count.format("flow"), name) == 0
         assert postgres.value("select min(day) from hirundo.partition_days()") >= datetime.date.today() - datetime.timedelta(days=11)
         assert postgres.value(count.format("source_port_day"), name) == 0
@@ -127,7 +132,7 @@ def test_retention_by_size_is_shown_done_and_logged(postgres, collector, enrolle
     try:
         postgres.query("update hirundo.setting set value = '1 kB' where name = 'max_size_flow'")
         said = postgres.command("maintain", "--dry-run").stdout
-        assert re.search(r"^flow days to go: \d+, up to \d{4}-\d\d-\d\d \(max_size_flow = 1 kB, is \d+ kB\)$", said, re.M), said
+        assert re.search(r"^to drop: \d+ days of flow and flood, \S+( to \S+)?, frees \d+ kB \(by size: max_size_flow = 1 kB, is \d+ kB\)$", said, re.M), said
         assert postgres.value(count, name) == 80, "a dry run changes nothing"
         collector.stop()
         with Collector(postgres) as again:  # the first round is at the start
@@ -186,3 +191,44 @@ def test_random_order_duplicates_and_late_batches_give_the_same_rollups(postgres
     want, got = rollups_of(postgres, straight), rollups_of(postgres, mixed)
     assert all(want.values()) and before != got
     assert got == want
+
+
+def test_imports_after_the_rollups_are_in_figures_of_days_before(postgres, collector, enrolled, wait, tmp_path):
+    name, pair = enrolled()
+    deliver(collector, pair, hours_ago(24 * 9), hours_ago(24 * 8))
+    wait(lambda: rolled_up(postgres, name), "the rollups")
+    source = postgres.value("select host(min(src)) from hirundo.source_port_day join hirundo.sensor using (sensor_id) where name = %s", name)
+
+    def stamps():
+        return postgres.query("select distinct coalesce(o.name, '-'), known_scanner from hirundo.source_day left join hirundo.organisation o "
+                              "using (organisation_id) where src = %s", source)
+
+    def bring(what, text, *words):
+        path = tmp_path / "late.txt"
+        path.write_text(text)
+        return postgres.command("import", what, str(path), *words).stdout
+
+    assert stamps() == [("-", False)]
+    # organisations have no date, and need no rollup job
+    told = bring("organisations", f"name,prefixes,contacts,tlp\nLate & Co,{source}/32,,\n")
+    assert re.search(r"^they count for all days: [1-9]\d* that were rolled up name them now$", told, re.M), told
+    assert stamps() == [("Late & Co", False)]
+    assert "they count" not in bring("organisations", f"name,prefixes,contacts,tlp\nLate & Co,{source}/32,,\n")
+    assert "they count for all days" in bring("organisations", "name,prefixes,contacts,tlp\nLate & Co,100.64.0.0/24,,\n")
+    assert stamps() == [("-", False)]
+    # scanners are of a day: the first list counts for all
+    told = bring("scanners", f"{source}\n")
+    assert re.search(r"^it counts for all days\n[1-9]\d* days will be rolled up again, with this data set$", told, re.M), told
+    wait(lambda: rolled_up(postgres, name), "the rollups with scanners")
+    assert stamps() == [("-", True)]
+    today = postgres.value("select (now() at time zone 'UTC')::date")
+    day = datetime.timedelta(days=1)
+    told = bring("scanners", "100.64.0.1\n", "--as-of", str(today + day))
+    assert f"it counts for the days from {today + day} on; for those before, older data sets do\n" in told, told
+    # a list for days before, in one call
+    told = bring("scanners", "100.64.0.1\n", "--as-of", str(today - 30 * day))
+    assert re.search(rf"^it counts for all days before the data set of {today}\n[1-9]\d* days will be rolled up again", told, re.M), told
+    wait(lambda: rolled_up(postgres, name), "the rollups with that list")
+    assert stamps() == [("-", False)]
+    told = bring("scanners", "100.64.0.1\n", "--as-of", str(today - 20 * day))
+    assert f"it counts for the days from {today - 20 * day} on, until the data set of {today}\n" in told, told

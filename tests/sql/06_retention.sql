@@ -21,9 +21,14 @@ select pg_temp.setting('max_size_flow', pg_temp.size(4)::text); -- room for toda
 select results_eq('select hirundo.flow_over_size()', $$select pg_temp.today() - n from generate_series(7, 4, -1) n$$, 'the oldest go');
 select throws_ok($$select hirundo.partition_drop(pg_temp.today() - 3)$$, '42501', null, 'what fits cannot be dropped');
 select throws_ok($$select hirundo.partition_drop(pg_temp.today())$$, '42501', null, 'nor today');
-select results_eq($$select what, until, count from hirundo.retention_due() where count > 0$$,
-  $$values ('flow days', to_char(pg_temp.today() - 4, 'YYYY-MM-DD'), 4::bigint)$$, 'retention_due shows it');
-select alike((select why from hirundo.retention_due() where what = 'flow days'), 'max_size_flow = %, is %', 'with setting and size');
+select results_eq($$select what, since, until, count, bytes from hirundo.retention_due() where count > 0$$,
+  $$select 'flow days', to_char(pg_temp.today() - 7, 'YYYY-MM-DD'), to_char(pg_temp.today() - 4, 'YYYY-MM-DD'), 4::bigint, pg_temp.size(8) - pg_temp.size(4)$$, 'retention_due shows it');
+select alike((select why from hirundo.retention_due() where what = 'flow days' and count > 0), 'max_size_flow = %, is %', 'with setting and size');
+select pg_temp.setting('retention_flow', '6 days');
+select results_eq($$select since, until, count, substring(why from '^\w+') from hirundo.retention_due() where count > 0$$,
+  $$select to_char(pg_temp.today() - a, 'YYYY-MM-DD'), to_char(pg_temp.today() - b, 'YYYY-MM-DD'), a - b + 1::bigint, why from (values (7, 7, 'retention_flow'), (6, 4, 'max_size_flow')) v(a, b, why)$$,
+  'by age first, by size of the rest: no day twice');
+select pg_temp.setting('retention_flow', 'off');
 select ok(hirundo.partition_drop(pg_temp.today() - 7), 'one by one');
 select results_eq('select hirundo.partition_expire()', $$select pg_temp.today() - n from generate_series(6, 4, -1) n$$, 'or all');
 select is((select count(*) from hirundo.flow), 8000::bigint, 'four days are left');
@@ -54,6 +59,8 @@ select results_eq($$select what, count from hirundo.table_expire() where count >
 
 -- quarantine by size: resolved ones first, the oldest of them first, none of today
 select pg_temp.setting('max_size_quarantine', '14000');
+select results_eq($$select what, since, until, count, bytes, why from hirundo.retention_due() where count > 0$$,
+  $$values ('quarantine rows', to_char(pg_temp.today() - 9, 'YYYY-MM-DD'), to_char(pg_temp.today() - 3, 'YYYY-MM-DD'), 4::bigint, 9200::bigint, 'max_size_quarantine = 14000, is 22 kB')$$, 'due by size');
 select is((select count(*) from hirundo.quarantine_over_size()), 4::bigint, 'six of 2,300 bytes fit');
 delete from hirundo.quarantine q using hirundo.quarantine_over_size() o where q.quarantine_id = o.quarantine_id;
 select set_eq('select seq::int from hirundo.quarantine', array[0, 2, 4, 6, 8, 1], 'unresolved ones stay, then the newest');
@@ -76,6 +83,15 @@ select pg_temp.setting('max_size_port_day', (pg_total_relation_size('hirundo.por
 create temp table over as select * from hirundo.rollup_over_size();
 select ok((select name = 'port_day' and before between pg_temp.today() - 6 and pg_temp.today() - 3 from over), 'about half of the days fit');
 select ok((select bytes::numeric / pg_total_relation_size('hirundo.port_day') between 0.6 and 1.2 from over), 'the size reckoned from rows is near the table''s');
+select results_eq($$select what, since, until, count from hirundo.retention_due() where count > 0$$,
+  $$select 'port_day rows', to_char(pg_temp.today() - 9, 'YYYY-MM-DD'), to_char(before - 1, 'YYYY-MM-DD'), 1000 * (before - (pg_temp.today() - 9))::bigint from over$$, 'due by size');
+select pg_temp.setting('retention_port_day', '8 days');
+select results_eq($$select since, until, count, substring(why from '^\w+') from hirundo.retention_due() where count > 0$$,
+  $$select to_char(pg_temp.today() - 9, 'YYYY-MM-DD'), to_char(pg_temp.today() - 9, 'YYYY-MM-DD'), 1000::bigint, 'retention_port_day'
+    union all select to_char(pg_temp.today() - 8, 'YYYY-MM-DD'), to_char(before - 1, 'YYYY-MM-DD'), 1000 * (before - (pg_temp.today() - 8))::bigint, 'max_size_port_day' from over$$,
+  'by age first, by size of the rest');
+select ok((select bool_and(bytes between 50 * count and 300 * count) from hirundo.retention_due() where count > 0), 'and its size');
+select pg_temp.setting('retention_port_day', 'off');
 select results_eq('select name, before, deleted from hirundo.rollup_shrink()', $$select name, before, 1000 * (before - (pg_temp.today() - 9))::bigint from over$$, 'the oldest days go');
 select is((select min(day) from hirundo.port_day), (select before from over), 'the others stay');
 select is((select before from hirundo.rollup_gone where name = 'port_day'), (select before from over), 'figures know from when on it answers');

@@ -62,7 +62,7 @@ select set_eq($$select name from source where provolatile = 'v'$$, array['hirund
   'hirundo.share_copy()', 'hirundo.share_publish()', 'hirundo.share_step()', 'hirundo.surge_step()', 'hirundo.surge_note(date)',
   'hirundo.partition_exists(text,date)', 'hirundo.partition_ensure(date)', 'hirundo.partition_drop(date)', 'hirundo.partition_remove(date)', 'hirundo.partition_expire()',
   'hirundo.rollup_step()', 'hirundo.rollup_step_day(text)', 'hirundo.rollup_step_hours(text)', 'hirundo.rollup_rezone(text)', 'hirundo.rollup_expire()', 'hirundo.rollup_delete(text,date)', 'hirundo.rollup_shrink()', 'hirundo.table_expire()',
-  'hirundo.rollup_restamp(date,date)', 'hirundo.retag(tstzrange)', 'hirundo.data_sets_expire()',
+  'hirundo.rollup_restamp(date,date)', 'hirundo.organisation_restamp(cidr[])', 'hirundo.retag(tstzrange)', 'hirundo.data_sets_expire()',
   'hirundo.rollup_build_hours(smallint[],timestamp with time zone[],text)', 'hirundo.rollup_build_sources(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_day(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_tools(date,timestamp with time zone,timestamp with time zone,smallint[])',
   'hirundo.rollup_build_backscatter(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_observed(date,timestamp with time zone,timestamp with time zone,smallint[])', 'hirundo.rollup_build_month_totals(date,timestamp with time zone,timestamp with time zone)', 'hirundo.rollup_build_month_sources(date)', 'hirundo.rollup_step_month(text)'], 'only those that change something are volatile');

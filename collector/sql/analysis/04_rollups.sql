@@ -464,22 +464,25 @@ $$;
 comment on function hirundo.rollup_rows_before(text) is
   'SQL that finds the rows of a rollup whose hour, day or month is before the day $1. Example: select hirundo.rollup_rows_before(''port_day'').';
 ----
-create or replace function hirundo.rollup_count_before(name text, before date)
-returns bigint
+drop function if exists hirundo.rollup_count_before(text, date);
+----
+create or replace function hirundo.rollup_found_before(name text, before date, kept date, out count bigint, out since date)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
 as $$
 declare
-  v_rows bigint;
+  v_rows text := hirundo.rollup_rows_before(name);
 begin
-  execute 'select count(*) ' || hirundo.rollup_rows_before(name) into v_rows using before;
-  return v_rows;
+  execute format('select count(*), min(%s) ', case when name like '%\_hour' then format('(hour at time zone %L)::date', hirundo.time_zone())
+                                                   when name like '%\_month' then 'month' else 'day' end)
+    || v_rows || case when kept is null then '' else ' and not (' || replace(substring(v_rows from ' where (.*)$'), '$1', '$2') || ')' end
+  into count, since using before, kept;
 end
 $$;
 ----
-comment on function hirundo.rollup_count_before(text, date) is
-  'How many rows of a rollup are before a day. Example: select hirundo.rollup_count_before(''port_day'', ''2023-02-08'').';
+comment on function hirundo.rollup_found_before(text, date, date) is
+  'Part of hirundo.retention_due: how many rows of a rollup are before a day, but for those before the day kept (NULL: all), and since when. Example: select * from hirundo.rollup_found_before(''port_day'', ''2023-02-08'', null).';
 ----
 create or replace function hirundo.rollup_delete(name text, before date)
 returns bigint
@@ -520,8 +523,10 @@ $$;
 comment on function hirundo.rollup_expire() is
   'Deletes from each rollup what is past its retention, and says how many rows; from then on the days before are answered from flow. Example: see hirundo.rollup_retention for what it would delete.';
 ----
-create or replace function hirundo.maintenance_due()
-returns table (what text, until text, count bigint)
+drop function if exists hirundo.maintenance_due();
+----
+create function hirundo.maintenance_due()
+returns table (what text, until text, count bigint, since text, waiting bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -531,22 +536,22 @@ declare
   v_zone text := hirundo.time_zone();
 begin
   return query
-    select 'dirty hours', to_char(max(m.hour) at time zone v_zone, 'YYYY-MM-DD HH24:MI'), count(*) from hirundo.dirty m
+    select 'dirty hours', to_char(max(m.hour) at time zone v_zone, 'YYYY-MM-DD HH24:MI'), count(*), to_char(min(m.hour) at time zone v_zone, 'YYYY-MM-DD HH24:MI'),
+      count(*) filter (where m.hour > now() - interval '65 minutes')
+    from hirundo.dirty m
     union all
-    select 'dirty days', to_char(max(d.day), 'YYYY-MM-DD'), count(*) from hirundo.dirty_day d
+    select 'dirty days', to_char(max(d.day), 'YYYY-MM-DD'), count(*), to_char(min(d.day), 'YYYY-MM-DD'),
+      count(*) filter (where (d.day + 1)::timestamp at time zone v_zone > now())
+    from hirundo.dirty_day d
     union all
-    select 'dirty months', to_char(max(d.month), 'YYYY-MM'), count(*) from hirundo.dirty_month d
-    union all
-    select 'flow days past retention', to_char(max(p.day), 'YYYY-MM-DD'), count(*)
-    from hirundo.partition_days() p where (p.day + 1)::timestamp at time zone 'UTC' <= hirundo.retention_cutoff();
-  return query
-    select r.name || ' rows past retention', to_char(r.before - 1, 'YYYY-MM-DD'), hirundo.rollup_count_before(r.name, r.before)
-    from hirundo.rollup_retention() r where r.before is not null;
+    select 'dirty months', to_char(max(d.month), 'YYYY-MM'), count(*), to_char(min(d.month), 'YYYY-MM'),
+      count(*) filter (where (d.month + interval '1 month') at time zone v_zone > now())
+    from hirundo.dirty_month d;
 end
 $$;
 ----
 comment on function hirundo.maintenance_due() is
-  'What hirundo-collector maintain would do now: marks to roll up, days of flow and rows of rollups past retention, up to when. Example: select * from hirundo.maintenance_due().';
+  'What is to be rolled up: hours and days (each of a sensor) and months that are marked, from when to when in the reporting time zone, and how many of them wait for their end. Example: select what, count, since, until, waiting from hirundo.maintenance_due().';
 ----
 create or replace view hirundo.rollup_lag with (security_invoker = true) as
 select s.name as sensor, count(m.hour) as dirty_hours,

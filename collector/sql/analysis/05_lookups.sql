@@ -43,6 +43,86 @@ $$;
 comment on function hirundo.rollup_restamp(date, date) is
   'Marks the days of [first, past) that were rolled up already and whose flow is still there, so that AS, country and scanner of their sources are looked up again; says how many. The import commands call it for the days that a new data set counts for. Example: see hirundo.rollup_step.';
 ----
+-- Organisations have no date: rows of all days get theirs in place, those too whose flow is gone.
+create or replace function hirundo.organisation_restamp(prefixes cidr[])
+returns integer
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+set jit = off
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+declare
+  v_ranges hirundo.inetmultirange := hirundo.address_ranges(coalesce(prefixes, '{0.0.0.0/0,::/0}'));
+  v_last inet[] := '{255.255.255.255,ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff}';
+  v_lo inet[];
+  v_hi inet[];
+  v_owner int[];
+  v_day date;
+  v_rows bigint;
+  v_days int := 0;
+begin
+  -- a running step may have read the organisations of before
+  perform pg_advisory_xact_lock(5207662349051);
+  -- whose is what, between all ends of prefixes: the smallest prefix counts, as in rollup_build_day
+  with watched as materialized (
+    select p.organisation_id, host(network(p.prefix))::inet as lo, host(broadcast(p.prefix))::inet as hi, masklen(p.prefix) as bits
+    from hirundo.organisation_prefix p
+  ), ends as (
+    select w.lo, w.hi from watched w
+    union all
+    select lower(r), upper(r) from unnest(v_ranges) r
+  ), point as (
+    select e.lo as at from ends e
+    union
+    select e.hi + 1 from ends e where e.hi <> all (v_last)
+  ), segment as (
+    select p.at as lo, coalesce(lead(p.at) over (partition by family(p.at) order by p.at) - 1, v_last[case family(p.at) when 4 then 1 else 2 end]) as hi
+    from point p
+  )
+  select array_agg(s.lo), array_agg(s.hi), array_agg(o.organisation_id) into v_lo, v_hi, v_owner
+  from segment s
+  left join lateral (
+    select w.organisation_id from watched w where s.lo >= w.lo and s.lo <= w.hi
+    order by w.bits desc, w.organisation_id limit 1) o on true
+  where s.lo <@ v_ranges;
+
+  for v_day in select r.day from hirundo.rollup_day r order by r.day loop
+    -- each range by a descent of the index (day, src); who writes this table holds the lock
+    update hirundo.source_day d set organisation_id = s.owner
+    from unnest(v_lo, v_hi, v_owner) s(lo, hi, owner)
+    cross join lateral (
+      select x.ctid as place from hirundo.source_day x
+      where x.day = v_day and x.src >= s.lo and x.src <= s.hi and x.organisation_id is distinct from s.owner offset 0) e
+    where d.ctid = e.place;
+    get diagnostics v_rows = row_count;
+    v_days := v_days + (v_rows > 0)::int;
+  end loop;
+  -- rows that differed by this alone become one
+  for v_day in select r.month from hirundo.rollup_month r order by r.month loop
+    with changed as materialized (
+      select distinct d.src, s.owner
+      from unnest(v_lo, v_hi, v_owner) s(lo, hi, owner)
+      cross join lateral (
+        select x.src from hirundo.source_month x
+        where x.month = v_day and x.src >= s.lo and x.src <= s.hi and x.organisation_id is distinct from s.owner offset 0) d
+    ), gone as (
+      delete from hirundo.source_month d using changed c where d.month = v_day and d.src = c.src
+      returning d.src, d.class, d.packets, d.bytes, d.days, d.sensors, d.asn, d.country, d.known_scanner, c.owner
+    )
+    insert into hirundo.source_month (month, src, class, packets, bytes, days, sensors, asn, country, organisation_id, known_scanner)
+    select v_day, g.src, g.class, sum(g.packets), sum(g.bytes), sum(g.days), bit_or(g.sensors), g.asn, g.country, g.owner, g.known_scanner
+    from gone g group by g.src, g.class, g.asn, g.country, g.owner, g.known_scanner order by g.src;
+  end loop;
+  return v_days;
+end
+$$;
+----
+comment on function hirundo.organisation_restamp(cidr[]) is
+  'Writes the organisation as imported now into source_day and source_month, for the sources in these prefixes (NULL: all) and all days, and says in how many days something changed. import organisations calls it for the prefixes that changed; call it after organisations were changed by hand. Example: select hirundo.organisation_restamp(null).';
+----
 create or replace function hirundo.data_sets_expire()
 returns table (what text, as_of date)
 language plpgsql volatile

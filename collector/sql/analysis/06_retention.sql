@@ -35,6 +35,28 @@ $$;
 comment on function hirundo.retention_age(text) is
   'The setting retention_NAME; NULL where it is off. Example: select hirundo.retention_age(''batch'').';
 ----
+create or replace function hirundo.row_bytes(name text)
+returns numeric
+language plpgsql stable parallel safe
+set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, MDY'
+as $$
+declare
+  v_table oid := (select c.oid from pg_class c where c.relnamespace = 'hirundo'::regnamespace and c.relname = row_bytes.name);
+  v_row numeric;
+begin
+  if pg_relation_size(v_table) > 0 then
+    -- with its header, and its share of the indexes
+    execute format('select (avg(pg_column_size(t.*)) + 8) * (1 + pg_indexes_size(%s)::numeric / pg_relation_size(%s)) from (select * from hirundo.%I limit 1000) t',
+      v_table, v_table, name) into v_row;
+  end if;
+  return v_row;
+end
+$$;
+----
+comment on function hirundo.row_bytes(text) is
+  'Bytes that a row of a table takes with its share of the indexes, reckoned from a thousand of its rows; NULL where this server has none of them. Example: select round(hirundo.row_bytes(''port_day'')).';
+----
 create or replace function hirundo.rollup_over_size()
 returns table (name text, before date, bytes bigint, max_bytes bigint)
 language plpgsql stable security definer
@@ -61,9 +83,7 @@ begin
     order by c.relname
   loop
     v_keep := case when r.day = 'month' then date_trunc('month', v_today)::date else v_today end;
-    -- a row with its header, and its share of the indexes
-    execute format('select (avg(pg_column_size(t.*)) + 8) * (1 + pg_indexes_size(%s)::numeric / greatest(pg_relation_size(%s), 1)) from (select * from hirundo.%I limit 1000) t',
-      r.oid, r.oid, r.name) into v_row;
+    v_row := hirundo.row_bytes(r.name);
     execute format('select min(d.day), (max(d.total) * $1)::bigint from (select day, n, sum(n) over (order by day desc) as kept, sum(n) over () as total '
       'from (select %s as day, count(*) as n from hirundo.%I group by 1) g) d where d.kept * $1 <= $2 or d.day >= $3', r.day, r.name)
       into before, bytes using v_row, r.most, v_keep;
@@ -105,8 +125,10 @@ comment on function hirundo.rollup_shrink() is
 ----
 -- Messages that stay are unresolved ones before resolved ones; of each sensor the newest, and of all the same share, so that
 -- one that sends nothing but poison does not drive out what others' sensors have there.
-create or replace function hirundo.quarantine_over_size()
-returns table (sensor_id smallint, quarantine_id bigint)
+drop function if exists hirundo.quarantine_over_size();
+----
+create function hirundo.quarantine_over_size()
+returns table (sensor_id smallint, quarantine_id bigint, received_at timestamptz, size bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -121,8 +143,8 @@ begin
     return;
   end if;
   return query
-    select k.sensor_id, k.quarantine_id
-    from (select o.sensor_id, o.quarantine_id, o.received_at,
+    select k.sensor_id, k.quarantine_id, k.received_at, k.size::bigint
+    from (select o.sensor_id, o.quarantine_id, o.received_at, o.size,
             sum(o.size) over (order by o.resolved, o.own, o.received_at desc, o.sensor_id, o.quarantine_id) as kept
           from (select q.sensor_id, q.quarantine_id, q.received_at, s.size, q.resolved_at is not null as resolved,
                   sum(s.size) over (partition by q.sensor_id order by q.resolved_at is not null, q.received_at desc, q.quarantine_id) as own
@@ -133,7 +155,7 @@ end
 $$;
 ----
 comment on function hirundo.quarantine_over_size() is
-  'Messages in quarantine beyond max_size_quarantine: resolved ones first, then the oldest of the sensors that have most there, none of today (UTC). Example: select count(*) from hirundo.quarantine_over_size().';
+  'Messages in quarantine beyond max_size_quarantine: resolved ones first, then the oldest of the sensors that have most there, none of today (UTC); with their bytes. Example: select count(*), pg_size_pretty(sum(size)) from hirundo.quarantine_over_size().';
 ----
 create or replace function hirundo.table_expire()
 returns table (what text, until text, count bigint, why text)
@@ -173,8 +195,10 @@ $$;
 comment on function hirundo.table_expire() is
   'Deletes from batch, quarantine and heartbeat_hour what is past retention or beyond its size, and says how many rows of each, until when and by which setting. Example: see hirundo.retention_due for what it would delete.';
 ----
-create or replace function hirundo.retention_due()
-returns table (what text, until text, count bigint, why text)
+drop function if exists hirundo.retention_due();
+----
+create function hirundo.retention_due()
+returns table (what text, until text, count bigint, why text, since text, bytes bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 set datestyle = 'ISO, MDY'
@@ -182,34 +206,69 @@ as $$
 #variable_conflict use_column
 declare
   v_today timestamptz := date_trunc('day', now(), 'UTC');
+  v_cutoff timestamptz := hirundo.retention_cutoff();
   v_batch timestamptz := (select least(now() - a, v_today) from hirundo.retention_age('batch') a where a is not null); -- null: off
   v_quarantine timestamptz := (select least(now() - a, v_today) from hirundo.retention_age('quarantine') a where a is not null); -- null: off
   v_hour timestamptz := (select least(now() - a, v_today) from hirundo.retention_age('heartbeat_hour') a where a is not null); -- null: off
+  v_batch_row numeric := hirundo.row_bytes('batch');
+  v_hour_row numeric := hirundo.row_bytes('heartbeat_hour');
+  v_messages bigint;
+  v_iso text := 'YYYY-MM-DD';
+  r record;
 begin
   return query
-    select 'flow days'::text, to_char(max(f.day), 'YYYY-MM-DD'), count(*),
-      'max_size_flow = ' || hirundo.setting('max_size_flow') || case when hirundo.max_size('flow') is null then ''
-        else ', is ' || pg_size_pretty((select sum(p.bytes) from hirundo.partition_sizes() p)) end
-    from hirundo.flow_over_size() f(day)
+    with part as materialized (
+      select p.day, p.bytes, (p.day + 1)::timestamp at time zone 'UTC' <= v_cutoff as old from hirundo.partition_sizes() p
+    )
+    select 'flow days'::text, to_char(max(p.day), v_iso), count(*), 'retention_flow = ' || hirundo.setting('retention_flow'), to_char(min(p.day), v_iso), sum(p.bytes)::bigint
+    from part p where p.old
     union all
-    select 'batch rows', to_char(now() - hirundo.retention_age('batch'), 'YYYY-MM-DD'), count(*), 'retention_batch = ' || hirundo.setting('retention_batch')
+    select 'flow days', to_char(max(p.day), v_iso), count(*),
+      'max_size_flow = ' || hirundo.setting('max_size_flow') || case when count(*) = 0 then ''
+        else ', is ' || pg_size_pretty((select sum(a.bytes) from part a)) end,
+      to_char(min(p.day), v_iso), sum(p.bytes)::bigint
+    from part p where p.day in (select f.day from hirundo.flow_over_size() f(day)) and not p.old;
+  return query
+    select 'batch rows', to_char(max(b.committed_at) at time zone 'UTC', v_iso), count(*), 'retention_batch = ' || hirundo.setting('retention_batch'),
+      to_char(min(b.committed_at) at time zone 'UTC', v_iso), (count(*) * v_batch_row)::bigint
     from hirundo.batch b where b.committed_at < v_batch
     union all
-    select 'quarantine rows', to_char(now() - hirundo.retention_age('quarantine'), 'YYYY-MM-DD'), count(*), 'retention_quarantine = ' || hirundo.setting('retention_quarantine')
-    from hirundo.quarantine q where q.received_at < v_quarantine
-    union all
-    select 'quarantine rows', null, count(*), 'max_size_quarantine = ' || hirundo.setting('max_size_quarantine')
-    from hirundo.quarantine_over_size()
-    union all
-    select 'heartbeat_hour rows', to_char(now() - hirundo.retention_age('heartbeat_hour'), 'YYYY-MM-DD'), count(*),
-      'retention_heartbeat_hour = ' || hirundo.setting('retention_heartbeat_hour')
-    from hirundo.heartbeat_hour h where h.hour < v_hour;
+    select 'quarantine rows', to_char(max(q.received_at) at time zone 'UTC', v_iso), count(*), 'retention_quarantine = ' || hirundo.setting('retention_quarantine'),
+      to_char(min(q.received_at) at time zone 'UTC', v_iso), sum(300 + length(q.header) + length(q.payload))::bigint
+    from hirundo.quarantine q where q.received_at < v_quarantine;
+  if hirundo.max_size('quarantine') is not null then
+    v_messages := (select sum(300 + length(q.header) + length(q.payload))::bigint from hirundo.quarantine q where v_quarantine is null or q.received_at >= v_quarantine);
+  end if;
   return query
-    select r.name || ' rows', to_char(r.before - 1, 'YYYY-MM-DD'), hirundo.rollup_count_before(r.name, r.before),
-      'max_size_' || r.name || ' = ' || hirundo.setting('max_size_' || r.name) || ', is ' || pg_size_pretty(r.bytes)
-    from hirundo.rollup_over_size() r;
+    select 'quarantine rows', to_char(max(q.received_at) at time zone 'UTC', v_iso), count(*),
+      'max_size_quarantine = ' || hirundo.setting('max_size_quarantine') || case when count(*) = 0 then '' else ', is ' || pg_size_pretty(v_messages) end,
+      to_char(min(q.received_at) at time zone 'UTC', v_iso), sum(q.size)::bigint
+    from hirundo.quarantine_over_size() q where v_quarantine is null or q.received_at >= v_quarantine;
+  return query
+    select 'heartbeat_hour rows', to_char(max(h.hour) at time zone 'UTC', v_iso), count(*),
+      'retention_heartbeat_hour = ' || hirundo.setting('retention_heartbeat_hour'), to_char(min(h.hour) at time zone 'UTC', v_iso), (count(*) * v_hour_row)::bigint
+    from hirundo.heartbeat_hour h where h.hour < v_hour;
+  for r in
+    select x.name, x.before, x.kept, x.why, f.count, f.since
+    from (select a.name, a.before, null::date as kept, 'retention_' || a.name || ' = ' || a.setting as why
+          from hirundo.rollup_retention() a where a.before is not null
+          union all
+          select o.name, o.before, (select a.before from hirundo.rollup_retention() a where a.name = o.name),
+            'max_size_' || o.name || ' = ' || hirundo.setting('max_size_' || o.name) || ', is ' || pg_size_pretty(o.bytes)
+          from hirundo.rollup_over_size() o) x
+    cross join lateral hirundo.rollup_found_before(x.name, x.before, x.kept) f
+    order by x.name collate "C", x.kept nulls first
+  loop
+    what := r.name || ' rows';
+    until := to_char(r.before - 1, v_iso);
+    count := r.count;
+    why := r.why;
+    since := to_char(r.since, v_iso);
+    bytes := case when r.count > 0 then (r.count * hirundo.row_bytes(r.name))::bigint end;
+    return next;
+  end loop;
 end
 $$;
 ----
 comment on function hirundo.retention_due() is
-  'What retention would delete now beside what hirundo.maintenance_due lists: how much, up to when, by which setting. Example: select * from hirundo.retention_due() where count > 0.';
+  'What retention would drop and delete now, by age (retention_NAME) and, of the rest, by size (max_size_NAME): how much, from when to when, by which setting, and the bytes of it: for flow what the disk gets back, for rows what becomes room for new ones (NULL: not known, as of tables that Citus has spread). Example: select what, count, since, until, pg_size_pretty(bytes), why from hirundo.retention_due() where count > 0.';
