@@ -87,6 +87,12 @@ def test_collector_rollups_and_figures(citus, tmp_path):
         pass
     assert citus.value("select count(*) from hirundo.rollup_day") > 0
     assert figures() == before
+    # organisations are those of days before, too
+    source = citus.value("select host(min(src)) from hirundo.source_day")
+    (tmp_path / "organisations.csv").write_text(f"name,prefixes,contacts,tlp\nLate,{source}/32,,\n")
+    told = citus.command("import", "organisations", str(tmp_path / "organisations.csv")).stdout
+    assert "they count for all days: 1 that were rolled up name them now" in told, told
+    assert citus.query("select distinct host(src) from hirundo.source_day where organisation_id is not null") == [(source,)]
 
 
 def test_retention(citus):
@@ -151,8 +157,13 @@ def test_life_of_a_key(citus, tmp_path):
     assert citus.command("sensor", "rotate", "keys-1", "--cancel", check=False).returncode == 1
     assert citus.query("select count(*), count(k.revoked_at) from hirundo.sensor_key k join hirundo.sensor s using (sensor_id) where "
                        "s.name = 'keys-1'") == [(2, 1)]
+
+    def not_approved():
+        told = re.search(r"^sensors: \d+ enrolled: .*; (\d+) not approved yet", citus.command("status").stdout, re.M)
+        return int(told.group(1)) if told else 0
+    before = not_approved()  # sensors of other tests
     citus.command("sensor", "add", "keys-2", "--country", "JP")
-    assert re.search(r"^sensors: \d+ enrolled: .*; 1 not approved yet", citus.command("status").stdout, re.M)
+    assert not_approved() == before + 1
     citus.command("sensor", "revoke", "keys-1")
     assert [action for action, in citus.query("select action from hirundo.audit where sensor = 'keys-1' order by audit_id")] == [
         "sensor added", "next key approved", "next key withdrawn", "sensor revoked"]

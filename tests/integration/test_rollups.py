@@ -78,10 +78,10 @@ def test_running_collector_rolls_up_by_itself(postgres, collector, enrolled, wai
                                     "where name = %s", name), "rows of the day")
 
 
-def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled):
+def test_maintain_drops_what_is_past_retention(postgres, collector, enrolled, wait):
     name, pair = enrolled()
     deliver(collector, pair, hours_ago(24 * 20))
-    postgres.command("maintain")
+    wait(lambda: rolled_up(postgres, name), "the rollups")
     count = "select count(*) from hirundo.{} join hirundo.sensor using (sensor_id) where name = %s"
     assert postgres.value(count.format("flow"), name) == 20
     postgres.query("select hirundo.partition_ensure(current_date - 100 - n) from generate_series(1, 55) n")  # more than one transaction drops
