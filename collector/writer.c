@@ -13,7 +13,7 @@
 #define BURST_ITEMS      1024  // messages at once after which memory is given back
 #define GATHER_FROM      128
 #define GATHER_MORE      32
-#define GATHER_FULL      4096 // messages; of four flows each, not far from a full group
+#define GATHER_FULL      4096 // messages, with which a commit's own costs are small beside theirs
 #define GATHER_STEP_MS   4
 #define GATHER_STEPS     20
 
