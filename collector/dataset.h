@@ -27,8 +27,8 @@ struct dataset {
 
 struct dataset_report {
     char first[16], past[16]; // the set counts for the days between them; "": without an end
-    int64_t days_marked;  // to be rolled up again with the new set
-    int64_t sets_deleted; // that no day needs any more
+    int64_t days_marked;      // to be rolled up again with the new set
+    int64_t sets_deleted;     // that no day needs any more
 };
 
 // 0; -EINVAL: refused, since it looks cut off; DB_REFUSED and the rest of db.h's.
