@@ -10,7 +10,8 @@
 #define BACKOFF_MAX_MS   10000
 #define IDLE_MS          200
 #define SLOW_MS          10000 // a database that needs longer for one step takes nothing for now
-#define BURST_ITEMS      1024  // messages at once after which memory is given back
+#define BURST_ITEMS      256   // messages at once after which memory is given back
+#define REST_MS          5000  // and when: at rest, or so long after the last such burst
 #define GATHER_FROM      128
 #define GATHER_MORE      32
 #define GATHER_FULL      4096 // messages, with which a commit's own costs are small beside theirs
@@ -192,6 +193,18 @@ static bool wait_for_room(struct writer *w)
     return true;
 }
 
+// What a backlog took is free when it is over, but stays ours. Where many sensors deliver one after
+// the other there is no rest.
+static void give_back(struct writer *w)
+{
+    if (w->n_items >= BURST_ITEMS) {
+        w->burst_ms = w->now_ms;
+    } else if (w->burst_ms != 0 && (w->n_items == 0 || w->now_ms - w->burst_ms > REST_MS)) {
+        malloc_trim(0);
+        w->burst_ms = 0;
+    }
+}
+
 static void *writer_run(void *data)
 {
     struct writer *w = data;
@@ -204,7 +217,6 @@ static void *writer_run(void *data)
         zmq_setsockopt(w->replies, ZMQ_LINGER, &forever, sizeof forever) < 0 ||
         zmq_connect(w->replies, WRITER_REPLIES) < 0)
         log_error("writer %u: %s", w->options.number, zmq_strerror(errno));
-    bool burst = false;
     for (;;) {
         pulse_beat(&w->pulse);
         fetch_items(w);
@@ -212,11 +224,7 @@ static void *writer_run(void *data)
             break;
         if (!wait_for_room(w))
             break;
-        burst |= w->n_items >= BURST_ITEMS;
-        if (burst && w->n_items == 0) { // at rest again: what the backlog took is free, but ours
-            malloc_trim(0);
-            burst = false;
-        }
+        give_back(w);
         if (streams_count(w->streams) > STREAMS_MAX)
             forget_streams(w);
         bool done = work_off(w);

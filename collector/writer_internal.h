@@ -69,6 +69,7 @@ struct writer {
     struct streams *streams;
     struct sensor_spools *spools[INT16_MAX + 1]; // by sensor, made when it is met
     int64_t now_ms;                              // monotonic, of the last step
+    int64_t burst_ms;                            // of the last burst; 0: its memory is given back
     struct validate_limits limits;               // of this attempt
     struct quiet forks, poison;
     struct item *items; // GROUP_MESSAGES
