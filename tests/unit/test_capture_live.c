@@ -284,9 +284,13 @@ static void test_interface_down_and_up(void **state)
             fail_msg("%s", e.text);
     }
     assert_int_equal(ip_command("link set near up"), 0);
-    send_packet(pair->sender, 0, 1, 1, 0);
-    read_frames(pair, 2);
-    assert_int_equal(pair->frames, 2);
+    // What is sent before the other end has its carrier again, which the kernel sees to when it has
+    // the time, is lost.
+    for (int64_t end = now_ms() + 20000; pair->frames < 2 && now_ms() < end;) {
+        send_packet(pair->sender, 0, 1, 1, 0);
+        assert_int_equal(capture_read(pair->capture, 0, 100, on_frame, pair, NULL), 0);
+    }
+    assert_true(pair->frames >= 2);
 }
 
 static void test_interface_down_is_not_a_busy_loop(void **state)
