@@ -293,7 +293,11 @@ class Collector(Server):
         wait_for(lambda: told() > before, "the collector to hear of the key")
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except BaseException as error:  # nobody calls __exit__ then
+            self.__exit__(type(error))
+            raise
 
     def __exit__(self, kind, *_):
         code = self.stop() if self.process and self.process.poll() is None else 0

@@ -1,5 +1,6 @@
 """What was tried to break delivery and once did."""
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -16,6 +17,7 @@ def test_port_that_is_none_is_refused(postgres, endpoint):
     collector.endpoint = endpoint
     collector.configure()
     done = subprocess.run(collector.command, capture_output=True, text=True, check=False, timeout=30)
+    shutil.rmtree(collector.directory)
     assert done.returncode == 1
     assert endpoint in done.stderr.splitlines()[-1] and "port" in done.stderr.splitlines()[-1]
 
