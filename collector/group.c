@@ -107,6 +107,16 @@ void group_clear(struct group *g)
     observations_clear(g->observations);
 }
 
+void group_shrink(struct group *g)
+{
+    copy_buffer_release(&g->flows);
+    copy_buffer_release(&g->floods);
+    copy_buffer_release(&g->batches);
+    free(g->batch_rows);
+    g->batch_rows = NULL;
+    g->batch_rows_size = 0;
+}
+
 bool group_is_empty(const struct group *g)
 {
     return g->messages == 0;

@@ -38,6 +38,8 @@ DEFINE_CLEANUP(struct group *, group_free)
 // this host's until then. Retention goes by it: a collector's wrong clock must not.
 void group_set_clock(struct group *g, int64_t now_ms);
 void group_clear(struct group *g);
+// Frees what large groups made its buffers grow to. The group is empty.
+void group_shrink(struct group *g);
 bool group_is_empty(const struct group *g);
 bool group_is_full(const struct group *g);
 size_t group_rows(const struct group *g);

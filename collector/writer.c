@@ -200,6 +200,7 @@ static void give_back(struct writer *w)
     if (w->n_items >= BURST_ITEMS) {
         w->burst_ms = w->now_ms;
     } else if (w->burst_ms != 0 && (w->n_items == 0 || w->now_ms - w->burst_ms > REST_MS)) {
+        group_shrink(w->group);
         malloc_trim(0);
         w->burst_ms = 0;
     }

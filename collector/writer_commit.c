@@ -77,6 +77,8 @@ static int commit_group(struct writer *w, struct errmsg *e)
     int r = group_commit(w->group, w->db, e);
     if (r == 0) {
         metrics_committed(w->options.metrics, mono_us() - begun_us, rows);
+        if (rows >= BURST_ROWS)
+            w->burst_ms = w->now_ms;
         log_debug("writer %u: committed %zu rows", w->options.number, rows);
         acknowledge(w);
         writer_forget_elsewhere(w);

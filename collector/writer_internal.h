@@ -78,6 +78,8 @@ struct writer {
     bool asked_elsewhere; // some items have it
 };
 
+#define BURST_ROWS 4096 // in one commit, after which memory is given back, too
+
 // The database answered, or is asked for the first time.
 static inline void note_step(struct writer *w)
 {
