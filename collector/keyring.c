@@ -143,7 +143,7 @@ static void carry_over(const struct keyring *k, struct entry *entries, const str
 {
     for (size_t i = 0; i < k->n; i++) {
         struct entry *same =
-            atomic_load(&k->entries[i].new) ? find(entries, index, k->entries[i].key) : NULL;
+            atomic_load(&k->entries[i].new) ? find_text(entries, index, k->entries[i].text) : NULL;
         if (same && same->unused)
             atomic_store(&same->new, true);
     }

@@ -96,6 +96,7 @@ struct asker {
     enum keyring_state state;
     bool has_key; // a request as it should be
     uint8_t key[KEY_SIZE];
+    char text[KEY_Z85_SIZE]; // the same
     int16_t sensor_id;
     char name[KEYRING_NAME_MAX];
     char address[64];
@@ -112,9 +113,8 @@ static void look(struct zap *z, const struct frame frames[FRAMES], size_t n, str
     if (!ret->has_key)
         return;
     memcpy(ret->key, frames[6].bytes, KEY_SIZE);
-    char key[KEY_Z85_SIZE];
-    key_format(ret->key, key);
-    ret->state = keyring_look(z->keyring, key, &ret->sensor_id, ret->name);
+    key_format(ret->key, ret->text);
+    ret->state = keyring_look(z->keyring, ret->text, &ret->sensor_id, ret->name);
 }
 
 // A sensor with a good key. False: it comes again and again, and is not let in for now.
@@ -142,15 +142,14 @@ static bool welcome(struct zap *z, const struct asker *a)
 
 // Of a sensor that has another key it is either a next key that was withdrawn, or one that was
 // replaced and should be nowhere any more.
-static void say_revoked(const struct zap *z, const struct asker *a, const char *key,
-                        const char *more)
+static void say_revoked(const struct zap *z, const struct asker *a, const char *more)
 {
     if (keyring_has_sensor(z->keyring, a->sensor_id))
         log_warning("sensor %s from %s refused with its key %s, which was withdrawn or replaced; "
                     "with its present key it is let in. If that machine is yours, hirundo-sensor "
                     "rotate there puts the other key away; if not, somebody has a copy of that "
                     "key, which is worth nothing%s",
-                    a->name, a->address, key, more);
+                    a->name, a->address, a->text, more);
     else
         log_warning("sensor %s from %s refused: its key is revoked. If the machine is still yours, "
                     "stop the sensor there, or add it anew under another name%s",
@@ -160,22 +159,22 @@ static void say_revoked(const struct zap *z, const struct asker *a, const char *
 static void refuse(struct zap *z, const struct asker *a)
 {
     int64_t now = mono_ms();
-    char hex[KEY_HEX_SIZE] = "", key[KEY_Z85_SIZE] = "(none)", more[QUIET_MORE_MAX];
+    char hex[KEY_HEX_SIZE] = "", more[QUIET_MORE_MAX];
     atomic_fetch_add(&z->refused, 1);
     if (!atomic_load(&z->open))
         return; // the self-test
     if (a->has_key) {
         sodium_bin2hex(hex, sizeof hex, a->key, KEY_SIZE); // as in a request
-        key_format(a->key, key);                           // as in the sensor's log
         strangers_note(z->strangers, a->key, a->address, wall_ms());
     }
     if (a->state == KEYRING_UNKNOWN && quiet_allows(&z->unknown, hex, now, more))
         log_notice("key %s (%s) from %s refused: nobody enrolled it. If it is a sensor of yours: "
                    "hirundo-collector sensor approve NAME REQUEST (sensor list --unknown shows who "
                    "waits)%s",
-                   key, hex, a->address, more);
+                   a->has_key ? a->text : "(none)", hex, a->address,
+                   more); // as in the sensor's log
     if (a->state == KEYRING_REVOKED && quiet_allows(&z->known, a->name, now, more))
-        say_revoked(z, a, key, more);
+        say_revoked(z, a, more);
     if (a->state == KEYRING_EXPIRED && quiet_allows(&z->known, a->name, now, more))
         log_warning("sensor %s from %s refused: its key came in a bundle that has expired before "
                     "the key was used. If it is yours: hirundo-collector sensor bundle %s makes "
@@ -187,15 +186,14 @@ static void answer(struct zap *z, const struct frame frames[FRAMES], size_t n)
 {
     static const char *const codes[] = {"300", "200", "400", "300"}; // by keyring_state
     struct asker a;
-    char user[16] = "", key[KEY_Z85_SIZE] = "";
+    char user[16] = "";
     uint8_t metadata[128];
     size_t metadata_size = 0;
     look(z, frames, n, &a);
     bool let_in = a.state == KEYRING_ENROLLED && welcome(z, &a);
     if (let_in) {
-        key_format(a.key, key);
         snprintf(user, sizeof user, "%d", a.sensor_id);
-        metadata_size = put_metadata(metadata, ZAP_KEY, key);
+        metadata_size = put_metadata(metadata, ZAP_KEY, a.text);
     } else if (a.state != KEYRING_ENROLLED) {
         refuse(z, &a);
     }
