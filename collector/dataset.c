@@ -81,15 +81,6 @@ static int copy_ranges(struct db *db, const struct dataset_kind *kind, const str
     return r == 0 ? db_copy_end(db, e) : r;
 }
 
-static int expire(struct db *db, struct dataset_report *report, struct errmsg *e)
-{
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db, "select count(*) from hirundo.data_sets_expire()", 0, NULL, &result, e);
-    if (r == 0)
-        report->sets_deleted = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    return r;
-}
-
 // For which days the set counts.
 static int find_span(struct db *db, const struct dataset_kind *kind, const char *as_of,
                      struct dataset_report *report, struct errmsg *e)
@@ -112,14 +103,10 @@ static int find_span(struct db *db, const struct dataset_kind *kind, const char 
 static int mark_days(struct db *db, struct dataset_report *report, struct errmsg *e)
 {
     const char *span[] = {report->first, report->past};
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db,
-                     "select hirundo.rollup_restamp(coalesce(nullif($1, '')::date, '-infinity'), "
-                     "coalesce(nullif($2, '')::date, 'infinity'))",
-                     2, span, &result, e);
-    if (r == 0)
-        report->days_marked = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    return r;
+    return db_query_number(db,
+                           "select hirundo.rollup_restamp(coalesce(nullif($1, '')::date, "
+                           "'-infinity'), coalesce(nullif($2, '')::date, 'infinity'))",
+                           2, span, &report->days_marked, e);
 }
 
 static int in_transaction(struct db *db, const struct dataset_kind *kind, const struct dataset *set,
@@ -138,7 +125,8 @@ static int in_transaction(struct db *db, const struct dataset_kind *kind, const 
         r = copy_ranges(db, kind, set, set_id, e);
     progress_show(set->progress, "committing", 0, 0);
     if (r == 0)
-        r = expire(db, report, e);
+        r = db_query_number(db, "select count(*) from hirundo.data_sets_expire()", 0, NULL,
+                            &report->sets_deleted, e);
     if (r == 0)
         r = find_span(db, kind, set->as_of, report, e);
     if (r == 0) // last: it holds up the rollup job until the commit

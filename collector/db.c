@@ -356,6 +356,16 @@ int db_query(struct db *db, const char *sql, int n, const char *const *values, P
     return db_query_mixed(db, sql, n, values, NULL, ret, e);
 }
 
+int db_query_number(struct db *db, const char *sql, int n, const char *const *values, int64_t *ret,
+                    struct errmsg *e)
+{
+    _cleanup_(db_result_freep) PGresult *result = NULL;
+    int r = db_query(db, sql, n, values, &result, e);
+    if (r == 0)
+        *ret = PQntuples(result) > 0 ? strtoll(PQgetvalue(result, 0, 0), NULL, 10) : 0;
+    return r;
+}
+
 int db_exec(struct db *db, const char *sql, struct errmsg *e)
 {
     return db_query(db, sql, 0, NULL, NULL, e);

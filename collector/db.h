@@ -53,6 +53,9 @@ int db_query(struct db *db, const char *sql, int n, const char *const *values, P
 // The same with a length per value: values[i] is binary where lengths[i] >= 0, text where it is -1.
 int db_query_mixed(struct db *db, const char *sql, int n, const char *const *values,
                    const int *lengths, PGresult **ret, struct errmsg *e);
+// One number, of the first row's first column; 0 where it is null or there is no row.
+int db_query_number(struct db *db, const char *sql, int n, const char *const *values, int64_t *ret,
+                    struct errmsg *e);
 int db_exec(struct db *db, const char *sql, struct errmsg *e);
 
 // A statement that is parsed once a connection. Names are unique in the program; static storage.

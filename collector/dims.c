@@ -314,11 +314,8 @@ static uint32_t find_options(struct dims *d, const struct batch *b, const struct
 
 static int count_options(struct dims *d, struct db *db, struct errmsg *e)
 {
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db, "select count(*) from hirundo.tcp_options", 0, NULL, &result, e);
-    if (r == 0)
-        d->options_count = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    return r;
+    return db_query_number(db, "select count(*) from hirundo.tcp_options", 0, NULL,
+                           &d->options_count, e);
 }
 
 struct options_arrays {

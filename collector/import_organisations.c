@@ -1,5 +1,4 @@
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "collector/import.h"
 #include "collector/organisations.h"
@@ -58,12 +57,8 @@ static int restamp(struct db *db, struct text *changed, int64_t *ret_days, struc
     if (changed->bad)
         return -ENOMEM;
     const char *prefixes = changed->p;
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r =
-        db_query(db, "select hirundo.organisation_restamp($1::cidr[])", 1, &prefixes, &result, e);
-    if (r == 0)
-        *ret_days = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    return r;
+    return db_query_number(db, "select hirundo.organisation_restamp($1::cidr[])", 1, &prefixes,
+                           ret_days, e);
 }
 
 static int load_organisations(struct db *db, const struct organisations *o, int64_t *ret_days,

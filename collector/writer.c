@@ -40,11 +40,11 @@ static int check_durability(struct db *db, struct errmsg *e)
 
 static int read_clock(struct writer *w, struct db *db, struct errmsg *e)
 {
-    _cleanup_(db_result_freep) PGresult *result = NULL;
-    int r = db_query(db, "select (extract(epoch from clock_timestamp()) * 1000)::bigint", 0, NULL,
-                     &result, e);
+    int64_t now_ms;
+    int r = db_query_number(db, "select (extract(epoch from clock_timestamp()) * 1000)::bigint", 0,
+                            NULL, &now_ms, e);
     if (r == 0)
-        group_set_clock(w->group, strtoll(PQgetvalue(result, 0, 0), NULL, 10));
+        group_set_clock(w->group, now_ms);
     return r;
 }
 
