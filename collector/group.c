@@ -113,8 +113,12 @@ void group_shrink(struct group *g)
     copy_buffer_release(&g->floods);
     copy_buffer_release(&g->batches);
     free(g->batch_rows);
+    free(g->poisons);
+    free(g->losses);
     g->batch_rows = NULL;
     g->batch_rows_size = 0;
+    g->poisons = NULL;
+    g->losses = NULL;
 }
 
 bool group_is_empty(const struct group *g)

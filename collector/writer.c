@@ -150,6 +150,32 @@ static struct message *next_message(struct writer *w, int timeout_ms)
     return m;
 }
 
+// Room for n messages in hand, and for what is looked up for them. Where there is not the memory
+// there is as much room as before.
+static int make_room(struct writer *w, size_t n)
+{
+    struct ahead a = {0};
+    const size_t each = sizeof *a.messages + sizeof *a.streams + sizeof *a.items +
+                        sizeof *a.sensors + sizeof *a.compared + sizeof *a.other;
+    a.block = malloc(n * each);
+    struct item *items = a.block ? realloc(w->items, n * sizeof *items) : NULL;
+    if (!items) {
+        free(a.block);
+        return -ENOMEM;
+    }
+    a.messages = a.block;
+    a.streams = (struct stream **)(a.messages + n);
+    a.items = (struct item **)(a.streams + n);
+    a.sensors = (int16_t *)(a.items + n);
+    a.compared = (bool *)(a.sensors + n);
+    a.other = a.compared + n;
+    free(w->ahead.block);
+    w->ahead = a;
+    w->items = items;
+    w->items_size = n;
+    return 0;
+}
+
 // Takes the first message that comes and all that wait behind it.
 static void fetch_items(struct writer *w)
 {
@@ -164,7 +190,8 @@ static void fetch_items(struct writer *w)
             writer_watch_clones(w, m);
         w->items[w->n_items++] = (struct item){.m = m};
         bytes += zmq_msg_size(&m->payload);
-        if (w->n_items == GROUP_MESSAGES || bytes > 8 * 1024 * 1024)
+        if (w->n_items == GROUP_MESSAGES || bytes > 8 * 1024 * 1024 ||
+            (w->n_items == w->items_size && make_room(w, 2 * w->items_size) < 0))
             return;
         m = next_message(w, 0);
     }
@@ -174,7 +201,7 @@ static void discard_items(struct writer *w)
 {
     group_clear(w->group);
     for (size_t i = 0; i < w->n_items; i++)
-        message_free(w->items[i].m);
+        item_settle(&w->items[i]);
     w->n_items = 0;
     while (w->waiting)
         message_free(next_message(w, 0));
@@ -201,6 +228,7 @@ static void give_back(struct writer *w)
         w->burst_ms = w->now_ms;
     } else if (w->burst_ms != 0 && (w->n_items == 0 || w->now_ms - w->burst_ms > REST_MS)) {
         group_shrink(w->group);
+        make_room(w, BURST_ITEMS);
         malloc_trim(0);
         w->burst_ms = 0;
     }
@@ -250,7 +278,7 @@ static void writer_free(struct writer *w)
     for (size_t i = 0; i < ARRAY_SIZE(w->spools); i++)
         free(w->spools[i]);
     free(w->items);
-    free(w->ahead);
+    free(w->ahead.block);
     dims_free(w->dims);
     db_free(w->db);
     queue_free(w->queue);
@@ -264,9 +292,7 @@ int writer_start(const struct writer_options *options, struct writer **ret, stru
     if (!w)
         return -ENOMEM;
     w->options = *options;
-    w->items = calloc(GROUP_MESSAGES, sizeof *w->items);
-    w->ahead = calloc(1, sizeof *w->ahead);
-    if (!w->items || !w->ahead || queue_new(&w->queue) < 0 || dims_new(&w->dims) < 0 ||
+    if (make_room(w, BURST_ITEMS) < 0 || queue_new(&w->queue) < 0 || dims_new(&w->dims) < 0 ||
         group_new(&w->group) < 0 || streams_new(&w->streams) < 0)
         return -ENOMEM;
     int r = connect_db(w, e);

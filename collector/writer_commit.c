@@ -151,7 +151,9 @@ static void blame(struct writer *w, size_t from, size_t to, const char *state,
                      item->m->name, item->m->header.seq);
             item_settle(item);
         } else {
-            snprintf(item->reason, sizeof item->reason, "the database refused it: %s", e->text);
+            char why[WIRE_TEXT_MAX + 1];
+            snprintf(why, sizeof why, "the database refused it: %s", e->text);
+            item_explain(item, why);
             item_poison(w, item);
         }
     }

@@ -42,16 +42,17 @@ struct item {
     bool other;    // it is something else
     bool foreign;  // ITEM_FORK, because the spool is another sensor's
     bool poison;
-    char reason[WIRE_TEXT_MAX + 1];
+    char *reason; // why it is, or stands, in quarantine; NULL: it does not, or no memory to say
 };
 
-// What is looked up for many items at once: GROUP_MESSAGES of each.
+// What is looked up for many items at once, as many of each as there is room for items.
 struct ahead {
-    struct message *messages[GROUP_MESSAGES];
-    struct stream *streams[GROUP_MESSAGES];
-    struct item *items[GROUP_MESSAGES];
-    int16_t sensors[GROUP_MESSAGES];
-    bool compared[GROUP_MESSAGES], other[GROUP_MESSAGES];
+    void *block; // where they are
+    struct message **messages;
+    struct stream **streams;
+    struct item **items;
+    int16_t *sensors;
+    bool *compared, *other;
 };
 
 struct writer {
@@ -72,9 +73,9 @@ struct writer {
     int64_t burst_ms;                            // of the last burst; 0: its memory is given back
     struct validate_limits limits;               // of this attempt
     struct quiet forks, poison;
-    struct item *items; // GROUP_MESSAGES
-    size_t n_items;
-    struct ahead *ahead;  // scratch of writer_prefetch
+    struct item *items; // as many as came at once, GROUP_MESSAGES at most
+    size_t n_items, items_size;
+    struct ahead ahead;   // scratch of writer_prefetch
     bool asked_elsewhere; // some items have it
 };
 
@@ -102,7 +103,9 @@ int writer_look_elsewhere(struct writer *w, size_t from, size_t to, struct errms
 void writer_forget_elsewhere(struct writer *w);
 // Judges one open item; takes it into the group where it is next in line.
 int item_judge(struct writer *w, struct item *item, struct errmsg *e);
-// The item goes to quarantine: why is in its reason.
+// Notes why an item goes, or went, to quarantine.
+void item_explain(struct item *item, const char *why);
+// The item goes to quarantine: why was noted.
 void item_poison(struct writer *w, struct item *item);
 // The item is done with: its message is freed.
 void item_settle(struct item *item);

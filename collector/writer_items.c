@@ -53,7 +53,7 @@ static void send_reply(struct writer *w, const struct message *m, uint64_t seq, 
 void item_acknowledge(struct writer *w, const struct item *item)
 {
     struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
-    snprintf(body.detail, sizeof body.detail, "%s", item->reason); // why it is in quarantine
+    snprintf(body.detail, sizeof body.detail, "%s", item->reason ? item->reason : "");
     send_reply(w, item->m, item->m->header.seq, WIRE_ACK, &body);
 }
 
@@ -90,6 +90,17 @@ static void send_fork(struct writer *w, const struct item *item)
     send_reply(w, m, item->fork, WIRE_NACK, &body);
 }
 
+void item_explain(struct item *item, const char *why)
+{
+    free(item->reason);
+    item->reason = strndup(why, WIRE_TEXT_MAX);
+}
+
+static const char *reason_of(const struct item *item)
+{
+    return item->reason ? item->reason : "out of memory when it was to be said why";
+}
+
 void item_poison(struct writer *w, struct item *item)
 {
     char more[QUIET_MORE_MAX];
@@ -98,13 +109,15 @@ void item_poison(struct writer *w, struct item *item)
     if (quiet_allows(&w->poison, m->name, mono_ms(), more))
         log_warning("sensor %s (%s): batch %" PRIu64 " goes to quarantine: %s; see "
                     "hirundo-collector quarantine list --sensor %s%s",
-                    m->name, m->peer, m->header.seq, item->reason, m->name, more);
+                    m->name, m->peer, m->header.seq, reason_of(item), m->name, more);
 }
 
 void item_settle(struct item *item)
 {
     message_free(item->m);
+    free(item->reason);
     item->m = NULL;
+    item->reason = NULL;
     item->state = ITEM_DONE;
 }
 
@@ -134,10 +147,10 @@ static int add_to_group(struct writer *w, struct item *item, struct errmsg *e)
     if (r != GROUP_POISON)
         return r;
     if (!item->poison) {
-        snprintf(item->reason, sizeof item->reason, "%s", e->text);
+        item_explain(item, e->text);
         item_poison(w, item);
     }
-    return group_add_poison(w->group, item->stream, item->m, item->last, item->reason, e);
+    return group_add_poison(w->group, item->stream, item->m, item->last, reason_of(item), e);
 }
 
 static void note_fork(struct sensor_spools *s, const struct message *m, uint64_t fork, bool foreign)
@@ -311,7 +324,7 @@ int item_judge(struct writer *w, struct item *item, struct errmsg *e)
 // Compares n items, whose streams are known, with what the ledger has of their numbers.
 static int compare_many(struct writer *w, size_t n, struct errmsg *e)
 {
-    struct ahead *a = w->ahead;
+    struct ahead *a = &w->ahead;
     if (n < 2)
         return 0; // look_for_fork does as well
     for (size_t i = 0; i < n; i++)
@@ -334,8 +347,8 @@ static int compare_known(struct writer *w, struct errmsg *e)
             item->m->header.kind != WIRE_BATCH || !stream_is_read(item->stream) ||
             item->m->header.seq >= item->stream->receiver.next_seq)
             continue;
-        w->ahead->streams[n] = item->stream;
-        w->ahead->items[n++] = item;
+        w->ahead.streams[n] = item->stream;
+        w->ahead.items[n++] = item;
     }
     return compare_many(w, n, e);
 }
@@ -362,7 +375,7 @@ static bool may_be_elsewhere(const struct writer *w, const struct item *item)
 
 int writer_look_elsewhere(struct writer *w, size_t from, size_t to, struct errmsg *e)
 {
-    struct ahead *a = w->ahead;
+    struct ahead *a = &w->ahead;
     size_t n = 0;
     for (size_t i = from; i < to; i++) {
         const struct item *item = &w->items[i];
@@ -379,7 +392,7 @@ int writer_look_elsewhere(struct writer *w, size_t from, size_t to, struct errms
 
 int writer_prefetch(struct writer *w, struct errmsg *e)
 {
-    struct ahead *a = w->ahead;
+    struct ahead *a = &w->ahead;
     size_t n = 0;
     for (size_t i = 0; i < w->n_items; i++) {
         struct message *m = w->items[i].m;
@@ -403,15 +416,14 @@ int writer_prefetch(struct writer *w, struct errmsg *e)
 
 static void note_aside(void *context, size_t i, const char *reason)
 {
-    struct item *item = ((struct ahead *)context)->items[i];
-    snprintf(item->reason, sizeof item->reason, "%s", reason);
+    item_explain(((struct ahead *)context)->items[i], reason);
 }
 
 // The first ack of a batch that went to quarantine may have been lost: what comes again is told the
 // same.
 static int look_aside(struct writer *w, struct errmsg *e)
 {
-    struct ahead *a = w->ahead;
+    struct ahead *a = &w->ahead;
     size_t n = 0;
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
