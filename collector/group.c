@@ -109,6 +109,11 @@ void group_clear(struct group *g)
 
 void group_shrink(struct group *g)
 {
+    struct wire_decoder *decoder;
+    if (wire_decoder_new(&decoder) == 0) { // the old one keeps what its largest batch took
+        wire_decoder_free(g->decoder);
+        g->decoder = decoder;
+    }
     copy_buffer_release(&g->flows);
     copy_buffer_release(&g->floods);
     copy_buffer_release(&g->batches);

@@ -1,5 +1,6 @@
 #include "collector/serve.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 #include "common/log.h"
 #include "common/notify.h"
 
-#define IO_THREADS 2 // libzmq's: a handshake in one of them does not hold up all sensors
+#define IO_THREADS  2 // libzmq's: a handshake in one of them does not hold up all sensors
+#define LARGE_BYTES (128 << 10)
 
 struct server {
     const struct collector_conf *conf;
@@ -242,6 +244,13 @@ static void stop(struct server *s)
     free(s->budget);
 }
 
+// What is large goes back whole when it is freed, however large: by itself malloc keeps more and
+// more in its heaps, where what lies above it keeps it.
+static void keep_memory_small(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+}
+
 // For bundles: what the configuration says, else what is bound, from `first` on `n` of it.
 static int announce_endpoints(const struct server *s, const struct key_pair *key,
                               const struct conf_list *said, size_t first, size_t n)
@@ -319,6 +328,7 @@ int serve(const struct collector_conf *conf, struct errmsg *e)
     sigaddset(&set, SIGINT);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before any thread: all inherit it
+    keep_memory_small();
     struct server s = {.conf = conf};
     struct notify notify;
     notify_open(&notify);
