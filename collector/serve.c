@@ -17,8 +17,12 @@
 #include "common/log.h"
 #include "common/notify.h"
 
-#define IO_THREADS  2 // libzmq's: a handshake in one of them does not hold up all sensors
+#define IO_THREADS 2 // libzmq's: a handshake in one of them does not hold up all sensors
+// What was freed goes back to the system: what is large at once (malloc by itself moves this limit
+// up with each that is freed), the rest every TRIM_MS. Sensors that come over from another
+// collector, or a backlog, leave as much free as all the rest takes.
 #define LARGE_BYTES (128 << 10)
+#define TRIM_MS     10000
 
 struct server {
     const struct collector_conf *conf;
@@ -244,13 +248,6 @@ static void stop(struct server *s)
     free(s->budget);
 }
 
-// What is large goes back whole when it is freed, however large: by itself malloc keeps more and
-// more in its heaps, where what lies above it keeps it.
-static void keep_memory_small(void)
-{
-    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-}
-
 // For bundles: what the configuration says, else what is bound, from `first` on `n` of it.
 static int announce_endpoints(const struct server *s, const struct key_pair *key,
                               const struct conf_list *said, size_t first, size_t n)
@@ -306,17 +303,21 @@ static bool all_turn(const struct server *s, int64_t now_ms, int64_t limit_ms)
 }
 
 // Until SIGTERM or SIGINT, whose number it returns. The service manager's watchdog is fed while no
-// thread has stood for half of its time.
+// thread has stood for half of its time, and memory is given back.
 static int wait_for_signal(const struct server *s, const sigset_t *set, struct notify *notify)
 {
     const struct timespec second = {.tv_sec = 1};
-    for (;;) {
+    for (int64_t trim_ms = 0;;) {
         int number = sigtimedwait(set, NULL, &second);
         if (number > 0)
             return number;
         int64_t now_ms = mono_ms();
         if (all_turn(s, now_ms, notify->watchdog_ms / 2))
             notify_alive(notify, now_ms);
+        if (now_ms >= trim_ms) {
+            malloc_trim(0);
+            trim_ms = now_ms + TRIM_MS;
+        }
     }
 }
 
@@ -328,7 +329,7 @@ int serve(const struct collector_conf *conf, struct errmsg *e)
     sigaddset(&set, SIGINT);
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL); // before any thread: all inherit it
-    keep_memory_small();
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     struct server s = {.conf = conf};
     struct notify notify;
     notify_open(&notify);

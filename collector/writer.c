@@ -1,6 +1,5 @@
 #include "collector/writer.h"
 
-#include <malloc.h>
 #include <string.h>
 
 #include "collector/writer_internal.h"
@@ -220,16 +219,15 @@ static bool wait_for_room(struct writer *w)
     return true;
 }
 
-// What a backlog took is free when it is over, but stays ours. Where many sensors deliver one after
-// the other there is no rest.
-static void give_back(struct writer *w)
+// What grew with a backlog is freed when it is over. Where many sensors deliver one after the other
+// there is no rest.
+static void shrink(struct writer *w)
 {
     if (w->n_items >= BURST_ITEMS) {
         w->burst_ms = w->now_ms;
     } else if (w->burst_ms != 0 && (w->n_items == 0 || w->now_ms - w->burst_ms > REST_MS)) {
         group_shrink(w->group);
         make_room(w, BURST_ITEMS);
-        malloc_trim(0);
         w->burst_ms = 0;
     }
 }
@@ -253,7 +251,7 @@ static void *writer_run(void *data)
             break;
         if (!wait_for_room(w))
             break;
-        give_back(w);
+        shrink(w);
         if (streams_count(w->streams) > STREAMS_MAX)
             forget_streams(w);
         bool done = work_off(w);
