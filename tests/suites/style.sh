@@ -25,6 +25,7 @@ mapfile -t sensor_files < <(sources 'sensor/*.[ch]')
 mapfile -t collector_files < <(sources 'collector/*.[ch]')
 mapfile -t common_files < <(sources 'common/*.[ch]')
 mapfile -t not_wire < <(sources '*.[ch]' | grep -v '^common/wire')
+mapfile -t modules < <(sources 'common/*' 'sensor/*' 'collector/*')
 mapfile -t ours < <(sources '*' | grep -vE '^tests/suites/style\.sh$|\.(pcap|pcapng|gz|png|bin)$')
 
 check 'a release build has no warnings' build_with shipped gcc --buildtype=release -Dtests=false
@@ -42,6 +43,7 @@ check 'common includes neither' \
     none_match '#include "(\.\./)?(sensor|collector)/' "${common_files[@]}"
 check 'only common/wire includes generated protobuf code' \
     none_match '#include .*\.pb-c\.h' "${not_wire[@]}"
+check 'each file is in the module map' "$PYTHON" tests/lib/module_map.py "${modules[@]}"
 check 'no .c file is included' none_match '#include ".*\.c"' "${c_files[@]}"
 check 'no left-over marks' \
     none_match '\b(TODO|FIXME|XXX|HACK)\b|^(<<<<<<<|>>>>>>>) ' "${ours[@]}"
