@@ -1,5 +1,6 @@
 """deploy/install-sensor where systemd is new, old or missing, with a stub in systemctl's place; on booted machines: the suite "packages"."""
 import os
+import pathlib
 import re
 import subprocess
 
@@ -102,3 +103,41 @@ def test_dry_run_changes_nothing(stage):
         assert done.returncode == 0 and "would: " in done.stdout, done.stderr
         assert "hirundo-sensor:" not in (stage.root / "etc/passwd").read_text()
         assert not list(stage.root.glob("usr/local/bin/*")) and not (stage.root / "etc/hirundo").exists()
+
+
+def changed_nothing(stage, done, said):
+    assert done.returncode == 1 and done.stderr.startswith("install-sensor: ") and said in done.stderr, done.stdout + done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert "hirundo-sensor:" not in (stage.root / "etc/passwd").read_text()
+    assert not list(stage.root.glob("usr/local/bin/*")) and not (stage.root / "etc/hirundo").exists()
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_what_is_wrong_is_one_line_before_anything_is_changed(stage, tmp_path, dry):
+    changed_nothing(stage, stage.install("252", "--fingerprint", "1111-2222", *dry), "is signed by")
+    changed_nothing(stage, stage.install("252", "--interface", "eth7", *dry), "no such interface")
+    (tmp_path / "arm").write_bytes(b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\xb7\0")
+    (tmp_path / "text").write_text("touch /etc/hirundo\n")  # which a shell would run
+    for program, said in (("arm", "is for arm64"), ("text", "is no program"), ("missing", "no such program")):
+        changed_nothing(stage, stage.install("252", "--program", str(tmp_path / program), *dry), said)
+    stage.words[0] = str(tmp_path / "text")
+    changed_nothing(stage, stage.install("252", *dry), "not a bundle, or cut short")
+
+
+def test_upgrade_needs_no_bundle(stage, tmp_path):
+    newer = tmp_path / "newer"
+    newer.write_bytes(pathlib.Path(hirundo.program("hirundo-sensor")).read_bytes() + b"newer")
+    newer.chmod(0o755)
+    upgrade = ["--upgrade", "--program", str(newer)]
+    changed_nothing(stage, stage.run("252", *upgrade), "no sensor yet")
+    stage.install("252", "--wait", "1")
+    conf = stage.root / "etc/hirundo/sensor.conf"
+    before, installed = conf.read_text(), stage.root / "usr/local/bin/hirundo-sensor"
+    conf.write_text(before + "nonsense = 1\n")
+    done = stage.run("252", *upgrade)
+    assert done.returncode == 1 and "unknown key" in done.stderr and installed.read_bytes() != newer.read_bytes(), done.stdout + done.stderr
+    conf.write_text(before)
+    stage.calls.write_text("")
+    done = stage.run("252", *upgrade)
+    assert done.returncode == 0 and installed.read_bytes() == newer.read_bytes() and conf.read_text() == before, done.stdout + done.stderr
+    assert "restart hirundo-sensor" in stage.calls.read_text()

@@ -216,14 +216,17 @@ def test_man_pages_and_completions(tmp_path):
         assert machine.run(["bash", "-c", script]).stdout == "status\n"
 
 
+def static_name():
+    return "hirundo-sensor-" + machine.run(["dpkg", "--print-architecture"]).stdout.strip()
+
+
 @pytest.fixture(name="static")
 def fixture_static(tmp_path):
     """What an operator copies to a VPS: script, unit, program."""
     directory = tmp_path / "copied"
     directory.mkdir()
-    arch = machine.run(["dpkg", "--print-architecture"]).stdout.strip()
     for file in (TOP / "deploy/install-sensor", TOP / "deploy/systemd/hirundo-sensor.service",
-                 TOP / f"deploy/static/out/hirundo-sensor-{arch}"):
+                 TOP / "deploy/static/out" / static_name()):
         shutil.copy(file, directory)
     return directory
 
@@ -256,6 +259,15 @@ def test_install_sensor(host, collector, tmp_path, veth, static):
     done = host(*words, "--wait", "60")  # again, after the configuration was changed by hand
     assert done.returncode == 1 and "--replace" in done.stderr, done.stdout + done.stderr
     assert main_pid(host) == pid  # what runs was left alone
+
+    with open(host.directory / f"root/hirundo/{static_name()}", "ab") as program:
+        program.write(b"newer")
+    connected = host.journal("hirundo-sensor").count("connected to collector")
+    assert "Upgraded" in host.do("/root/hirundo/install-sensor", "--upgrade")
+    assert main_pid(host) != pid
+    host.wait_journal("hirundo-sensor", "connected to collector", connected + 1)
+    veth.send(50)
+    enrolment.wait_frames(150)
 
     host.do("/root/hirundo/install-sensor", "--uninstall")
     assert not host.runs("hirundo-sensor")
@@ -323,7 +335,8 @@ def test_install_sensor_without_systemd(bare_base, collector, tmp_path, veth, st
 @pytest.mark.parametrize("words,code,said", [
     ([], 2, "which BUNDLE"), (["a", "b"], 2, "one BUNDLE"), (["a", "--wait", "x"], 2, "not a number"),
     (["--purge", "a"], 2, "--uninstall"), (["--wat"], 2, "unknown option"), (["/nonexistent"], 1, "no such bundle"),
-    (["--uninstall", "a"], 2, "takes no bundle"), (["--program"], 2, "needs a value")])
+    (["--uninstall", "a"], 2, "takes no bundle"), (["--upgrade", "a"], 2, "takes no bundle"),
+    (["--wait", "0", "a"], 2, "1 to 86400"), (["--program"], 2, "needs a value")])
 def test_install_sensor_says_what_is_wrong(words, code, said):
     done = machine.run(["sh", TOP / "deploy/install-sensor", *words])
     assert done.returncode == code and said in done.stderr
