@@ -163,6 +163,8 @@ static void say_bundle(const struct enrolment *x)
         enrol_say_operator_made(x->conf, x->options);
     printf("bundle %s, valid for %lld days, signed by operator %s\n", w->path,
            (long long)x->options->valid_days, w->fingerprint);
+    if (w->has_next)
+        puts("It has the collector's next key, too.");
     if (x->options->with_key)
         printf("It holds the sensor's secret key: whoever reads it can pose as %s. Send it over a "
                "secure way and delete it.\n",

@@ -294,6 +294,7 @@ int enrol_write_bundle(struct db *db, const struct operator_key *key, const stru
                           w.path);
     operator_key_public(key, b->operator_key);
     bundle_fingerprint(b->operator_key, w.fingerprint);
+    w.has_next = b->has_next;
     b->issued_s = time(NULL);
     b->expires_s = b->issued_s + o->valid_days * SECONDS_PER_DAY;
     b->window_ms = o->window_ms;

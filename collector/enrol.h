@@ -46,6 +46,7 @@ void enrol_say_operator_made(const struct collector_conf *conf, const struct enr
 struct enrol_written {
     char path[512];
     char fingerprint[BUNDLE_FINGERPRINT];
+    bool has_next; // the collector's next key is in it
 };
 int enrol_write_bundle(struct db *db, const struct operator_key *key, const struct enrol_options *o,
                        struct bundle *b, struct enrol_written *ret, struct errmsg *e);

@@ -1,9 +1,24 @@
-"""The commands of docs/operations.md, "Backup and restore": dumped, lost, restored elsewhere, refilled by the sensors."""
-import shutil
+"""docs/operations.md, "Backup and restore", word by word: dumped, lost, restored elsewhere, refilled by the sensors."""
+import os
 import subprocess
 
 import hirundo
+import manual
 from test_delivery import FIRST, Replayer, capture
+
+
+def type_block(pg, directory, machine, places=()):
+    """The page's block for this machine, typed in this directory; places: (as the page has it, as it is here)."""
+    (_, text), = manual.blocks(machine)
+    for place, here in places:
+        assert place in text, f"{place} is not in the block:\n{text}"
+        text = text.replace(place, str(here))
+    ours = os.path.dirname(hirundo.program("hirundo-collector"))
+    environment = pg.environment() | {"PATH": f"{ours}:{pg.bin}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    del environment["PGDATABASE"]
+    done = subprocess.run(["bash", "-e", "-c", text], cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
 
 
 def run(pg, *words, **options):
@@ -34,12 +49,6 @@ def finish_rollups(pg):
         pass
 
 
-def restore_command(of):
-    """The line of the page that holds this."""
-    page = (hirundo.TOP / "docs" / "operations.md").read_text()
-    return next(line for line in page.splitlines() if line.startswith("psql -d hirundo") and of in line)
-
-
 def sensor_number(pg, name):
     return pg.value("select sensor_id from hirundo.sensor where name = %s", name)
 
@@ -49,8 +58,9 @@ def figures(pg):
 
 
 def test_restored_and_refilled(tmp_path):
-    sensors, kept = [], tmp_path / "backup"
-    kept.mkdir()
+    sensors, owner = [], tmp_path / "owner"
+    (owner / "BACKUP").mkdir(parents=True)
+    (owner / "owner.conf").write_text("[database]\nconnection = dbname=hirundo\n")
     with hirundo.Postgres() as pg:
         pg.migrate()
         pg.query("update hirundo.setting set value = 'off' where name = 'retention_flow'")
@@ -65,9 +75,8 @@ def test_restored_and_refilled(tmp_path):
                 assert sensor.replay(capture(tmp_path / "a.pcap", 20000)).returncode == 0
             finish_rollups(pg)
 
-            roles = run(pg, "pg_dumpall", "--roles-only").stdout
-            run(pg, "pg_dump", "-Fc", "-f", str(kept / "hirundo.dump"), pg.database)
-            shutil.copy(collector.directory / "collector.key", kept)
+            type_block(pg, owner, "old")
+            type_block(pg, owner, "old-root", [("/var/lib/hirundo/", f"{collector.directory}/"), ("/etc/hirundo/collector.conf", collector.conf)])
 
             for i, sensor in enumerate(sensors):  # what the backup does not have
                 for part in range(3):
@@ -81,20 +90,19 @@ def test_restored_and_refilled(tmp_path):
     assert len(lost["batch"]) > 10
 
     with hirundo.Postgres() as pg:
-        done = subprocess.run([f"{pg.bin}/psql", "-X", "-q", "-d", "postgres"], input=roles, env=pg.environment(), capture_output=True,
-                              text=True, check=False)
-        assert done.stderr.count("ERROR") == 1 and '"hirundo_admin" already exists' in done.stderr  # whom initdb made
-        run(pg, "pg_restore", "--exit-on-error", "-d", pg.database, str(kept / "hirundo.dump"))
-        assert "nothing to do" in pg.migrate()
-        subprocess.run(["sh", "-c", restore_command("sensor_id")], env=dict(pg.environment(), PATH=f"{pg.bin}:/usr/bin:/bin"), check=True,
-                       stdout=subprocess.DEVNULL)
+        with pg.connect("postgres") as conn, conn.cursor() as cursor:
+            cursor.execute("drop database hirundo")
+        shown = type_block(pg, owner, "new")
+        assert shown.count("ERROR") == 1 and '"hirundo_admin" already exists' in shown  # whom initdb made
+        assert "nothing to do" in shown
         pg.command("sensor", "add", "new", "--country", "JP", "--key", hirundo.Keys(pg, 1, enroll=False).pairs[0][0])
         assert sensor_number(pg, "new") > late_number
         assert pg.value("select pg_has_role('operator', 'hirundo_owner', 'member')")
         assert len(contents(pg)["batch"]) < len(lost["batch"])
 
         collector = hirundo.Collector(pg)
-        shutil.copy(kept / "collector.key", collector.directory / "collector.key")
+        type_block(pg, owner, "new-root", [("-o hirundo_service ", ""), ("/var/lib/hirundo", collector.directory), ("/etc/hirundo/", tmp_path)])
+        assert (tmp_path / collector.conf.name).read_text() and (collector.directory / "collector.key").stat().st_mode & 0o777 == 0o600
         collector.endpoint = endpoint
         with collector:
             assert collector.server_key == sensors[0].collector.server_key

@@ -624,7 +624,7 @@ def test_collector_key_rotates(pg, office, machine):
     with TwoKeys(pg) as collector:
         hirundo.wait_for(lambda: pg.value("select count(*) from hirundo.collector_endpoint where is_next and endpoint = %s",
                                           f"tcp://127.0.0.1:{collector.next_port}"), "the next endpoint to be noted")
-        office.add("stays-1", "--endpoint", collector.endpoint)
+        assert "next key, too" in office.add("stays-1", "--endpoint", collector.endpoint).stdout
         assert "next_server_key" in (office.directory / "stays-1.bundle").read_text()
         done = office.command("sensor", "bundle", "stays-1", "--label-en", "ignored", check=False)
         assert done.returncode == 2 and "bundle options only" in done.stderr
