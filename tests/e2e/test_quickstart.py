@@ -166,6 +166,17 @@ def test_ends_with_tables_and_what_to_do_next(finished):
     assert "psql" in finished and "deploy/quickstart stop" in finished
 
 
+def test_readme_shows_what_psql_answers(finished):
+    """The first question of the README, typed as it stands there, and the table below it."""
+    del finished
+    section = (TOP / "README.md").read_text(encoding="utf-8").split("\n## The first question\n")[1].split("\n## ")[0]
+    typed, sql, table = [block.replace("\n    ", "\n").strip() for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
+    assert typed == ". var/quickstart/env && psql"
+    done = subprocess.run(["/bin/sh", "-c", '. "$1" && psql -X', "sh", HOME / "env"], input=sql, capture_output=True, text=True, check=True,
+                          timeout=120)
+    assert [line.rstrip() for line in done.stdout.strip().splitlines()] == [*table.splitlines(), "(10 rows)"]
+
+
 def test_ttl_spread_is_what_was_planted(ask, truth):
     rows = ask(*hosting(truth, "ttl_spread", "region, ttl_min, ttl_max, ttl_median, sources, packets, all_sources"))
     expected = [(r["region"], r["ttl_min"], r["ttl_max"], r["ttl_median"], r["sources"], r["packets"],

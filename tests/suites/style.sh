@@ -14,6 +14,14 @@ mapfile -t scripts < <(sources '*' | while read -r file; do
     fi
 done)
 
+# in_index FILE...: each is linked in the README beside it.
+in_index() {
+    local file
+    for file; do
+        grep -qF "(${file##*/})" "$(dirname "$file")/README.md" || { printf '%s is not in the index\n' "$file" && return 1; }
+    done
+}
+
 # none_match PATTERN FILE...: no line of the files matches.
 none_match() {
     local pattern=$1
@@ -25,6 +33,7 @@ mapfile -t sensor_files < <(sources 'sensor/*.[ch]')
 mapfile -t collector_files < <(sources 'collector/*.[ch]')
 mapfile -t common_files < <(sources 'common/*.[ch]')
 mapfile -t not_wire < <(sources '*.[ch]' | grep -v '^common/wire')
+mapfile -t decisions < <(sources 'docs/decisions/0*.md')
 mapfile -t modules < <(sources 'common/*' 'sensor/*' 'collector/*')
 mapfile -t ours < <(sources '*' | grep -vE '^tests/suites/style\.sh$|\.(pcap|pcapng|gz|png|bin)$')
 
@@ -44,6 +53,7 @@ check 'common includes neither' \
 check 'only common/wire includes generated protobuf code' \
     none_match '#include .*\.pb-c\.h' "${not_wire[@]}"
 check 'each file is in the module map' "$PYTHON" tests/lib/module_map.py "${modules[@]}"
+check 'each decision is in the index' in_index "${decisions[@]}"
 check 'no .c file is included' none_match '#include ".*\.c"' "${c_files[@]}"
 check 'no left-over marks' \
     none_match '\b(TODO|FIXME|XXX|HACK)\b|^(<<<<<<<|>>>>>>>) ' "${ours[@]}"
