@@ -94,3 +94,27 @@ def test_unknown_user_is_named(link, tmp_path, collector, plugin):
     done = root.run("run", "-c", "/sensor.conf")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith('user "nosuchuser" is not in /etc/passwd')
+
+
+def test_enrolled_with_a_bundle_in_an_empty_root(link, tmp_path, collector):
+    """Nothing but the program and the bundle: from enroll to what waits until the first batch is committed."""
+    office, name = tmp_path / "office", "bundled"
+    office.mkdir()
+    conf = office / "owner.conf"
+    conf.write_text(collector.conf.read_text() + f"[enrolment]\noperator_key = {office}/operator.key\n")
+    (tmp_path / "root").mkdir(mode=0o755)
+    root = static_sensor.Root(tmp_path / "root")
+    added = collector.postgres.command("sensor", "add", name, "--country", "JP", "--endpoint", collector.endpoint, "--window", "1s",
+                                       "--out", f"{root.directory}/bundle", "-c", str(conf)).stdout
+    fingerprint = re.search(r"--fingerprint (\S+)", added).group(1)
+    words = ["enroll", "/bundle", "--fingerprint", fingerprint, "--interface", link[0], "-c", "/sensor.conf", "--key", "/sensor.key", "--spool", "/spool/spool.db"]
+    done = root.run(*words)
+    assert done.returncode == 0, done.stderr
+    collector.postgres.command("sensor", "approve", name, done.stdout.strip(), "-c", str(conf))
+    server = hirundo.Server([*root.command, "run", "-c", "/sensor.conf"]).start()
+    server.wait_log(f"listening on {link[0]}")
+    send(link[1])
+    done = root.run(*words, "--wait=110")
+    assert done.returncode == 0 and "committed batch" in done.stderr, done.stderr + server.log()
+    hirundo.wait_for(lambda: static_sensor.frames_of(collector.postgres, name)[0] >= FRAMES, f"{FRAMES} frames", 90)
+    assert server.stop() == 0, server.log()
