@@ -223,6 +223,7 @@ static int compare_digests(struct db *db, struct array columns[3], struct messag
         struct receiver_kept kept = {.found = true, .is_batch = true};
         ret_compared[i] = i < (size_t)PQntuples(result) && !PQgetisnull(result, (int)i, 0) &&
                           PQgetlength(result, (int)i, 0) == WIRE_SHA256_SIZE;
+        ret_other[i] = false;
         if (!ret_compared[i])
             continue;
         memcpy(kept.digest, PQgetvalue(result, (int)i, 0), WIRE_SHA256_SIZE);

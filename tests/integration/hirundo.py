@@ -306,6 +306,24 @@ class Collector(Server):
             raise AssertionError(f"the collector ended with {code}:\n{self.log()}")
 
 
+@contextlib.contextmanager
+def held_commits(postgres):
+    """Within, every commit of a batch waits until the function given is called."""
+    postgres.query("create table public.gate (closed boolean); insert into public.gate values (true); "
+                   "grant select on public.gate to public; create function public.wait() returns trigger language plpgsql as 'begin while "
+                   "exists (select from public.gate) loop perform pg_sleep(0.01); end loop; return null; end'; "
+                   "create trigger held after insert on hirundo.batch for each statement execute function public.wait()")
+    try:
+        yield lambda: postgres.query("delete from public.gate")
+    finally:
+        postgres.query("drop trigger held on hirundo.batch; drop function public.wait(); drop table public.gate")
+
+
+def wait_for_commit(postgres):
+    """Until one waits there."""
+    wait_for(lambda: postgres.value("select count(*) from pg_stat_activity where query like 'copy hirundo.batch %'"), "a commit to wait")
+
+
 class Sensor:
     """An enrolled hirundo-sensor with a spool of its own."""
 

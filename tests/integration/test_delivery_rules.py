@@ -44,6 +44,27 @@ def test_committed_but_unacknowledged_batches_in_a_loss_message_count_once(postg
     assert all(frames > 0 for _, _, frames in losses)
 
 
+def test_batches_that_were_declared_lost_and_come_together_after_all_are_old_news(postgres, collector, enrolled):
+    """They are looked up together, and the ledger has no digest of them to compare with."""
+    name, pair = enrolled()
+    with Peer(collector, pair) as peer:
+        peer.deliver(1)
+        peer.send(*loss_of(peer.spool, [2, 3, 4]))
+        peer.wait_ack(4)
+        with hirundo.held_commits(postgres) as let_go:
+            peer.send_message("batch", 5)
+            hirundo.wait_for_commit(postgres)
+            for seq in (2, 3, 4):
+                peer.send_message("batch", seq)
+            peer.send_message("ping", 0)
+            peer.wait_reply("pong")
+            let_go()
+        for _ in range(4):
+            assert peer.wait_reply("ack").committed_through == 5
+    rows, outcomes, losses, off = counts(postgres, name)
+    assert (rows, outcomes, len(losses), off) == (20, {"committed": 2, "lost": 3}, 3, 0)
+
+
 def test_two_collectors_meet_on_one_ledger_row(postgres, collector, enrolled):
     """The same numbers to both at the same moment, again and again: each is in once, and both acknowledge it."""
     name, pair = enrolled()
@@ -152,19 +173,6 @@ def test_many_batches_that_come_again_at_once_count_once(postgres, collector, en
     assert (rows, outcomes, losses, off) == (260, {"committed": 26, "known": 23}, [], 0)
 
 
-@contextlib.contextmanager
-def held_commits(postgres):
-    """Within, every commit of a batch waits until the function given is called."""
-    postgres.query("create table public.gate (closed boolean); insert into public.gate values (true); "
-                   "grant select on public.gate to public; create function public.wait() returns trigger language plpgsql as 'begin while "
-                   "exists (select from public.gate) loop perform pg_sleep(0.01); end loop; return null; end'; "
-                   "create trigger held after insert on hirundo.batch for each statement execute function public.wait()")
-    try:
-        yield lambda: postgres.query("delete from public.gate")
-    finally:
-        postgres.query("drop trigger held on hirundo.batch; drop function public.wait(); drop table public.gate")
-
-
 def test_backlogs_of_sensors_with_several_spools_are_looked_up_together(postgres, enrolled):
     """After a restart of the collector, and also what is left for a second commit: not one query for each batch."""
     pairs = [enrolled()[1] for _ in range(3)]
@@ -177,10 +185,9 @@ def test_backlogs_of_sensors_with_several_spools_are_looked_up_together(postgres
         with hirundo.Collector(postgres, lines=["writers = 1"]) as collector, contextlib.ExitStack() as stack:
             first, *others = (stack.enter_context(Peer(collector, pair)) for pair in pairs)
             backlogs = [[message("batch", seq, peer.spool, seed=seq + 1, flows=5000) for seq in range(1, 9)] for peer in others]
-            with held_commits(postgres) as let_go:
+            with hirundo.held_commits(postgres) as let_go:
                 first.send_message("batch", 1, seed=9)
-                hirundo.wait_for(lambda: postgres.value("select count(*) from pg_stat_activity where query like 'copy hirundo.batch %'"),
-                                 "a commit to wait")
+                hirundo.wait_for_commit(postgres)
                 for peer, backlog in zip(others, backlogs):
                     for frames in backlog:
                         peer.send(*frames)

@@ -18,7 +18,8 @@ build() {
         options=(--buildtype=debug -Doptimization=1 "-Db_sanitize=address,undefined"
             -Db_lundef=false)
         options+=(-Dwerror=false) # gcc's flow warnings see ghosts in sanitized code
-        export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1
+        # what malloc gives is never zero by chance: not in its first 4 KiB alone, as it would be
+        export ASAN_OPTIONS=abort_on_error=1:detect_stack_use_after_return=1:strict_string_checks=1:max_malloc_fill_size=65536
         export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1
         export LSAN_OPTIONS=suppressions=$TOP/tests/lib/lsan.supp:print_suppressions=0
     fi
