@@ -82,6 +82,7 @@ static void drop_db(struct writer *w)
     dims_clear(w->dims);
     for (size_t i = 0; i < w->n_items; i++) {
         w->items[i].compared = false; // it may be another database that comes back
+        w->items[i].aside = w->items[i].poison;
         if (w->items[i].state != ITEM_DONE)
             w->items[i].state = ITEM_OPEN;
     }
@@ -229,6 +230,7 @@ static void shrink(struct writer *w)
         group_shrink(w->group);
         make_room(w, BURST_ITEMS);
         w->burst_ms = 0;
+        log_debug("writer %u: memory of a burst is given back", w->options.number);
     }
 }
 

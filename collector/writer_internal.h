@@ -41,8 +41,9 @@ struct item {
     bool compared; // with what the ledger has of it, which does not change any more:
     bool other;    // it is something else
     bool foreign;  // ITEM_FORK, because the spool is another sensor's
-    bool poison;
-    char *reason; // why it is, or stands, in quarantine; NULL: it does not, or no memory to say
+    bool poison;   // it goes to quarantine
+    bool aside;    // so it does, or it stands there; why:
+    char *reason;  // NULL: no memory to say
 };
 
 // What is looked up for many items at once, as many of each as there is room for items.

@@ -50,10 +50,16 @@ static void send_reply(struct writer *w, const struct message *m, uint64_t seq, 
         log_debug("reply to %s dropped: %s", m->name, strerror(-r));
 }
 
+static const char *reason_of(const struct item *item)
+{
+    return item->reason ? item->reason : "out of memory when it was to be said why";
+}
+
 void item_acknowledge(struct writer *w, const struct item *item)
 {
     struct wire_reply body = {.committed_through = item->stream->receiver.next_seq - 1};
-    snprintf(body.detail, sizeof body.detail, "%s", item->reason ? item->reason : "");
+    if (item->aside) // without a word it would be taken for committed
+        snprintf(body.detail, sizeof body.detail, "%s", reason_of(item));
     send_reply(w, item->m, item->m->header.seq, WIRE_ACK, &body);
 }
 
@@ -94,11 +100,7 @@ void item_explain(struct item *item, const char *why)
 {
     free(item->reason);
     item->reason = strndup(why, WIRE_TEXT_MAX);
-}
-
-static const char *reason_of(const struct item *item)
-{
-    return item->reason ? item->reason : "out of memory when it was to be said why";
+    item->aside = true;
 }
 
 void item_poison(struct writer *w, struct item *item)

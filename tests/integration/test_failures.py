@@ -19,6 +19,9 @@ DAY_MS = 86400000
 FIRST_MS = 1546300800000  # 2019-01-01
 PATIENCE_S = 3
 KINDS = {"libpq": 0, "libpq, after the call was made": 1, "libzmq": 2, "memory": 3}
+WRITER = 4  # memory, in the writer's thread: the first calls of each place in the program
+POISON = b"\xff" * 100
+BURST = 600  # more than there is room for at first, twice
 
 
 class Plan:
@@ -74,20 +77,29 @@ def script(peer, run):
     batch = message("batch", 1, peer.spool, flows=20, seed=run + 1, from_ms=FIRST_MS + run * DAY_MS)
     loss = message("loss", 1, peer.spool, from_ms=FIRST_MS + run * DAY_MS + 1800000)
     return [poison.sealed(*batch, 1), poison.sealed(*batch, 2), poison.sealed(*batch, 3), declared(loss, 4),
-            poison.sealed(batch[0], b"\xff" * 100, 5), poison.sealed(*batch, 6), poison.sealed(*batch, 7)]
+            poison.sealed(batch[0], POISON, 5), poison.sealed(*batch, 6), poison.sealed(*batch, 7)]
+
+
+def is_poison(frames):
+    return frames[1].startswith(POISON)
 
 
 def deliver(peer, messages):
     """As a sensor does: what is not acknowledged in time goes again, on a connection made anew after that."""
-    acked, waits = 0, 0
     for frames in messages[:1] * 2 + messages:
         peer.send(*frames)
+    wait_acks(peer, messages)
+
+
+def wait_acks(peer, messages):
+    acked, waits = 0, 0
     while acked < len(messages):
         reply = peer.receive(PATIENCE_S)
         if reply and reply.spool_id == peer.spool:
             assert reply.reason != "fork"
             if reply.kind == "ack":
                 assert reply.committed_through <= len(messages)
+                assert bool(reply.detail) == is_poison(messages[reply.seq - 1]), "what is put aside is told, and nothing else"
                 acked = max(acked, reply.committed_through)
                 continue
             if reply.kind != "nack":
@@ -139,4 +151,52 @@ def test_each_call(pg, collector, plan, kind):
     assert kept == run
     assert collector.process.poll() is None
     print(f"{kind}: {runs} runs of calls 1 to {at - STEP}, {time.monotonic() - begin:.0f} s")
+    assert runs >= 2
+
+
+def burst(peer, pg, plan, at):
+    """BURST messages that the writer takes at once, poison among them, one of which comes again; the call numbered `at` fails from then on."""
+    batch = message("batch", 1, peer.spool, flows=1)
+    messages = [poison.sealed(batch[0], POISON if seq % 250 == 0 else batch[1], seq) for seq in range(1, BURST + 1)]
+    with hirundo.held_commits(pg) as let_go:
+        peer.send(*messages[0])
+        hirundo.wait_for_commit(pg)
+        for frames in messages[1:]:
+            peer.send(*frames)
+        peer.send_message("ping", 0)
+        peer.wait_reply("pong")  # all of them wait
+        plan.order(WRITER, at)
+        let_go()
+        wait_acks(peer, messages)
+    with Peer(peer.collector, peer.pair, spool=peer.spool) as again:
+        again.send(*messages[249])
+        assert again.wait_reply("ack").detail, "it stands in quarantine"
+    return ["quarantined" if is_poison(frames) else "committed" for frames in messages]
+
+
+def test_each_call_for_memory_in_a_burst(pg, collector, plan):
+    """The room for what comes at once grows, and is given back; poison is among it."""
+    collector.stop()
+    collector.log_level, collector.extra_lines = "debug", ["writers = 1"]
+    collector.start()
+    sensors = iter(hirundo.Keys(pg, 100, prefix="fails-burst").pairs)
+    collector.wait_log(r"\b[1-9]\d* keys")
+
+    def given_back():
+        return sum("memory of a burst is given back" in line for line in collector.lines)
+
+    runs, at, spared = 0, 1, 0
+    begin = time.monotonic()
+    while spared < 2:  # what was not given back when a call failed is not asked for in the next burst
+        before = given_back()
+        with Peer(collector, next(sensors)) as peer:
+            expected = burst(peer, pg, plan, at)
+            hirundo.wait_for(lambda: given_back() > before, "the rest after a burst")  # pylint: disable=cell-var-from-loop
+            came = plan.came()
+            plan.order(WRITER, 0)
+            assert state(pg, peer.spool) == (expected, BURST + 1), f"call {at}"
+        runs, spared = runs + came, 0 if came else spared + 1
+        at += max(1, STEP // 8) if came else 0
+    assert collector.process.poll() is None
+    print(f"{runs} runs, {time.monotonic() - begin:.0f} s")
     assert runs >= 2
