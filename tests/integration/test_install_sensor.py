@@ -33,7 +33,7 @@ exec "$@"
 
 @pytest.fixture(name="stage")
 def fixture_stage(tmp_path, pg, collector):
-    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("needs root and mount namespaces")
     return Stage(tmp_path, pg, collector)
 
@@ -58,7 +58,8 @@ class Stage:
         stub.chmod(0o755)
         environment = dict(os.environ, PATH=f"{self.stubs}:/usr/sbin:/usr/bin:/sbin:/bin", CALLS=str(self.calls), STAGE=str(self.root),
                            SYSTEMD=systemd)
-        return subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", STAGE, "sh", str(hirundo.TOP / "deploy/install-sensor"),
+        # Processes of its own, too: a sensor that runs elsewhere on this machine is none of this one's.
+        return subprocess.run(["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "sh", "-c", STAGE, "sh", str(hirundo.TOP / "deploy/install-sensor"),
                                *words], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120)
 
     def install(self, systemd, *words):
@@ -122,6 +123,21 @@ def test_what_is_wrong_is_one_line_before_anything_is_changed(stage, tmp_path, d
         changed_nothing(stage, stage.install("252", "--program", str(tmp_path / program), *dry), said)
     stage.words[0] = str(tmp_path / "text")
     changed_nothing(stage, stage.install("252", *dry), "not a bundle, or cut short")
+
+
+def test_another_configuration_stays_unless_told(stage):
+    stage.install("252", "--wait", "1")
+    conf = stage.root / "etc/hirundo/sensor.conf"
+    before, key = conf.read_text(), (stage.root / "etc/hirundo/sensor.key").read_text()
+    conf.write_text(before.replace("window = 60000ms", "window = 1s"))
+    (stage.root / "usr/local/bin/hirundo-sensor").unlink()
+    done = stage.install("252", "--wait", "1")
+    assert done.returncode == 1 and "--replace; nothing was changed" in done.stderr and done.stdout == "", done.stdout + done.stderr
+    assert "window = 1s" in conf.read_text() and not (stage.root / "usr/local/bin/hirundo-sensor").exists()
+    stage.calls.write_text("")
+    done = stage.install("252", "--wait", "1", "--replace")
+    assert "not delivering yet" in done.stderr and conf.read_text() == before, done.stdout + done.stderr
+    assert (stage.root / "etc/hirundo/sensor.key").read_text() == key and "restart hirundo-sensor" in stage.calls.read_text()
 
 
 def test_upgrade_needs_no_bundle(stage, tmp_path):
