@@ -166,15 +166,27 @@ def test_ends_with_tables_and_what_to_do_next(finished):
     assert "psql" in finished and "deploy/quickstart stop" in finished
 
 
-def test_readme_shows_what_psql_answers(finished):
-    """The first question of the README, typed as it stands there, and the table below it."""
-    del finished
+def typed_as_in_readme(text, directory):
+    """In a shell after the README's first line, in this directory."""
+    done = subprocess.run(["/bin/bash", "-e"], input=f". '{HOME}/env'\n{text.replace('var/quickstart', str(HOME))}\n", cwd=directory, capture_output=True,
+                          text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_readme_shows_what_is_answered(finished, tmp_path):
+    """The first question of the README, typed as it stands there, and the table below it; a report and a case file."""
     section = (TOP / "README.md").read_text(encoding="utf-8").split("\n## The first question\n")[1].split("\n## ")[0]
-    typed, sql, table = [block.replace("\n    ", "\n").strip() for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
+    typed, sql, table, commands = [block.replace("\n    ", "\n").strip() for block in re.findall(r"(?:^    .*\n)+", section, re.M)]
     assert typed == ". var/quickstart/env && psql"
-    done = subprocess.run(["/bin/sh", "-c", '. "$1" && psql -X', "sh", HOME / "env"], input=sql, capture_output=True, text=True, check=True,
-                          timeout=120)
-    assert [line.rstrip() for line in done.stdout.strip().splitlines()] == [*table.splitlines(), "(10 rows)"]
+    shown = typed_as_in_readme(f"psql -X <<'END'\n{sql}\nEND", tmp_path)
+    assert [line.rstrip() for line in shown.strip().splitlines()] == [*table.splitlines(), "(10 rows)"]
+    if "No report:" in finished:
+        commands = re.sub(".* report .*\n", "", commands)
+    (tmp_path / "var").mkdir()
+    shown = typed_as_in_readme(commands, tmp_path)
+    assert "files as they were signed; case of Example Hosting, 2023Q1" in shown and (tmp_path / "var/case").stat().st_mode & 0o077 == 0
+    assert "No report:" in finished or (tmp_path / "var/site/index.html").exists()
 
 
 def test_ttl_spread_is_what_was_planted(ask, truth):
