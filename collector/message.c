@@ -6,6 +6,9 @@
 
 // Of a sensor that sends many small batches anew.
 #define ANEW_BYTES (128 << 10)
+// libzmq reads so much at once. A frame that lies in it keeps all of it, 18 KiB with what libzmq
+// adds, for as long as it lives.
+#define READ_BYTES 8192
 
 static uint32_t cost(zmq_msg_t *payload)
 {
@@ -25,6 +28,20 @@ struct message *message_new_bare(int16_t sensor_id)
     return m;
 }
 
+// Gives the frame memory of its own.
+static int detach(zmq_msg_t *frame)
+{
+    zmq_msg_t own;
+    size_t size = zmq_msg_size(frame);
+    if (size > READ_BYTES)
+        return 0; // it has
+    if (zmq_msg_init_size(&own, size) < 0)
+        return -ENOMEM;
+    memcpy(zmq_msg_data(&own), zmq_msg_data(frame), size);
+    zmq_msg_move(frame, &own);
+    return 0;
+}
+
 int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq_msg_t *payload,
                 struct message **ret)
 {
@@ -35,8 +52,8 @@ int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq
         atomic_fetch_sub(&budget->used, bytes);
         return -ENOBUFS;
     }
-    struct message *m = message_new_bare(sensor_id);
-    if (!m) {
+    _cleanup_(message_freep) struct message *m = message_new_bare(sensor_id);
+    if (!m || detach(header) < 0 || detach(payload) < 0) {
         atomic_fetch_sub(&budget->used, bytes);
         return -ENOMEM;
     }
@@ -46,6 +63,7 @@ int message_new(struct budget *budget, int16_t sensor_id, zmq_msg_t *header, zmq
     zmq_msg_move(&m->raw_header, header);
     zmq_msg_move(&m->payload, payload);
     *ret = m;
+    m = NULL;
     return 0;
 }
 

@@ -1,4 +1,5 @@
 """Many sensors and many strangers on one collector; the campaign with a thousand is ./tests/run load."""
+import contextlib
 import os
 import pathlib
 import re
@@ -7,7 +8,9 @@ import sys
 
 import pytest
 
-from hirundo import TOP, Collector, Keys, build_directory, program, wait_for
+import poison
+from hirundo import TOP, Collector, Keys, build_directory, held_commits, program, wait_for
+from peer import Peer, message
 
 sys.path.append(str(TOP / "tests" / "load"))
 from strangers import Strangers  # noqa: E402
@@ -136,3 +139,31 @@ def test_memory_of_a_burst_is_given_back(postgres, tmp_path):
             peak = max(peak, anonymous())
         deliver(5, 4)
         wait_for(lambda: anonymous() < before + 1024, f"{before} KiB before, {peak} after the burst: to be given back")
+
+
+def test_what_waits_takes_the_memory_that_is_counted_for_it(postgres):
+    """Small batches of many sensors, one after the other: a frame keeps no more of what was read with it."""
+    if "asan" in str(build_directory()):
+        pytest.skip("a sanitizer takes memory of its own")
+    keys = Keys(postgres, 20, prefix="wait")
+    count, overhead = 500, 768
+    with Collector(postgres) as collector, contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(Peer(collector, pair)) for pair in keys.pairs]
+        batches = [message("batch", 1, peer.spool, flows=1) for peer in peers]
+        with held_commits(postgres) as let_go:
+            for peer in peers:
+                peer.send_message("ping", 0)
+                peer.wait_reply("pong")
+            before = collector.proc_status("RssAnon")
+            for seq in range(1, count + 1):
+                for peer, batch in zip(peers, batches):
+                    peer.send(*poison.sealed(*batch, seq))
+            for peer in peers:
+                peer.send_message("ping", 0)
+                peer.wait_reply("pong")
+            taken = (collector.proc_status("RssAnon") - before) * 1024 / len(peers) / count
+            let_go()
+        for peer in peers:
+            peer.wait_ack(count)
+    print(f"{taken:.0f} bytes a batch")
+    assert taken < 2 * (overhead + len(batches[0][1]))
