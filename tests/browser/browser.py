@@ -3,33 +3,56 @@ import base64
 import json
 import os
 import pathlib
+import signal
 
+import urllib3
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.remote_connection import RemoteConnection
 from selenium.webdriver.support.ui import WebDriverWait
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 AXE = TOP / "collector" / "report" / "node_modules" / "axe-core" / "axe.min.js"
 # Where screenshots go: beside the results, never into the repository.
 SHOTS = pathlib.Path(os.environ.get("RESULTS", "/nonexistent")) / "screenshots"
+ANSWER_S = 150  # an answer of the browser takes no longer; more than a script may take, and a page
+
+
+def descendants(pid):
+    children = [int(word) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/children") for word in path.read_text(encoding="ascii").split()]
+    return children + [below for child in children for below in descendants(child)]
 
 
 class Browser:
     def __enter__(self):
-        options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
-        for word in ("--headless=new", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1", "--disable-dev-shm-usage",
-                     "--disable-background-networking", "--no-first-run", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
-            options.add_argument(word)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
-        self.driver.set_script_timeout(120)
-        # a dialog would be the hostile world's success: seen, not waited for
-        self.cdp("Page.addScriptToEvaluateOnNewDocument", source="window.alert = () => { window.attacked = true; };")
+        self.start()
         return self
 
     def __exit__(self, *_):
         self.driver.quit()
+
+    def start(self):
+        options = webdriver.ChromeOptions()
+        options.binary_location = "/usr/bin/chromium"
+        # A window that nobody looks at is background to it: low priority and rare timers, so slow that tests end beside other work.
+        for word in ("--headless=new", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1", "--disable-dev-shm-usage",
+                     "--disable-background-networking", "--no-first-run", "--disable-renderer-backgrounding",
+                     "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
+            options.add_argument(word)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        RemoteConnection.set_timeout(ANSWER_S)
+        self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
+        self.driver.set_script_timeout(120)
+        # a dialog would be the hostile world's success: seen, not waited for
+        self.cdp("Page.addScriptToEvaluateOnNewDocument", source="window.alert = () => { window.attacked = true; };")
+
+    def restart(self):
+        """One that does not answer any more has not ended by itself."""
+        driver = self.driver.service.process.pid
+        for pid in [*descendants(driver), driver]:
+            os.kill(pid, signal.SIGKILL)
+        self.driver.service.process.wait()
+        self.start()
 
     def cdp(self, command, **arguments):
         return self.driver.execute_cdp_cmd(command, arguments)
@@ -81,10 +104,18 @@ class Browser:
         return [f"{v['id']}: {v['help']}: {node['target']} {node['html'][:120]} {node.get('failureSummary', '')[:200]}" for v in found["violations"] for node in v["nodes"]]
 
     def shoot(self, name):
-        """The whole page as pictures of at most 3,000 pixels, where the run keeps results."""
+        """The whole page as pictures of at most 3,000 pixels, where the run keeps results. For people: now and then Chromium waits
+        for ever for one, and then it is missing."""
         if not SHOTS.parent.is_dir():
             return
         SHOTS.mkdir(exist_ok=True)
+        try:
+            self.shoot_parts(name)
+        except urllib3.exceptions.ReadTimeoutError:
+            print(f"pictures of {name} are missing: Chromium made none within {ANSWER_S} s")
+            self.restart()
+
+    def shoot_parts(self, name):
         width, height = self.run("return [document.documentElement.clientWidth, document.documentElement.scrollHeight]")
         for number, y in enumerate(range(0, height, 3000)):
             picture = self.cdp("Page.captureScreenshot", captureBeyondViewport=True,
