@@ -15,6 +15,7 @@
 static atomic_uint then; // once it came: calls until the next one that fails
 static atomic_uint left; // calls until the one that fails; 0: none does
 static _Thread_local bool exempt;
+static bool same_random;
 
 void fail_alloc_at(unsigned n)
 {
@@ -37,6 +38,11 @@ bool fail_alloc_end(void)
 void fail_alloc_exempt(bool on)
 {
     exempt = on;
+}
+
+void fail_alloc_same_random(bool on)
+{
+    same_random = on;
 }
 
 bool fail_alloc_passed(void)
@@ -82,7 +88,21 @@ WRAP(void *, realloc, NULL, (void *p, size_t n), (p, n))
 // mmap by the name it has where offsets are of 64 bits
 WRAP(void *, mmap64, MAP_FAILED, (void *p, size_t n, int prot, int flags, int fd, off_t at),
      (p, n, prot, flags, fd, at))
-WRAP(ssize_t, getrandom, -1, (void *p, size_t n, unsigned flags), (p, n, flags))
+
+ssize_t __real_getrandom(void *p, size_t n, unsigned flags);
+ssize_t __wrap_getrandom(void *p, size_t n, unsigned flags);
+ssize_t __wrap_getrandom(void *p, size_t n, unsigned flags)
+{
+    if (fail_alloc_now())
+        return -1;
+    uint32_t x = 1;
+    for (size_t i = 0; same_random && i < n; i++) {
+        x = x * 1664525 + 1013904223;
+        ((uint8_t *)p)[i] = (uint8_t)(x >> 24);
+    }
+    return same_random ? (ssize_t)n : __real_getrandom(p, n, flags);
+}
+
 WRAP(int, sodium_init, -1, (void), ())
 WRAP(int, open64, -1, (const char *path, int flags, mode_t mode), (path, flags, mode))
 WRAP(int, rename, -1, (const char *from, const char *to), (from, to))

@@ -15,6 +15,8 @@ bool fail_alloc_end(void);
 bool fail_alloc_passed(void);
 // The calling thread's calls are not counted, such as a test's own.
 void fail_alloc_exempt(bool on);
+// getrandom() gives the same bytes each time: for a test that counts what a hash decides.
+void fail_alloc_same_random(bool on);
 // For further calls led aside: whether this one is to fail; errno is set then.
 bool fail_alloc_now(void);
 
