@@ -34,10 +34,10 @@ class Browser:
     def start(self):
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
-        # A window that nobody looks at is background to it: low priority and rare timers, so slow that tests end beside other work.
+        # The last: of a window that it takes for hidden Chromium may never make a picture.
         for word in ("--headless=new", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1", "--disable-dev-shm-usage",
-                     "--disable-background-networking", "--no-first-run", "--disable-renderer-backgrounding",
-                     "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
+                     "--disable-background-networking", "--no-first-run", "--disable-backgrounding-occluded-windows",
+                     *(["--no-sandbox"] if os.geteuid() == 0 else [])):
             options.add_argument(word)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         RemoteConnection.set_timeout(ANSWER_S)
